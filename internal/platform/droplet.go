@@ -122,8 +122,21 @@ type Revision struct {
 	DropletGUID string
 	Env         map[string]string
 	Processes   []Process // as they were; Instances is informative only
+	Services    []BoundService
 	Description string
 	Deployable  bool // false once the droplet was swept
+}
+
+// BoundService is what an app is told about one bound service. A revision keeps
+// a copy, so that going back to it brings the old credentials back.
+type BoundService struct {
+	BindingGUID    string
+	BindingName    string
+	InstanceGUID   string
+	InstanceName   string
+	Tags           []string
+	Credentials    map[string]any
+	SyslogDrainURL string
 }
 
 // Job is a piece of asynchronous work a client may follow.
