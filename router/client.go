@@ -1,0 +1,174 @@
+package router
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+// ErrOutOfSync says that an Update was made for another table than the one
+// the router runs: send it a whole Table.
+var ErrOutOfSync = errors.New("router: update does not fit the running table")
+
+// ErrBusy says that Drain's time ran out before the requests did.
+var ErrBusy = errors.New("router: instances still have requests in flight")
+
+// Client speaks to the control API of a Router. It may be used by several
+// goroutines.
+type Client struct {
+	http *http.Client
+}
+
+// NewClient returns a client for the router that listens on the given unix
+// socket. It does not connect before the first call.
+func NewClient(socket string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}
+	return &Client{http: &http.Client{Transport: &http.Transport{
+		DialContext:         dial,
+		MaxIdleConnsPerHost: 4,
+		// A restarted router must not be met through a dead connection.
+		IdleConnTimeout: 5 * time.Second,
+	}}}
+}
+
+// Close closes the idle connections of the client.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Put makes t the router's table, whatever it ran before. It returns once
+// every request uses it.
+func (c *Client) Put(ctx context.Context, t Table) error {
+	return c.call(ctx, http.MethodPut, "/table", t, nil)
+}
+
+// Apply changes the router's table. It returns once every request uses the
+// result, and ErrOutOfSync if the router runs another table than u.From.
+func (c *Client) Apply(ctx context.Context, u Update) error {
+	return c.call(ctx, http.MethodPatch, "/table", u, nil)
+}
+
+// Status is what the router says about itself.
+type Status struct {
+	Number      uint64    `json:"number"` // of the table; 0: it never got one
+	Routes      int       `json:"routes"`
+	Backends    int       `json:"backends"` // instances in the table
+	InFlight    int64     `json:"in_flight"`
+	Connections int64     `json:"connections"` // from clients
+	Draining    bool      `json:"draining"`    // it is about to end
+	Persisted   bool      `json:"persisted"`   // the table is on disk
+	LogDropped  uint64    `json:"log_dropped"` // access records lost
+	PID         int       `json:"pid"`
+	Started     time.Time `json:"started"`
+}
+
+// Status returns the number of the table in use, and more.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var s Status
+	err := c.call(ctx, http.MethodGet, "/status", nil, &s)
+	return s, err
+}
+
+// Stats are the router's counts per instance.
+type Stats struct {
+	InFlight  int64           `json:"in_flight"`
+	Instances []InstanceStats `json:"instances"`
+}
+
+// InstanceStats are the counts of one instance since the router met it.
+type InstanceStats struct {
+	InstanceGUID string `json:"instance_guid"`
+	Addr         string `json:"addr"`
+	InFlight     int64  `json:"in_flight"`
+	Requests     uint64 `json:"requests"`
+	Failures     uint64 `json:"failures"` // it could not be reached, or broke off
+	Ejected      bool   `json:"ejected"`  // it gets nothing for a moment
+	Gone         bool   `json:"gone"`     // left the table, still finishing
+}
+
+// Stats returns what the router counts for each instance.
+func (c *Client) Stats(ctx context.Context) (Stats, error) {
+	var s Stats
+	err := c.call(ctx, http.MethodGet, "/stats", nil, &s)
+	return s, err
+}
+
+type drainRequest struct {
+	Instances []string `json:"instances"`
+	TimeoutMS int64    `json:"timeout_ms"`
+}
+
+// Drain waits until none of the instances has a request in flight; open
+// WebSockets count. It does not take them out of the table. It returns
+// ErrBusy when the time is over, and ctx's error if that ends first.
+func (c *Client) Drain(ctx context.Context, instances []string, timeout time.Duration) error {
+	return c.call(ctx, http.MethodPost, "/drain",
+		drainRequest{Instances: instances, TimeoutMS: timeout.Milliseconds()}, nil)
+}
+
+type controlError struct {
+	Code string `json:"code"`
+	Msg  string `json:"error"`
+}
+
+// The codes of control errors a client acts on.
+const (
+	codeOutOfSync = "out-of-sync"
+	codeBusy      = "busy"
+	codeInvalid   = "invalid"
+)
+
+func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("encoding %s %s: %w", method, path, err)
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://router"+path, body)
+	if err != nil {
+		return err
+	}
+	// All calls may be repeated, so a connection that died idle is no error.
+	req.Header["Idempotency-Key"] = nil
+	res, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("calling the router: %w", err)
+	}
+	defer res.Body.Close()
+	defer io.Copy(io.Discard, res.Body) //nolint:errcheck // only for reuse
+	if res.StatusCode/100 != 2 {
+		return decodeControlError(method+" "+path, res)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
+		return fmt.Errorf("decoding %s %s: %w", method, path, err)
+	}
+	return nil
+}
+
+func decodeControlError(call string, res *http.Response) error {
+	var e controlError
+	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<16)).Decode(&e); err != nil {
+		return fmt.Errorf("router: %s: %s", call, res.Status)
+	}
+	switch e.Code {
+	case codeOutOfSync:
+		return fmt.Errorf("%w: %s", ErrOutOfSync, e.Msg)
+	case codeBusy:
+		return fmt.Errorf("%w: %s", ErrBusy, e.Msg)
+	default:
+		return fmt.Errorf("router: %s: %s", call, e.Msg)
+	}
+}
