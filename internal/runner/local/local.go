@@ -3,9 +3,13 @@
 package local
 
 import (
+	"context"
 	"log/slog"
 	"path/filepath"
 	"time"
+
+	"weir/internal/platform"
+	"weir/internal/runner"
 )
 
 // Config is what a Runner needs.
@@ -25,6 +29,8 @@ type Runner struct {
 	instances string
 }
 
+var _ runner.Runner = (*Runner)(nil)
+
 // New returns a Runner for the keeper of cfg.DataDir. It connects to nothing.
 func New(cfg Config) *Runner {
 	if cfg.Logger == nil {
@@ -38,6 +44,28 @@ func New(cfg Config) *Runner {
 		socket:    filepath.Join(cfg.DataDir, "run", "keeper.sock"),
 		instances: filepath.Join(cfg.DataDir, "instances"),
 	}
+}
+
+// Start implements runner.Runner.
+func (r *Runner) Start(ctx context.Context, s runner.Spec) (runner.Status, error) {
+	return runner.Status{}, &platform.Error{Kind: platform.KindUnavailable, Msg: "no keeper"}
+}
+
+// Stop implements runner.Runner.
+func (r *Runner) Stop(ctx context.Context, guid string, grace time.Duration) error { return nil }
+
+// Remove implements runner.Runner.
+func (r *Runner) Remove(ctx context.Context, guid string) error { return nil }
+
+// List implements runner.Runner.
+func (r *Runner) List(ctx context.Context) ([]runner.Status, error) { return nil, nil }
+
+// Watch implements runner.Runner.
+func (r *Runner) Watch(ctx context.Context) (<-chan runner.Event, error) { return nil, nil }
+
+// Stats implements runner.Runner.
+func (r *Runner) Stats(ctx context.Context, guid string) (runner.Stats, error) {
+	return runner.Stats{}, platform.NotFound("Instance")
 }
 
 // Logs implements runner.Runner.
