@@ -1,0 +1,51 @@
+# weir: one line of meaning per target; `make` alone prints them.
+SHELL      := /bin/bash
+GO         ?= go
+BIN        := bin/weir
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BUILDFLAGS := -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+TOOLS      := bin/tools
+# The race detector needs a C compiler; without one the tests run without it.
+HAVE_CC    := $(shell command -v $$($(GO) env CC) >/dev/null 2>&1 && echo yes)
+RACE       := $(if $(HAVE_CC),-race,)
+TEST_CGO   := $(if $(HAVE_CC),1,0)
+TESTFLAGS  ?= -shuffle=on -timeout 20m
+
+.PHONY: help build demo test check fuzz bench tools release clean
+help: ## print this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+build: ## build bin/weir, one static binary
+	CGO_ENABLED=0 $(GO) build $(BUILDFLAGS) -o $(BIN) .
+
+demo: build ## start weir on loopback, push examples/hello-go, show its answer (EXIT=1: then stop)
+	@./examples/demo.sh $(BIN) $(EXIT)
+
+test: tools ## all tests; says what it skips and why
+	@$(if $(HAVE_CC),,echo "no C compiler: the tests run without the race detector";) true
+	CGO_ENABLED=$(TEST_CGO) $(TOOLS)/gotestsum --format pkgname-and-test-fails --rerun-fails=0 -- $(RACE) $(TESTFLAGS) -p 2 ./...
+
+check: tools ## formatting, vet, staticcheck, import floors
+	@out=$$($(TOOLS)/gofumpt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "not gofumpt-formatted:"; echo "$$out"; exit 1; }
+	$(GO) vet ./...
+	$(TOOLS)/staticcheck ./...
+	$(GO) test -run 'TestFloors' -count=1 .
+
+fuzz: ## every fuzz target for ten seconds
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 10s $$pkg; done; done
+
+bench: build ## figures: push to first answer, stager overhead, router CPU, memory, start-up
+	$(GO) run ./bench -weir $(BIN)
+
+tools: ## build the pinned development tools into bin/tools
+	@mkdir -p $(TOOLS) && $(GO) build -C internal/tools -o ../../$(TOOLS)/ tool
+
+release: ## static binaries for linux/amd64 and linux/arm64 in dist/
+	@mkdir -p dist
+	@for arch in amd64 arm64; do CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build $(BUILDFLAGS) -o dist/weir-linux-$$arch . ; done
+	@cd dist && sha256sum weir-linux-* > SHA256SUMS && cat SHA256SUMS
+
+clean: ## remove what make built
+	rm -rf bin dist

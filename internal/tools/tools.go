@@ -1,0 +1,2 @@
+// Package tools pins the development tools; see go.mod beside it.
+package tools
