@@ -1,0 +1,58 @@
+package store
+
+import (
+	"context"
+
+	"weir/internal/platform"
+)
+
+var events = &table[platform.Event]{
+	name: "events",
+	noun: "Event",
+	columns: func(e *platform.Event) []column {
+		return append(resource(
+			&e.Resource,
+			column{name: "type", value: &e.Type},
+			column{name: "target_guid", value: &e.TargetGUID},
+			column{name: "target_type", value: &e.TargetType},
+			column{name: "target_name", value: &e.TargetName},
+			column{name: "data", value: asJSON{&e.Data}},
+			column{name: "space_guid", value: &e.SpaceGUID},
+			column{name: "org_guid", value: &e.OrgGUID},
+		), actor("actor", &e.Actor)...)
+	},
+	filters: map[string]filter{
+		"guids":              is("t.guid"),
+		"types":              is("t.type"),
+		"target_guids":       is("t.target_guid"),
+		"target_types":       is("t.target_type"),
+		"actor_guids":        is("t.actor_guid"),
+		"space_guids":        is("t.space_guid"),
+		"organization_guids": is("t.org_guid"),
+	},
+}
+
+// Event returns the event with the given GUID.
+func (r Rows) Event(ctx context.Context, guid string) (platform.Event, error) {
+	return events.get(ctx, r, guid)
+}
+
+// Events returns one page of the events that q selects, and how many it selects.
+func (r Rows) Events(ctx context.Context, q Query) ([]platform.Event, int, error) {
+	return events.list(ctx, r, q)
+}
+
+// InsertEvent adds an event.
+func (r Rows) InsertEvent(ctx context.Context, e platform.Event) error {
+	return events.insert(ctx, r, e)
+}
+
+// UpdateEvent rewrites an event.
+func (r Rows) UpdateEvent(ctx context.Context, e platform.Event) error {
+	return events.update(ctx, r, e.GUID, e)
+}
+
+// DeleteEvent removes an event.
+func (r Rows) DeleteEvent(ctx context.Context, guid string) error {
+	return events.delete(ctx, r, guid)
+}

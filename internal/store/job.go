@@ -1,0 +1,92 @@
+package store
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/json"
+	"time"
+
+	"weir/internal/platform"
+)
+
+var jobs = &table[platform.Job]{
+	name: "jobs",
+	noun: "Job",
+	columns: func(j *platform.Job) []column {
+		return []column{
+			{name: "guid", value: &j.GUID},
+			{name: "created_at", value: stamp{&j.CreatedAt}},
+			{name: "updated_at", value: stamp{&j.UpdatedAt}},
+			{name: "operation", value: &j.Operation},
+			{name: "state", value: &j.State},
+			{name: "errors", value: jobErrors{&j.Errors}},
+			{name: "warnings", value: asJSON{&j.Warnings}},
+		}
+	},
+}
+
+// jobErrors keeps what a person may read of errors; causes are for the log.
+type jobErrors struct{ errs *[]*platform.Error }
+
+type jobError struct{ Kind, Title, Msg, Hint string }
+
+// Value implements driver.Valuer.
+func (j jobErrors) Value() (driver.Value, error) {
+	kept := []jobError{}
+	for _, e := range *j.errs {
+		kept = append(kept, jobError{string(e.Kind), e.Title, e.Msg, e.Hint})
+	}
+	b, err := json.Marshal(kept)
+	return string(b), err
+}
+
+// Scan implements sql.Scanner.
+func (j jobErrors) Scan(src any) error {
+	var kept []jobError
+	if err := (asJSON{&kept}).Scan(src); err != nil {
+		return err
+	}
+	*j.errs = nil
+	for _, e := range kept {
+		*j.errs = append(*j.errs, &platform.Error{Kind: platform.Kind(e.Kind), Title: e.Title, Msg: e.Msg, Hint: e.Hint})
+	}
+	return nil
+}
+
+// Job returns the job with the given GUID.
+func (r Rows) Job(ctx context.Context, guid string) (platform.Job, error) {
+	return jobs.get(ctx, r, guid)
+}
+
+// InsertJob adds a job.
+func (r Rows) InsertJob(ctx context.Context, j platform.Job) error {
+	return jobs.insert(ctx, r, j)
+}
+
+// UpdateJob rewrites a job. The causes of its errors are not kept.
+func (r Rows) UpdateJob(ctx context.Context, j platform.Job) error {
+	return jobs.update(ctx, r, j.GUID, j)
+}
+
+// FailUnfinishedJobs marks the jobs that were going on when the controller
+// ended as failed, and returns how many there were. For the start.
+func (r Rows) FailUnfinishedJobs(ctx context.Context) (n int, err error) {
+	errs, err := jobErrors{&[]*platform.Error{{
+		Kind: platform.KindUnavailable,
+		Msg:  "the platform was restarted before the job was done",
+		Hint: "try again",
+	}}}.Value()
+	if err != nil {
+		return 0, err
+	}
+	err = r.run.write(ctx, func(c *conn) error {
+		rows, err := c.exec(
+			ctx,
+			"UPDATE jobs SET state = ?, errors = ?, updated_at = ? WHERE state = ?",
+			platform.JobFailed, errs, time.Now().UnixMicro(), platform.JobProcessing,
+		)
+		n = int(rows)
+		return err
+	})
+	return n, err
+}
