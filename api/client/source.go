@@ -44,7 +44,7 @@ func (c *Client) Package(ctx context.Context, guid string) (v3.Package, error) {
 
 // CreatePackage makes an empty package of an app, to be uploaded to.
 func (c *Client) CreatePackage(ctx context.Context, app string) (v3.Package, error) {
-	return c.createPackage(ctx, v3.PackageCreate{
+	return c.CreatePackageWith(ctx, v3.PackageCreate{
 		Type: "bits", Relationships: v3.Relationships{"app": v3.To(app)},
 	})
 }
@@ -52,13 +52,14 @@ func (c *Client) CreatePackage(ctx context.Context, app string) (v3.Package, err
 // CreateGitPackage makes a package of an app that the server fetches from a
 // git repository; follow it with WaitPackage.
 func (c *Client) CreateGitPackage(ctx context.Context, app, url, ref string) (v3.Package, error) {
-	return c.createPackage(ctx, v3.PackageCreate{
+	return c.CreatePackageWith(ctx, v3.PackageCreate{
 		Type: "git", Data: &v3.PackageCreateData{URL: url, Ref: ref},
 		Relationships: v3.Relationships{"app": v3.To(app)},
 	})
 }
 
-func (c *Client) createPackage(ctx context.Context, p v3.PackageCreate) (v3.Package, error) {
+// CreatePackageWith makes a package as p says, for callers that set metadata.
+func (c *Client) CreatePackageWith(ctx context.Context, p v3.PackageCreate) (v3.Package, error) {
 	var out v3.Package
 	_, err := c.do(ctx, http.MethodPost, "/v3/packages", p, &out)
 	return out, err
