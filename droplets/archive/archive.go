@@ -16,10 +16,8 @@
 package archive
 
 import (
-	"context"
 	"io"
 	"io/fs"
-	"os"
 )
 
 // Format is a kind of archive.
@@ -78,6 +76,9 @@ type Options struct {
 	// AllowAbsoluteLinks accepts symbolic links to absolute paths; the caller
 	// checks where they lead. Relative ones must stay inside all the same.
 	AllowAbsoluteLinks bool
+	// Index, if set, is filled in, so that the caller may add entries of its
+	// own under the same rules afterwards.
+	Index *Index
 	// Digest fills in SHA1 and SHA256 of each file, computed while writing.
 	Digest bool
 	// Written, if set, is called for each regular file once it is complete and
@@ -117,33 +118,6 @@ type Stats struct {
 	Skipped []string
 }
 
-// Unpack writes the archive into dst, which must be an empty directory.
-// Files become 0644, or 0755 when they had any execute bit; directories 0755.
-// On error dst holds a part that the caller removes.
-func Unpack(ctx context.Context, src io.ReaderAt, size int64, dst *os.Root, o Options) (Stats, error) {
-	return Stats{}, errThin
-}
-
-// UnpackFile unpacks the archive file name into the empty directory dir.
-func UnpackFile(ctx context.Context, name, dir string, o Options) (Stats, error) {
-	return Stats{}, errThin
-}
-
-// Walk calls fn for each entry in archive order, after the same checks as
-// Unpack, and writes nothing. r reads the content of a regular file and is
-// valid during the call only; it is nil for other entries.
-func Walk(ctx context.Context, src io.ReaderAt, size int64, o Options, fn func(e Entry, r io.Reader) error) (Stats, error) {
-	return Stats{}, errThin
-}
-
-// List returns all entries in archive order.
-func List(ctx context.Context, src io.ReaderAt, size int64, o Options) ([]Entry, error) {
-	return nil, errThin
-}
-
-// Detect tells the format by the first bytes.
-func Detect(src io.ReaderAt, size int64) (Format, error) { return "", errThin }
-
 // File is something to pack that need not lie on disk.
 type File struct {
 	Name string
@@ -167,16 +141,3 @@ type PackOptions struct {
 	Skip func(name string, d fs.DirEntry) bool
 }
 
-// Pack writes the directory dir to w. Links are kept as links and never
-// followed; sockets, FIFOs and devices are left out and named in Stats.
-// The same content gives the same bytes.
-func Pack(ctx context.Context, w io.Writer, dir string, f Format, o PackOptions) (Stats, error) {
-	return Stats{}, errThin
-}
-
-// PackFiles writes the given files, sorted by name, to w.
-func PackFiles(ctx context.Context, w io.Writer, f Format, files []File, o PackOptions) (Stats, error) {
-	return Stats{}, errThin
-}
-
-var errThin = io.ErrNoProgress

@@ -1,0 +1,303 @@
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/klauspost/compress/zip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/mholt/archiver/v4"
+
+	"weir/internal/platform"
+)
+
+// Pack writes the directory dir to w. Links are kept as links and never
+// followed; sockets, FIFOs and devices are left out and named in Stats.
+// The same content gives the same bytes.
+func Pack(ctx context.Context, w io.Writer, dir string, f Format, o PackOptions) (Stats, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return Stats{}, err
+	}
+	defer root.Close()
+	files, skipped, err := collect(ctx, root, o.Skip)
+	if err != nil {
+		return Stats{}, err
+	}
+	stats, err := pack(ctx, w, f, files, o)
+	stats.Skipped = skipped
+	return stats, err
+}
+
+// PackFiles writes the given files, sorted by name, to w.
+func PackFiles(ctx context.Context, w io.Writer, f Format, files []File, o PackOptions) (Stats, error) {
+	sorted := slices.Clone(files)
+	slices.SortFunc(sorted, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	for i, file := range sorted {
+		name, err := Limits{}.CleanName(file.Name)
+		if err != nil {
+			return Stats{}, err
+		}
+		if name == "" || (i > 0 && sorted[i-1].Name == file.Name) {
+			return Stats{}, Refuse(TitleDuplicate, "%s cannot be packed, or not twice", quote(file.Name))
+		}
+	}
+	return pack(ctx, w, f, sorted, o)
+}
+
+// collect lists what is below root, lstat'ed, sorted by path.
+func collect(ctx context.Context, root *os.Root, skip func(string, fs.DirEntry) bool) (files []File, skipped []string, err error) {
+	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if name == "." {
+			return nil
+		}
+		if skip != nil && skip(name, d) {
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		file, ok, err := diskFile(root, name, d)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			skipped = append(skipped, name)
+			return nil
+		}
+		files = append(files, file)
+		return nil
+	})
+	return files, skipped, err
+}
+
+// diskFile describes what lies at name; ok is false for what cannot be packed.
+func diskFile(root *os.Root, name string, d fs.DirEntry) (f File, ok bool, err error) {
+	f = File{Name: name}
+	switch d.Type() {
+	case fs.ModeDir:
+		f.Mode = fs.ModeDir
+		return f, true, nil
+	case fs.ModeSymlink:
+		f.Mode = fs.ModeSymlink
+		f.Link, err = root.Readlink(name)
+		return f, true, err
+	case 0:
+	default:
+		return f, false, nil
+	}
+	info, err := d.Info()
+	if err != nil {
+		return f, false, err
+	}
+	f.Mode, f.Size = info.Mode(), info.Size()
+	f.Open = func() (io.ReadCloser, error) {
+		// Should a link or a FIFO have taken its place, fail and do not wait.
+		return root.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	}
+	return f, true, nil
+}
+
+// pack writes sorted files. The library does not tell when closing its
+// writers failed, nor when a file turned out shorter than announced, so both
+// are watched from outside.
+func pack(ctx context.Context, w io.Writer, f Format, files []File, o PackOptions) (Stats, error) {
+	stats := Stats{Format: f}
+	p := &packing{ctx: ctx}
+	infos := make([]archiver.FileInfo, len(files))
+	for i := range files {
+		infos[i] = p.info(&files[i], f, o.Prefix)
+		switch {
+		case files[i].Mode.IsDir():
+			stats.Dirs++
+		case files[i].Mode&fs.ModeSymlink != 0:
+			stats.Links++
+		default:
+			stats.Files++
+			stats.Bytes += files[i].Size
+		}
+	}
+	out := &watchedWriter{w: w}
+	cw, err := compress(out, f, o.Stored)
+	if err != nil {
+		return stats, err
+	}
+	var a archiver.Archiver = archiver.Tar{NumericUIDGID: true}
+	if f == Zip {
+		z := archiver.Zip{Compression: zip.Deflate}
+		if o.Stored {
+			z.Compression = zip.Store
+		}
+		a = z
+	}
+	err = a.Archive(ctx, cw, infos)
+	if cerr := cw.Close(); err == nil {
+		err = cerr
+	}
+	switch {
+	case ctx.Err() != nil:
+		return stats, ctx.Err()
+	case p.err != nil:
+		return stats, p.err
+	case out.err != nil:
+		return stats, out.err
+	}
+	return stats, err
+}
+
+// compress wraps w for the format. Closing it does not close w.
+func compress(w io.Writer, f Format, fast bool) (io.WriteCloser, error) {
+	switch f {
+	case Zip, Tar:
+		return nopWriteCloser{w}, nil
+	case TarGz:
+		gz := archiver.Gz{Multithreaded: true}
+		if fast {
+			gz.CompressionLevel = 1
+		}
+		return gz.OpenWriter(w)
+	case TarZst:
+		return archiver.Zstd{EncoderOptions: []zstd.EOption{
+			zstd.WithEncoderLevel(zstd.SpeedFastest),
+			zstd.WithEncoderConcurrency(1),
+		}}.OpenWriter(w)
+	}
+	return nil, &platform.Error{
+		Kind: platform.KindBadRequest,
+		Msg:  fmt.Sprintf("unknown archive format %q", f),
+		Hint: "use zip, tar, tar.gz or tar.zst",
+	}
+}
+
+type nopWriteCloser struct{ io.Writer }
+
+func (nopWriteCloser) Close() error { return nil }
+
+// watchedWriter keeps the first error and refuses what comes after it.
+type watchedWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (w *watchedWriter) Write(b []byte) (int, error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	n, err := w.w.Write(b)
+	w.err = err
+	return n, err
+}
+
+// packing is one run of pack; err is the first trouble with a file.
+type packing struct {
+	ctx context.Context // lives as long as one call of pack
+	err error
+}
+
+func (p *packing) info(f *File, format Format, prefix string) archiver.FileInfo {
+	mode := fs.FileMode(0o644)
+	switch {
+	case f.Mode.IsDir():
+		mode = fs.ModeDir | 0o755
+	case f.Mode&fs.ModeSymlink != 0:
+		mode = fs.ModeSymlink | 0o777
+	case f.Mode&0o111 != 0:
+		mode = 0o755
+	}
+	fi := archiver.FileInfo{NameInArchive: prefix + f.Name, LinkTarget: f.Link}
+	size := f.Size
+	switch {
+	case mode.IsDir():
+		fi.NameInArchive += "/"
+		size = 0
+	case mode&fs.ModeSymlink != 0:
+		// A tar has the target in its header, a zip as content.
+		size = 0
+		if format == Zip {
+			size = int64(len(f.Link))
+		}
+		fi.Open = func() (fs.File, error) {
+			return p.reader(f, io.NopCloser(strings.NewReader(f.Link)), int64(len(f.Link))), nil
+		}
+	default:
+		fi.Open = func() (fs.File, error) {
+			rc, err := f.Open()
+			if err != nil {
+				p.fail(err)
+				return nil, err
+			}
+			return p.reader(f, rc, f.Size), nil
+		}
+	}
+	fi.FileInfo = plainInfo{name: path.Base(f.Name), mode: mode, size: size}
+	return fi
+}
+
+func (p *packing) fail(err error) {
+	if p.err == nil && err != nil {
+		p.err = err
+	}
+}
+
+func (p *packing) reader(f *File, rc io.ReadCloser, n int64) fs.File {
+	return &packedFile{p: p, f: f, rc: rc, left: n}
+}
+
+// packedFile yields exactly the announced number of bytes or an error.
+type packedFile struct {
+	p    *packing
+	f    *File
+	rc   io.ReadCloser
+	left int64
+}
+
+func (r *packedFile) Read(b []byte) (int, error) {
+	if err := r.p.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := r.rc.Read(b)
+	r.left -= int64(n)
+	if r.left < 0 || (errors.Is(err, io.EOF) && r.left > 0) {
+		err = fmt.Errorf("packing %q: it changed while it was read", r.f.Name)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.p.fail(err)
+		return 0, err
+	}
+	return n, err
+}
+
+func (r *packedFile) Close() error { return r.rc.Close() }
+
+func (r *packedFile) Stat() (fs.FileInfo, error) {
+	return plainInfo{name: path.Base(r.f.Name), mode: r.f.Mode, size: r.f.Size}, nil
+}
+
+// plainInfo is a file without owner, and with the one time a zip can hold.
+type plainInfo struct {
+	name string
+	mode fs.FileMode
+	size int64
+}
+
+func (i plainInfo) Name() string       { return i.name }
+func (i plainInfo) Size() int64        { return i.size }
+func (i plainInfo) Mode() fs.FileMode  { return i.mode }
+func (i plainInfo) ModTime() time.Time { return time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC) }
+func (i plainInfo) IsDir() bool        { return i.mode.IsDir() }
+func (i plainInfo) Sys() any           { return nil }
