@@ -1,10 +1,10 @@
 package store
 
 import (
-	"bytes"
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"weir/internal/platform"
@@ -83,42 +83,32 @@ func (j asJSON) Value() (driver.Value, error) {
 }
 
 // Scan implements sql.Scanner.
-func (j asJSON) Scan(src any) error {
-	var text []byte
-	switch s := src.(type) {
-	case string:
-		text = []byte(s)
-	case []byte:
-		text = s
-	default:
-		return fmt.Errorf("JSON is stored as %T", src)
-	}
-	switch string(text) {
-	case "", "null", "{}", "[]":
-		return nil // fields are zero before a scan
-	}
-	return json.Unmarshal(text, j.field)
-}
+func (j asJSON) Scan(src any) error { return scanJSON(src, j.field, false) }
 
-// exactJSON is asJSON for values of the user's own making: numbers come back
-// as json.Number, digit by digit as they were given.
-type exactJSON struct{ field *map[string]any }
+// exactJSON is asJSON for values of the user's own making: numbers in an any
+// come back as json.Number, digit by digit as they were given.
+type exactJSON struct{ field any }
 
 // Value implements driver.Valuer.
-func (j exactJSON) Value() (driver.Value, error) { return asJSON{j.field}.Value() }
+func (j exactJSON) Value() (driver.Value, error) { return asJSON(j).Value() }
 
 // Scan implements sql.Scanner.
-func (j exactJSON) Scan(src any) error {
+func (j exactJSON) Scan(src any) error { return scanJSON(src, j.field, true) }
+
+func scanJSON(src, field any, exact bool) error {
 	text, ok := src.(string)
 	if !ok {
 		return fmt.Errorf("JSON is stored as %T", src)
 	}
-	if text == "" || text == "{}" {
-		return nil
+	switch text {
+	case "", "null", "{}", "[]":
+		return nil // fields are zero before a scan
 	}
-	dec := json.NewDecoder(bytes.NewReader([]byte(text)))
-	dec.UseNumber()
-	return dec.Decode(j.field)
+	dec := json.NewDecoder(strings.NewReader(text))
+	if exact {
+		dec.UseNumber()
+	}
+	return dec.Decode(field)
 }
 
 // optional keeps an empty string as NULL: a reference that may be absent.

@@ -17,6 +17,7 @@ var revisions = &table[platform.Revision]{
 			column{name: "droplet_guid", value: &v.DropletGUID},
 			column{name: "env", value: asJSON{&v.Env}},
 			column{name: "processes", value: asJSON{&v.Processes}},
+			column{name: "services", value: exactJSON{&v.Services}},
 			column{name: "description", value: &v.Description},
 			column{name: "deployable", value: &v.Deployable},
 		)

@@ -7,21 +7,10 @@ import (
 	"weir/internal/platform"
 )
 
-// RefreshToken is a refresh token as it is kept: without the token itself.
-type RefreshToken struct {
-	Hash      string // of the token; the key
-	Family    string // shared by all tokens that descend from one login
-	UserGUID  string
-	Client    string
-	CreatedAt time.Time
-	ExpiresAt time.Time
-	UsedAt    time.Time // when it was first exchanged; zero if it was not
-}
-
-var refreshTokens = &table[RefreshToken]{
+var refreshTokens = &table[platform.RefreshToken]{
 	name: "refresh_tokens",
 	noun: "Refresh token",
-	columns: func(t *RefreshToken) []column {
+	columns: func(t *platform.RefreshToken) []column {
 		return []column{
 			{name: "hash", value: &t.Hash},
 			{name: "family", value: &t.Family},
@@ -35,32 +24,50 @@ var refreshTokens = &table[RefreshToken]{
 }
 
 // RefreshToken returns the refresh token with the given hash.
-func (r Rows) RefreshToken(ctx context.Context, hash string) (t RefreshToken, err error) {
+func (r Rows) RefreshToken(ctx context.Context, hash string) (t platform.RefreshToken, err error) {
 	err = r.run.read(ctx, func(c *conn) error {
-		found, err := refreshTokens.query(ctx, c, " WHERE t.hash = ?", hash)
-		if err == nil && len(found) == 0 {
-			err = platform.NotFound(refreshTokens.noun)
-		}
-		if err == nil {
-			t = found[0]
-		}
+		t, err = refreshToken(ctx, c, hash)
 		return err
 	})
 	return t, err
 }
 
+func refreshToken(ctx context.Context, c *conn, hash string) (platform.RefreshToken, error) {
+	found, err := refreshTokens.query(ctx, c, " WHERE t.hash = ?", hash)
+	if err != nil {
+		return platform.RefreshToken{}, err
+	}
+	if len(found) == 0 {
+		return platform.RefreshToken{}, platform.NotFound(refreshTokens.noun)
+	}
+	return found[0], nil
+}
+
 // InsertRefreshToken adds a refresh token.
-func (r Rows) InsertRefreshToken(ctx context.Context, t RefreshToken) error {
+func (r Rows) InsertRefreshToken(ctx context.Context, t platform.RefreshToken) error {
 	return r.quietly(ctx, func(c *conn) error { return refreshTokens.insert(ctx, Rows{c}, t) })
 }
 
-// UseRefreshToken notes that a refresh token was exchanged. The first time
-// stays.
-func (r Rows) UseRefreshToken(ctx context.Context, hash string, at time.Time) error {
-	return r.quietly(ctx, func(c *conn) error {
-		_, err := c.exec(ctx, "UPDATE refresh_tokens SET used_at = ? WHERE hash = ? AND used_at = 0", micros(at), hash)
-		return err
+// ExchangeRefreshToken notes that the token hash is used now, and adds its
+// successor unless that is there already. It returns the token as it was
+// before, so that the caller sees whether it was used earlier.
+func (r Rows) ExchangeRefreshToken(ctx context.Context, hash string, now time.Time, successor platform.RefreshToken) (before platform.RefreshToken, err error) {
+	err = r.quietly(ctx, func(c *conn) error {
+		before, err = refreshToken(ctx, c, hash)
+		if err != nil {
+			return err
+		}
+		_, err = c.exec(ctx, "UPDATE refresh_tokens SET used_at = ? WHERE hash = ? AND used_at = 0", micros(now), hash)
+		if err != nil {
+			return err
+		}
+		known, err := c.number(ctx, "SELECT COUNT(*) FROM refresh_tokens WHERE hash = ?", successor.Hash)
+		if err != nil || known > 0 {
+			return err
+		}
+		return refreshTokens.insert(ctx, Rows{c}, successor)
 	})
+	return before, err
 }
 
 // DeleteRefreshFamily removes all refresh tokens that descend from one login.
