@@ -1,0 +1,264 @@
+package acceptance
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestKill9_NothingAcknowledgedIsLost kills each long-lived process with -9 at
+// random points of a push, a map-route and a scale, under load, and checks
+// after each that what was acknowledged is there, that nothing is half done,
+// and that the apps did not notice.
+func TestKill9_NothingAcknowledgedIsLost(t *testing.T) {
+	rounds := 2
+	if long() {
+		rounds = 20
+	}
+	for _, victim := range []string{"controller", "router", "keeper"} {
+		t.Run(victim, func(t *testing.T) { killRounds(t, victim, rounds) })
+	}
+}
+
+func killRounds(t *testing.T, victim string, rounds int) {
+	s := start(t)
+	dir := filepath.Join(repo(t), "examples/hello-go")
+	s.mustIn(dir, "push", "steady", "-i", "2", "-m", "64M")
+	s.mustIn(dir, "push", "work", "-m", "64M")
+	steady := s.appInits("steady")
+	table := map[string]int{}
+	var sent, failed int64
+	for n := range rounds * 3 {
+		op := []string{"push", "map-route", "scale"}[n%3]
+		within := map[string]int{"push": 2500, "map-route": 150, "scale": 600}[op]
+		l := s.startLoad("http://steady.apps.localhost/", 100)
+		acked := make(chan acknowledged)
+		go func() { acked <- s.attempt(dir, op, n) }()
+		time.Sleep(time.Duration(rand.IntN(within)) * time.Millisecond)
+		s.kill9(victim)
+		a := <-acked
+		s.eventually(20*time.Second, "the API to be back", s.ping)
+		s.eventually(30*time.Second, "the apps to be right again", func() error { return a.holds(s) })
+		roundSent, roundFailed, why := l.stop()
+		sent, failed = sent+roundSent, failed+roundFailed
+		if bound := allowedFailures(victim); roundFailed > bound {
+			t.Errorf("round %d (%s): %d of %d requests failed, at most %d may:\n%s", n, op, roundFailed, roundSent, bound, why)
+		}
+		if got := s.appInits("steady"); !maps.Equal(got, steady) {
+			t.Errorf("round %d (%s): the instances of steady were %v and are %v", n, op, steady, got)
+		}
+		table[op+" "+a.outcome()]++
+	}
+	for _, k := range slices.Sorted(maps.Keys(table)) {
+		t.Logf("kill -9 %s during %s: %d", victim, k, table[k])
+	}
+	t.Logf("kill -9 %s: %d requests, %d failed", victim, sent, failed)
+	s.must("delete", "work", "-r", "-f")
+	s.must("delete", "steady", "-r", "-f")
+	s.nothingLeft()
+}
+
+// allowedFailures: only requests in flight through a killed router may fail.
+func allowedFailures(victim string) int64 {
+	if victim == "router" {
+		return 20
+	}
+	return 0
+}
+
+// acknowledged is one operation and what came of it.
+type acknowledged struct {
+	op   string
+	ok   bool
+	host string // map-route
+	want int    // scale
+	text string
+}
+
+func (a acknowledged) outcome() string {
+	if a.ok {
+		return "acknowledged, kept"
+	}
+	return "refused, nothing half done"
+}
+
+// attempt runs one operation that may be cut short.
+func (s *server) attempt(dir, op string, n int) acknowledged {
+	a := acknowledged{op: op}
+	var r result
+	switch op {
+	case "push":
+		r = s.weir(dir, "push", "work", "-m", "64M", "--env", fmt.Sprintf("ROUND=%d", n))
+	case "map-route":
+		a.host = fmt.Sprintf("r%d", n)
+		r = s.weir("", "map-route", "work", "apps.localhost", "-n", a.host)
+	case "scale":
+		a.want = 1 + n/3%2
+		r = s.weir("", "scale", "work", "-i", fmt.Sprint(a.want))
+	}
+	a.ok, a.text = r.code == 0, r.stdout+r.stderr
+	return a
+}
+
+// holds returns nil once the server shows what it acknowledged and shows
+// nothing that is neither done nor undone.
+func (a acknowledged) holds(s *server) error {
+	stats, err := s.tryV3("/v3/apps/" + s.guid("work") + "/processes/web/stats")
+	if err != nil {
+		return err
+	}
+	for _, i := range stats.Resources {
+		if i.State != "RUNNING" {
+			return fmt.Errorf("instance %d of work is %s", i.Index, i.State)
+		}
+	}
+	if status, body, err := s.get("work.apps.localhost", "/"); err != nil || status != 200 {
+		return fmt.Errorf("work answers %d %s (%v)", status, body, err)
+	}
+	builds, err := s.tryV3("/v3/builds?states=STAGING")
+	if err != nil {
+		return err
+	}
+	if len(builds.Resources) > 0 {
+		return fmt.Errorf("%d builds are still STAGING", len(builds.Resources))
+	}
+	deployments, err := s.tryV3("/v3/deployments?status_values=ACTIVE&strategies=start,rolling,canary")
+	if err != nil {
+		return err
+	}
+	if len(deployments.Resources) > 0 {
+		return fmt.Errorf("%d deployments are still ACTIVE", len(deployments.Resources))
+	}
+	switch {
+	case a.op == "map-route" && a.ok:
+		if status, _, err := s.get(a.host+".apps.localhost", "/"); err != nil || status != 200 {
+			return fmt.Errorf("the acknowledged route answers %d (%v)", status, err)
+		}
+	case a.op == "scale" && a.ok:
+		return s.running("work", a.want)
+	}
+	return nil
+}
+
+// kill9 kills a process of the server and brings the keeper back if it was it.
+func (s *server) kill9(victim string) {
+	s.t.Helper()
+	if victim == "keeper" {
+		s.killKeeper()
+		s.restart()
+		return
+	}
+	if err := syscall.Kill(s.child(victim), syscall.SIGKILL); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// appInits returns the pids of one app's instances by instance GUID.
+func (s *server) appInits(app string) map[string]int {
+	s.t.Helper()
+	var stats struct {
+		Resources []struct {
+			Instance string `json:"instance_guid"`
+		}
+	}
+	s.json("/v3/apps/"+s.guid(app)+"/processes/web/stats", &stats)
+	inits := s.inits()
+	found := map[string]int{}
+	for _, i := range stats.Resources {
+		found[i.Instance] = inits[i.Instance]
+	}
+	return found
+}
+
+// nothingLeft checks, after all apps are gone, that no instance, mount or
+// temporary file is.
+func (s *server) nothingLeft() {
+	s.t.Helper()
+	s.eventually(30*time.Second, "nothing to be left", func() error {
+		for _, dir := range []string{"instances", "staging", "droplets/tmp"} {
+			entries, err := os.ReadDir(filepath.Join(s.data(), dir))
+			if err != nil && !os.IsNotExist(err) {
+				return err
+			}
+			if len(entries) > 0 {
+				return fmt.Errorf("%s holds %s and %d more", dir, entries[0].Name(), len(entries)-1)
+			}
+		}
+		mounts, err := os.ReadFile("/proc/self/mountinfo")
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(mounts), s.data()) {
+			return fmt.Errorf("a mount is left under %s", s.data())
+		}
+		for _, p := range processes(s.t, s.data()) {
+			if len(p.args) < 2 || !slices.Contains([]string{"serve", "router", "controller"}, p.args[1]) {
+				return fmt.Errorf("process %d is left: %v", p.pid, p.args)
+			}
+		}
+		return nil
+	})
+}
+
+// TestRestart_EverythingComesBack stops and kills the whole platform and
+// starts it again.
+func TestRestart_EverythingComesBack(t *testing.T) {
+	s := start(t)
+	dir := filepath.Join(repo(t), "examples/hello-go")
+	s.mustIn(dir, "push", "web", "-i", "2", "-m", "64M")
+	s.must("map-route", "web", "apps.localhost", "-n", "other", "--path", "/sub")
+	s.mustIn(dir, "push", "idle", "-m", "64M", "--no-start")
+
+	check := func(after string) {
+		t.Helper()
+		s.eventually(20*time.Second, "web to run after "+after, func() error { return s.running("web", 2) })
+		s.answers("web.apps.localhost", 200)
+		if status, _, err := s.get("other.apps.localhost", "/sub"); err != nil || status != 200 {
+			t.Errorf("after %s the second route answers %d (%v)", after, status, err)
+		}
+		if out := s.must("apps"); !strings.Contains(out, "idle") {
+			t.Errorf("after %s an app is missing:\n%s", after, out)
+		}
+	}
+	addrAPI, addrHTTP := strings.TrimPrefix(s.api, "http://"), s.http
+	s.stop()
+	if left := processes(t, s.data()); len(left) > 0 {
+		t.Errorf("after weir serve stopped, these are left: %v", left)
+	}
+	s.serve(addrAPI, addrHTTP)
+	check("a clean stop")
+
+	before := s.appInits("web")
+	s.killKeeper()
+	for _, p := range processes(t, s.data()) {
+		syscall.Kill(p.pid, syscall.SIGKILL)
+	}
+	s.serve(addrAPI, addrHTTP)
+	check("killing every process")
+	for guid := range s.appInits("web") {
+		if _, same := before[guid]; same {
+			t.Errorf("instance %s was killed and is shown as running", guid)
+		}
+	}
+}
+
+// TestCrash_SaysWhyAndComesBack ends an instance in three ways.
+func TestCrash_SaysWhyAndComesBack(t *testing.T) {
+	s := start(t)
+	s.mustIn(filepath.Join(repo(t), "examples/hello-go"), "push", "web", "-m", "64M")
+	s.crash("web")
+	s.eventually(15*time.Second, "the crash to be told and mended", func() error {
+		if out := s.must("events", "web"); !strings.Contains(out, "status 3") {
+			return fmt.Errorf("events say nothing of status 3:\n%s", out)
+		}
+		return s.running("web", 1)
+	})
+	s.answers("web.apps.localhost", 200)
+}

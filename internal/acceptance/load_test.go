@@ -1,0 +1,96 @@
+package acceptance
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// load sends requests to one URL at a fixed rate, whatever the answers take,
+// and keeps what went wrong.
+type load struct {
+	stopping chan struct{}
+	wg       sync.WaitGroup
+	sent     atomic.Int64
+	failed   atomic.Int64
+
+	mu     sync.Mutex // guards the following
+	errors []string
+	bodies map[string]int
+}
+
+// maxInFlight bounds a load that meets a stuck server.
+const maxInFlight = 512
+
+// startLoad begins sending GET url, perSecond times a second, until stop.
+// Every second request uses a connection of its own.
+func (s *server) startLoad(url string, perSecond int) *load {
+	l := &load{stopping: make(chan struct{}), bodies: map[string]int{}}
+	kept, fresh := s.client(true), s.client(false)
+	slots := make(chan struct{}, maxInFlight)
+	l.wg.Go(func() {
+		tick := time.NewTicker(time.Second / time.Duration(perSecond))
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-l.stopping:
+				return
+			case <-tick.C:
+			}
+			select {
+			case slots <- struct{}{}:
+			default:
+				l.fail("the server is stuck: too many requests in flight")
+				continue
+			}
+			c := kept
+			if n%2 == 1 {
+				c = fresh
+			}
+			l.wg.Go(func() { l.one(c, url); <-slots })
+		}
+	})
+	return l
+}
+
+func (l *load) one(c *http.Client, url string) {
+	l.sent.Add(1)
+	resp, err := c.Get(url)
+	if err != nil {
+		l.fail(err.Error())
+		return
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	switch {
+	case err != nil:
+		l.fail(err.Error())
+	case resp.StatusCode != http.StatusOK:
+		l.fail(fmt.Sprintf("%s %s: %s", resp.Status, resp.Header.Get("X-Cf-RouterError"), strings.TrimSpace(string(body))))
+	default:
+		l.mu.Lock()
+		l.bodies[string(body)]++
+		l.mu.Unlock()
+	}
+}
+
+func (l *load) fail(why string) {
+	l.failed.Add(1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.errors) < 20 {
+		l.errors = append(l.errors, time.Now().Format("05.000 ")+why)
+	}
+}
+
+// stop ends the load and returns how many requests were sent, how many failed
+// and the first reasons.
+func (l *load) stop() (sent, failed int64, why string) {
+	close(l.stopping)
+	l.wg.Wait()
+	return l.sent.Load(), l.failed.Load(), strings.Join(l.errors, "\n")
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// server is a weir of its own under measurement.
+type server struct {
+	weir, dir string
+	api, http string
+	cmd       *exec.Cmd
+}
+
+func serve(weir string) (*server, error) {
+	dir, err := os.MkdirTemp("", "weir-bench-")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o711); err != nil {
+		return nil, err
+	}
+	s := &server{weir: weir, dir: dir}
+	if err := s.begin(); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, s.run(".", "login")
+}
+
+func (s *server) env() []string {
+	return append(os.Environ(), "WEIR_HOME="+filepath.Join(s.dir, "home"), "WEIR_DATA="+filepath.Join(s.dir, "data"))
+}
+
+// begin starts weir serve and returns when its API answers.
+func (s *server) begin() error {
+	file := filepath.Join(s.dir, "data", "server.json")
+	os.Remove(file)
+	log, err := os.OpenFile(filepath.Join(s.dir, "serve.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	s.cmd = exec.Command(s.weir, "serve", "--data", filepath.Join(s.dir, "data"), "--api", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = s.env(), log, log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	return s.wait(30*time.Second, func() error {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return errNoServer
+		}
+		var where struct{ API, HTTP string }
+		if err := json.Unmarshal(b, &where); err != nil {
+			return err
+		}
+		s.api, s.http = where.API, where.HTTP
+		resp, err := http.Get(s.api + "/v3")
+		if err != nil {
+			return err
+		}
+		return resp.Body.Close()
+	})
+}
+
+// end stops weir serve.
+func (s *server) end() {
+	if s.cmd == nil || s.cmd.Process == nil {
+		return
+	}
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	s.cmd.Wait()
+	s.cmd = nil
+}
+
+func (s *server) stop() {
+	s.end()
+	os.RemoveAll(s.dir)
+}
+
+func (s *server) wait(within time.Duration, check func() error) error {
+	deadline := time.Now().Add(within)
+	for {
+		err := check()
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("waited %s: %w", within, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (s *server) run(dir string, args ...string) error {
+	_, err := s.output(dir, args...)
+	return err
+}
+
+func (s *server) output(dir string, args ...string) ([]byte, error) {
+	cmd := exec.Command(s.weir, args...)
+	cmd.Dir, cmd.Env = dir, s.env()
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("weir %s: %w\n%s", args[0], err, stderr.String())
+	}
+	return out, nil
+}
+
+// answers returns nil once GET / of an app is 200.
+func (s *server) answers(host string) error {
+	return s.wait(10*time.Second, func() error {
+		req, err := http.NewRequest("GET", "http://"+s.http+"/", nil)
+		if err != nil {
+			return err
+		}
+		req.Host = host
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		io.Copy(io.Discard, resp.Body)
+		if resp.StatusCode != 200 {
+			return fmt.Errorf("%s answers %s", host, resp.Status)
+		}
+		return nil
+	})
+}
+
+func (s *server) list(path string) (total int, first string, err error) {
+	out, err := s.output(".", "curl", path)
+	if err != nil {
+		return 0, "", err
+	}
+	var l struct {
+		Pagination struct {
+			Total int `json:"total_results"`
+		}
+		Resources []struct{ GUID string }
+	}
+	if err := json.Unmarshal(out, &l); err != nil {
+		return 0, "", err
+	}
+	if len(l.Resources) > 0 {
+		first = l.Resources[0].GUID
+	}
+	return l.Pagination.Total, first, nil
+}
+
+func (s *server) spaceGUID() (string, error) {
+	_, guid, err := s.list("/v3/spaces")
+	if err == nil && guid == "" {
+		err = errors.New("there is no space")
+	}
+	return guid, err
+}
+
+func (s *server) countApps(want int) error {
+	n, _, err := s.list("/v3/apps?per_page=1")
+	if err == nil && n != want {
+		err = fmt.Errorf("there are %d apps, want %d", n, want)
+	}
+	return err
+}
+
+// pss adds up the three long-lived processes.
+func (s *server) pss() (total int64, parts string, err error) {
+	var names []string
+	for pid, args := range s.processes() {
+		name := ""
+		switch {
+		case pid == s.cmd.Process.Pid:
+			name = "keeper"
+		case len(args) > 1 && (args[1] == "router" || args[1] == "controller"):
+			name = args[1]
+		default:
+			continue
+		}
+		n, err := pssOf(pid)
+		if err != nil {
+			return 0, "", err
+		}
+		total += n
+		names = append(names, fmt.Sprintf("%s %.0f", name, float64(n)/1e6))
+	}
+	return total, strings.Join(names, ", "), nil
+}
+
+func (s *server) initPSS() (total int64, n int, err error) {
+	for pid, args := range s.processes() {
+		if len(args) < 2 || args[1] != "init" {
+			continue
+		}
+		p, err := pssOf(pid)
+		if err != nil {
+			continue // ended meanwhile
+		}
+		total += p
+		n++
+	}
+	return total, n, nil
+}
+
+// processes returns the command lines of all processes below weir serve.
+func (s *server) processes() map[int][]string {
+	parents := map[int]int{}
+	args := map[int][]string{}
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile(filepath.Join("/proc", e.Name(), "stat"))
+		if err != nil {
+			continue
+		}
+		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		parents[pid], _ = strconv.Atoi(fields[1])
+		cmdline, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+		args[pid] = strings.Split(strings.TrimRight(string(cmdline), "\x00"), "\x00")
+	}
+	found := map[int][]string{}
+	for pid := range args {
+		for p := pid; p > 1; p = parents[p] {
+			if p == s.cmd.Process.Pid {
+				found[pid] = args[pid]
+				break
+			}
+		}
+	}
+	return found
+}
+
+// pssOf returns the proportional set size of a process in bytes.
+func pssOf(pid int) (int64, error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		if v, ok := strings.CutPrefix(sc.Text(), "Pss:"); ok {
+			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
+			return kb * 1024, err
+		}
+	}
+	return 0, fmt.Errorf("process %d has no Pss line", pid)
+}

@@ -1,0 +1,274 @@
+// Package server joins the parts of weir to its three long-lived processes:
+// the keeper (weir serve), the controller and the router. It is the only
+// package that knows them all.
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is everything an operator may set. Each setting is a flag of
+// weir serve and a WEIR_… variable; Settings lists them with their defaults.
+type Config struct {
+	// DataDir holds everything weir keeps. One server runs on it at a time.
+	DataDir string
+	// Domain is the shared domain of the first start: apps are reached at
+	// <app>.<domain>. Later it is a row like any other.
+	Domain string
+	// APIAddr and HTTPAddr are where the API and the apps listen. Port 0
+	// takes a free one; DATA/server.json tells which.
+	APIAddr  string
+	HTTPAddr string
+	// ExternalURL is what clients are told to call the API by. Empty means
+	// whatever host and scheme they came with.
+	ExternalURL string
+	// TrustedProxies may set X-Forwarded-For.
+	TrustedProxies []netip.Prefix
+	// UID is who the controller and the router run as when weir serve is
+	// root; instances get uids from UID+1 on.
+	UID int
+	// StagingTimeout bounds one build.
+	StagingTimeout time.Duration
+	// DrainTimeout is how long an instance that left the routes may finish
+	// its requests.
+	DrainTimeout time.Duration
+	// UploadLimit bounds an upload, packed and unpacked, in bytes.
+	UploadLimit int64
+	// AdminPassword is used at the first start; empty means a random one.
+	// It is never a flag, and not part of what a child process is told.
+	AdminPassword string `json:"-"`
+	// LogFormat is "text" or "json".
+	LogFormat string
+
+	// Exe is a path of weir's binary that builds and instances may run. Serve
+	// finds it.
+	Exe string
+}
+
+// Setting describes one setting for the help and for --print-config.
+type Setting struct {
+	Flag, Env, Default, Usage string
+	set                       func(*Config, string) error
+	get                       func(*Config) string
+}
+
+// Settings lists all settings in the order of the help.
+func Settings() []Setting {
+	return []Setting{
+		{
+			"data", "WEIR_DATA", "", "`directory` for everything weir keeps (default ~/.weir/server, /var/lib/weir for root)",
+			func(c *Config, v string) error { c.DataDir = v; return nil },
+			func(c *Config) string { return c.DataDir },
+		},
+		{
+			"domain", "WEIR_DOMAIN", "apps.localhost", "`domain` under which apps are reached",
+			func(c *Config, v string) error { c.Domain = strings.ToLower(v); return nil },
+			func(c *Config) string { return c.Domain },
+		},
+		{
+			"api", "WEIR_API", "127.0.0.1:8181", "`address` of the API",
+			func(c *Config, v string) error { c.APIAddr = v; return checkAddr(v) },
+			func(c *Config) string { return c.APIAddr },
+		},
+		{
+			"http", "WEIR_HTTP", "127.0.0.1:8080", "`address` where apps are reached",
+			func(c *Config, v string) error { c.HTTPAddr = v; return checkAddr(v) },
+			func(c *Config) string { return c.HTTPAddr },
+		},
+		{
+			"external-url", "WEIR_EXTERNAL_URL", "", "`URL` by which clients call the API (default: the one they used)",
+			func(c *Config, v string) error { c.ExternalURL = strings.TrimSuffix(v, "/"); return nil },
+			func(c *Config) string { return c.ExternalURL },
+		},
+		{
+			"trusted-proxies", "WEIR_TRUSTED_PROXIES", "", "comma-separated `CIDRs` whose X-Forwarded-For is believed",
+			func(c *Config, v string) (err error) { c.TrustedProxies, err = parsePrefixes(v); return err },
+			func(c *Config) string { return joinPrefixes(c.TrustedProxies) },
+		},
+		{
+			"uid", "WEIR_UID", "199999", "as root: `uid` of the unprivileged processes; instances get the ones above it",
+			func(c *Config, v string) (err error) { c.UID, err = strconv.Atoi(v); return err },
+			func(c *Config) string { return strconv.Itoa(c.UID) },
+		},
+		{
+			"staging-timeout", "WEIR_STAGING_TIMEOUT", "15m", "`duration` after which a build is stopped",
+			func(c *Config, v string) (err error) { c.StagingTimeout, err = positive(v); return err },
+			func(c *Config) string { return c.StagingTimeout.String() },
+		},
+		{
+			"drain-timeout", "WEIR_DRAIN_TIMEOUT", "30s", "`duration` an instance gets to finish its requests",
+			func(c *Config, v string) (err error) { c.DrainTimeout, err = positive(v); return err },
+			func(c *Config) string { return c.DrainTimeout.String() },
+		},
+		{
+			"upload-limit", "WEIR_UPLOAD_LIMIT", "2G", "largest upload, packed or unpacked (`size`)",
+			func(c *Config, v string) (err error) { c.UploadLimit, err = parseSize(v); return err },
+			func(c *Config) string { return formatSize(c.UploadLimit) },
+		},
+		{
+			"log-format", "WEIR_LOG_FORMAT", "text", "`format` of weir's own log: text or json",
+			func(c *Config, v string) error { c.LogFormat = v; return oneOf(v, "text", "json") },
+			func(c *Config) string { return c.LogFormat },
+		},
+	}
+}
+
+// NewConfig returns the configuration that flags and environment give; a flag
+// goes before a variable, which goes before the default. flags holds only
+// those that were given.
+func NewConfig(flags map[string]string, env func(string) string) (Config, error) {
+	var c Config
+	for _, s := range Settings() {
+		v, source := s.Default, "the default"
+		if e := env(s.Env); e != "" {
+			v, source = e, s.Env
+		}
+		if f, ok := flags[s.Flag]; ok {
+			v, source = f, "--"+s.Flag
+		}
+		if v == "" {
+			continue
+		}
+		if err := s.set(&c, v); err != nil {
+			return Config{}, fmt.Errorf("%s: %q is not usable: %w", source, v, err)
+		}
+	}
+	c.AdminPassword = env("WEIR_ADMIN_PASSWORD")
+	if c.DataDir == "" {
+		c.DataDir = DefaultDataDir(env)
+	}
+	dir, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		return Config{}, fmt.Errorf("finding the data directory: %w", err)
+	}
+	c.DataDir = dir
+	return c, nil
+}
+
+// DefaultDataDir is where a server keeps its data when nobody says otherwise.
+func DefaultDataDir(env func(string) string) string {
+	if os.Geteuid() == 0 {
+		return "/var/lib/weir"
+	}
+	return filepath.Join(env("HOME"), ".weir", "server")
+}
+
+// Print renders the configuration, one setting a line.
+func (c Config) Print() string {
+	var b strings.Builder
+	for _, s := range Settings() {
+		fmt.Fprintf(&b, "%-18s %-24s %s\n", s.Flag, s.Env, s.get(&c))
+	}
+	return b.String()
+}
+
+// configEnv hands a child process the configuration of its keeper.
+const configEnv = "WEIR_SERVE_CONFIG"
+
+func (c Config) marshal() string {
+	b, _ := json.Marshal(c) // plain fields always marshal
+	return string(b)
+}
+
+// ConfigFromKeeper returns the configuration a child process was started with.
+func ConfigFromKeeper() (Config, error) {
+	var c Config
+	v, ok := os.LookupEnv(configEnv)
+	if !ok {
+		return c, errors.New("this command is started by weir serve, not by hand")
+	}
+	if err := json.Unmarshal([]byte(v), &c); err != nil {
+		return c, fmt.Errorf("reading the keeper's configuration: %w", err)
+	}
+	return c, nil
+}
+
+func checkAddr(v string) error {
+	host, port, err := net.SplitHostPort(v)
+	if err != nil {
+		return err
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("port %q is not a number up to 65535", port)
+	}
+	if host != "" && host != "localhost" && net.ParseIP(host) == nil {
+		return fmt.Errorf("%q is not an IP address", host)
+	}
+	return nil
+}
+
+func parsePrefixes(v string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for s := range strings.SplitSeq(v, ",") {
+		p, err := netip.ParsePrefix(strings.TrimSpace(s))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+func joinPrefixes(ps []netip.Prefix) string {
+	var out []string
+	for _, p := range ps {
+		out = append(out, p.String())
+	}
+	return strings.Join(out, ",")
+}
+
+func positive(v string) (time.Duration, error) {
+	d, err := time.ParseDuration(v)
+	if err == nil && d <= 0 {
+		err = errors.New("a duration above zero is needed, such as 30s")
+	}
+	return d, err
+}
+
+func oneOf(v string, allowed ...string) error {
+	for _, a := range allowed {
+		if v == a {
+			return nil
+		}
+	}
+	return fmt.Errorf("one of %s is needed", strings.Join(allowed, ", "))
+}
+
+var sizeUnits = []struct {
+	suffix string
+	bytes  int64
+}{{"T", 1 << 40}, {"G", 1 << 30}, {"M", 1 << 20}, {"K", 1 << 10}}
+
+func parseSize(v string) (int64, error) {
+	s := strings.TrimSuffix(strings.ToUpper(v), "B")
+	unit := int64(1)
+	for _, u := range sizeUnits {
+		if n, ok := strings.CutSuffix(s, u.suffix); ok {
+			s, unit = n, u.bytes
+			break
+		}
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n <= 0 {
+		return 0, errors.New("a size is needed, such as 512M or 2G")
+	}
+	return n * unit, nil
+}
+
+func formatSize(n int64) string {
+	for _, u := range sizeUnits {
+		if n >= u.bytes && n%u.bytes == 0 {
+			return strconv.FormatInt(n/u.bytes, 10) + u.suffix
+		}
+	}
+	return strconv.FormatInt(n, 10)
+}

@@ -1,0 +1,184 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"weir/api"
+	"weir/api/logcache"
+	"weir/api/uaa"
+	"weir/droplets"
+	"weir/internal/auth"
+	"weir/internal/keeper"
+	"weir/internal/logs"
+	"weir/internal/rollout"
+	"weir/internal/runner/local"
+	"weir/internal/store"
+	"weir/router"
+	"weir/stager"
+)
+
+// Controller is the controller process: API, stager and desired-state loops
+// over one store. It ends when ctx or its keeper does; apps and traffic go on.
+func Controller(ctx context.Context, cfg Config, version string) error {
+	logger := newLogger(cfg, ControllerCommand)
+	in, err := keeper.Inherit()
+	if err != nil {
+		return fmt.Errorf("taking over from the keeper: %w", err)
+	}
+	defer in.Close()
+
+	db, err := store.Open(ctx, filepath.Join(cfg.DataDir, "weir.db"))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := db.EnsureDefaults(ctx, cfg.Domain); err != nil {
+		return fmt.Errorf("making the default org, space and domain: %w", err)
+	}
+	users := auth.New(auth.Config{Store: db, Logger: logger})
+	if err := bootstrap(ctx, cfg, users); err != nil {
+		return err
+	}
+	appLogs, err := logs.Open(filepath.Join(cfg.DataDir, "logs"), logs.Options{})
+	if err != nil {
+		return err
+	}
+	defer appLogs.Close()
+	trees, err := droplets.Open(filepath.Join(cfg.DataDir, "droplets"), droplets.Options{Logger: logger, MaxBytes: cfg.UploadLimit})
+	if err != nil {
+		return err
+	}
+	defer trees.Close()
+
+	instances := local.New(local.Config{DataDir: cfg.DataDir, Logger: logger})
+	routes := router.NewClient(routerSocket(cfg))
+	defer routes.Close()
+	engine := rollout.New(rollout.Config{
+		Store: db, Runner: instances, Router: routes, Logs: appLogs, Droplets: trees,
+		DrainTimeout: cfg.DrainTimeout,
+		Path:         os.Getenv("PATH"),
+		Exe:          cfg.Exe,
+		Logger:       logger,
+	})
+	builds := stager.New(stager.Config{
+		Store: db, Droplets: trees, Runner: instances, Logs: appLogs,
+		Dir:      filepath.Join(cfg.DataDir, "staging"),
+		CacheDir: filepath.Join(cfg.DataDir, "cache"),
+		Exe:      cfg.Exe,
+		Path:     os.Getenv("PATH"),
+		BuildEnv: stager.PassEnv(os.Environ()),
+		AppEnv:   engine.StagingEnv,
+		Timeout:  cfg.StagingTimeout,
+		Logger:   logger,
+	})
+	handler, err := api.New(api.Config{
+		Store: db, Engine: engine, Stager: builds, Auth: users, Logs: appLogs, Droplets: trees,
+		Login:       uaa.New(uaa.Config{Auth: users, Logger: logger}),
+		LogCache:    logcache.New(logcache.Config{Auth: users, Logs: appLogs, Store: db, Logger: logger}),
+		ExternalURL: cfg.ExternalURL,
+		RouterHTTP:  routerURL(cfg),
+		Version:     version,
+		Logger:      logger,
+	})
+	if err != nil {
+		return err
+	}
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return engine.Run(ctx) })
+	g.Go(func() error { return builds.Run(ctx) })
+	g.Go(func() error { return handler.Run(ctx) })
+	for _, l := range in.Listeners("api") {
+		g.Go(func() error { return serveAPI(ctx, l, handler) })
+	}
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-in.Gone():
+			return errStopped
+		}
+	})
+	if err := in.Ready(); err != nil {
+		return fmt.Errorf("telling the keeper: %w", err)
+	}
+	if err := g.Wait(); err != nil && !errors.Is(err, errStopped) {
+		return err
+	}
+	return nil
+}
+
+// apiStopGrace is how long requests of the API may take to finish at the end.
+// Log streams and waits end with their context at once.
+const apiStopGrace = 5 * time.Second
+
+func serveAPI(ctx context.Context, l net.Listener, handler http.Handler) error {
+	srv := &http.Server{
+		Handler:           handler,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), apiStopGrace)
+		defer cancel()
+		if srv.Shutdown(grace) != nil {
+			srv.Close()
+		}
+	})
+	err := srv.Serve(l)
+	if stop() {
+		return fmt.Errorf("serving the API: %w", err)
+	}
+	<-stopped
+	return nil
+}
+
+// bootstrap makes the user admin at the first start and keeps its password in
+// DATA/admin-password. The file is written before the user exists, so that a
+// crash in between leaves no admin whose password nobody knows.
+func bootstrap(ctx context.Context, cfg Config, users *auth.Service) error {
+	path := filepath.Join(cfg.DataDir, "admin-password")
+	kept, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading the admin password: %w", err)
+	}
+	password := strings.TrimSpace(string(kept))
+	if password == "" {
+		if password = os.Getenv("WEIR_ADMIN_PASSWORD"); password == "" {
+			password = auth.NewPassword()
+		}
+		if err := writeFile(path, []byte(password+"\n"), 0o600); err != nil {
+			return fmt.Errorf("keeping the admin password: %w", err)
+		}
+	}
+	if err := users.Bootstrap(ctx, password); err != nil {
+		return fmt.Errorf("making the user admin: %w", err)
+	}
+	return nil
+}
+
+// routerURL is where a client on this machine reaches apps.
+func routerURL(cfg Config) func() string {
+	return func() string {
+		w, err := readWhere(cfg)
+		if err != nil {
+			return ""
+		}
+		return "http://" + w.HTTP
+	}
+}

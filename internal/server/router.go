@@ -1,0 +1,98 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sync/errgroup"
+
+	"weir/internal/keeper"
+	"weir/internal/logs"
+	"weir/router"
+)
+
+// Router is the router process: it carries the traffic of all apps and outlives
+// both the controller and the keeper.
+func Router(ctx context.Context, cfg Config) error {
+	logger := newLogger(cfg, RouterCommand)
+	in, err := keeper.Inherit()
+	if err != nil {
+		return fmt.Errorf("taking over from the keeper: %w", err)
+	}
+	defer in.Close()
+	access, err := logs.Open(filepath.Join(cfg.DataDir, "logs"), logs.Options{WriterName: RouterCommand})
+	if err != nil {
+		return err
+	}
+	defer access.Close()
+	control, err := listenUnix(routerSocket(cfg))
+	if err != nil {
+		return err
+	}
+	r := router.New(router.Config{
+		Listeners:       in.Listeners("http"),
+		ControlListener: control,
+		Dir:             filepath.Join(cfg.DataDir, "router"),
+		TrustedProxies:  cfg.TrustedProxies,
+		DrainTimeout:    cfg.DrainTimeout,
+		AccessLog:       func(rec router.Record) { logAccess(access, rec) },
+		Logger:          logger,
+	})
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.Run(ctx) })
+	g.Go(func() error {
+		// The control API answers once the last table is loaded.
+		client := router.NewClient(routerSocket(cfg))
+		defer client.Close()
+		if _, err := client.Status(ctx); err != nil {
+			return fmt.Errorf("asking the router whether it serves: %w", err)
+		}
+		return in.Ready()
+	})
+	return g.Wait()
+}
+
+// logAccess writes one request to the log of the app that got it. Requests
+// that found no app are in the metrics only.
+func logAccess(l *logs.Store, rec router.Record) {
+	if rec.AppGUID == "" {
+		return
+	}
+	// A log that cannot be written must not stop traffic.
+	_ = l.Append(logs.Envelope{
+		App: rec.AppGUID, Instance: strconv.Itoa(rec.InstanceIndex), SourceType: "RTR",
+		Timestamp: rec.Start.Add(rec.Duration).UnixNano(), Payload: rec.AppendRTR(nil),
+	})
+}
+
+func routerSocket(cfg Config) string { return filepath.Join(cfg.DataDir, "run", "router.sock") }
+
+// listenUnix listens on a socket that only this uid may use. A replacement
+// takes the name over from the process it replaces, which keeps serving the
+// connections it has.
+func listenUnix(path string) (net.Listener, error) {
+	tmp := fmt.Sprintf("%s.%d", path, os.Getpid())
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("listening on %s: %w", path, err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: tmp, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s: %w", path, err)
+	}
+	l.SetUnlinkOnClose(false)
+	if err := os.Chmod(tmp, 0o600); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("listening on %s: %w", path, err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("listening on %s: %w", path, err)
+	}
+	return l, nil
+}
