@@ -31,6 +31,22 @@ func (r Rows) SetSetting(ctx context.Context, name, value string) error {
 	})
 }
 
+// KeepSetting keeps value under name unless there is one already, and returns
+// the one that is there now.
+func (r Rows) KeepSetting(ctx context.Context, name, value string) (kept string, err error) {
+	err = r.quietly(ctx, func(c *conn) error {
+		if _, err := c.exec(ctx, "INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", name, value); err != nil {
+			return err
+		}
+		values, err := c.texts(ctx, "SELECT value FROM settings WHERE name = ?", name)
+		if err == nil {
+			kept = values[0]
+		}
+		return err
+	})
+	return kept, err
+}
+
 // NextTableNumber returns a number larger than all it returned before, also
 // before the last restart. Route tables are numbered with it.
 func (r Rows) NextTableNumber(ctx context.Context) (number uint64, err error) {
