@@ -1,0 +1,3 @@
+module hello-binary
+
+go 1.22

@@ -1,0 +1,3 @@
+module web-and-worker
+
+go 1.22
