@@ -140,4 +140,3 @@ type PackOptions struct {
 	// all that lies in it. Only Pack uses it.
 	Skip func(name string, d fs.DirEntry) bool
 }
-

@@ -293,6 +293,10 @@ func hardLink(m member, hdr *tar.Header, l Limits, files map[string]Entry) (memb
 	return m, nil
 }
 
+// maxTarExtra is how much of a tar may be neither content nor, at 8 blocks an
+// entry, headers.
+const maxTarExtra = 1 << 20
+
 // countingReader counts what was read through it.
 type countingReader struct {
 	r io.Reader
@@ -327,7 +331,7 @@ func (s *tarStream) Read(b []byte) (int, error) {
 	switch {
 	case s.out > l.RatioAfter && s.out/l.Ratio >= max(s.packed.n, 1):
 		s.err = bomb(l)
-	case s.out-l.Bytes > int64(l.Entries)*2*tarBlock:
+	case s.out-l.Bytes > maxTarExtra+int64(l.Entries)*8*tarBlock:
 		s.err = tooLarge(l) // headers and padding without end
 	}
 	if s.err != nil {

@@ -66,7 +66,9 @@ func Walk(ctx context.Context, src io.ReaderAt, size int64, o Options, fn func(e
 	}
 	u := newUnpacker(o, nil, f)
 	err = scan(ctx, src, size, f, u.index, func(m member) error {
-		u.count(m)
+		if err := u.count(m); err != nil {
+			return err
+		}
 		if m.open == nil || !m.Mode.IsRegular() || m.HardLink != "" {
 			return fn(m.Entry, nil)
 		}
@@ -135,7 +137,9 @@ func (u *unpacker) run(ctx context.Context, src io.ReaderAt, size int64) error {
 	own := &writer{u: u}
 	defer own.close()
 	scanErr := scan(gctx, src, size, u.stats.Format, u.index, func(m member) error {
-		u.count(m)
+		if err := u.count(m); err != nil {
+			return err
+		}
 		return u.take(gctx, own, m)
 	})
 	close(u.jobs)
@@ -148,7 +152,9 @@ func (u *unpacker) run(ctx context.Context, src io.ReaderAt, size int64) error {
 	return scanErr
 }
 
-func (u *unpacker) count(m member) {
+// count adds m to the statistics and refuses it if, by the size it announces,
+// it does not fit any more. What comes of it is counted again as it is read.
+func (u *unpacker) count(m member) error {
 	if m.stripped {
 		u.stats.Stripped++
 	}
@@ -158,7 +164,11 @@ func (u *unpacker) count(m member) {
 	case m.Mode.IsRegular():
 		u.stats.Files++
 		u.stats.Bytes += m.Size
+		if u.stats.Bytes > u.limits.Bytes {
+			return tooLarge(u.limits)
+		}
 	}
+	return nil
 }
 
 func (u *unpacker) mkdir(name string) error {
@@ -180,11 +190,6 @@ func (u *unpacker) take(ctx context.Context, own *writer, m member) error {
 	case m.Link != "":
 		u.links = append(u.links, m.Entry)
 		return nil
-	}
-	if u.stats.Bytes > u.limits.Bytes {
-		return tooLarge(u.limits) // by its own account; what comes is counted too
-	}
-	switch {
 	case m.HardLink != "":
 		u.hard = append(u.hard, m.Entry)
 		return nil

@@ -281,7 +281,10 @@ func checkLocal(src io.ReaderAt, e *zipEntry, dirStart int64, buf *[]byte) (end 
 	}
 	end = e.offset + lenLocal + uint64(nameLen+extraLen) + e.packed
 	streams := flags&flagStreams != 0
-	agrees := func(local, central uint64) bool { return local == central || (streams && (local == 0 || local == max32)) }
+	agrees := func(local, central uint64) bool {
+		// Some writers leave the zip64 field out of the local header.
+		return local == central || (streams && local == 0) || (local == max32 && (streams || central > max32))
+	}
 	switch {
 	case (e.flags|flags)&flagCrypt != 0:
 		return 0, Refuse(TitleEncrypted, "entry %s of the zip archive is encrypted", quote(e.name))
