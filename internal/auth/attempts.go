@@ -24,54 +24,45 @@ type attempts struct {
 	accounts map[string]*failures // guarded by mu
 }
 
-// failures are the attempts of one account since its last success.
+// failures are the wrong passwords of one account since its last success.
 type failures struct {
-	recent      []time.Time   // begun within failureWindow, oldest first
-	lockedUntil time.Time     // zero while not locked
+	recent      []time.Time   // within failureWindow, oldest first
 	lock        time.Duration // how long it was locked last
+	lockedUntil time.Time     // zero if it never was
 	last        time.Time
 }
 
 func newAttempts() *attempts { return &attempts{accounts: make(map[string]*failures)} }
 
-// begin counts an attempt as failed before it is made, so that many at once
-// do not slip through. It returns how long the account is still locked, 0 if
-// the attempt may be made.
-func (a *attempts) begin(name string, now time.Time) time.Duration {
+// locked returns for how long an account is still locked, 0 if it is not.
+func (a *attempts) locked(name string, now time.Time) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if f := a.accounts[name]; f != nil && now.Before(f.lockedUntil) {
+		return f.lockedUntil.Sub(now)
+	}
+	return 0
+}
+
+// fail counts a wrong password, and locks the account if it was one too many.
+func (a *attempts) fail(name string, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	f := a.accounts[name]
-	if f == nil {
+	if f == nil || now.Sub(f.last) > lockMost+failureWindow {
 		a.makeRoomLocked(now)
 		f = &failures{}
 		a.accounts[name] = f
 	}
-	if now.Before(f.lockedUntil) {
-		return f.lockedUntil.Sub(now)
-	}
 	for len(f.recent) > 0 && now.Sub(f.recent[0]) >= failureWindow {
 		f.recent = f.recent[1:]
 	}
-	if now.Sub(f.last) > lockMost {
-		f.lock = 0
-	}
-	if len(f.recent) >= maxFailures || f.lock > 0 && len(f.recent) > 0 {
+	f.recent = append(f.recent, now)
+	f.last = now
+	if len(f.recent) >= maxFailures || f.lock > 0 {
 		f.lock = min(max(2*f.lock, lockFirst), lockMost)
 		f.lockedUntil = now.Add(f.lock)
 		f.recent = nil
-		return f.lock
-	}
-	f.recent = append(f.recent, now)
-	f.last = now
-	return 0
-}
-
-// undo takes the newest attempt back: it failed for another reason.
-func (a *attempts) undo(name string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if f := a.accounts[name]; f != nil && len(f.recent) > 0 {
-		f.recent = f.recent[:len(f.recent)-1]
 	}
 }
 

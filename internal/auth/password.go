@@ -38,7 +38,7 @@ const (
 type hasher struct {
 	cost  cost
 	slots chan struct{} // a place for each hash being computed
-	busy  atomic.Int32  // hashes being computed or waiting
+	busy  atomic.Int32  // who is in a place or waits for one
 	// unknown is a hash of this cost that no password has: what the password
 	// of a user who does not exist is compared with.
 	unknown string
@@ -52,18 +52,20 @@ func newHasher(c cost) *hasher {
 
 // hash returns the hash of a password with a random salt.
 func (h *hasher) hash(ctx context.Context, password string) (string, error) {
-	salt := make([]byte, saltBytes)
-	rand.Read(salt) // never fails since Go 1.24
-	sum, err := h.compute(ctx, h.cost, password, salt, hashBytes)
+	leave, err := h.enter(ctx)
 	if err != nil {
 		return "", err
 	}
-	return phc(h.cost, salt, sum), nil
+	defer leave()
+	salt := make([]byte, saltBytes)
+	rand.Read(salt) // never fails since Go 1.24
+	return phc(h.cost, salt, compute(h.cost, password, salt, hashBytes)), nil
 }
 
 // verify reports whether a password has that hash. An empty hash is that of a
 // user who does not exist or has no password: it costs the same and is false.
-func (h *hasher) verify(ctx context.Context, hash, password string) (bool, error) {
+// The caller must have entered.
+func (h *hasher) verify(hash, password string) (bool, error) {
 	known := hash != ""
 	if !known {
 		hash = h.unknown
@@ -75,29 +77,31 @@ func (h *hasher) verify(ctx context.Context, hash, password string) (bool, error
 	if len(password) > maxPassword {
 		password, known = password[:maxPassword], false
 	}
-	got, err := h.compute(ctx, c, password, salt, len(want))
-	if err != nil {
-		return false, err
-	}
+	got := compute(c, password, salt, len(want))
 	return subtle.ConstantTimeCompare(got, want) == 1 && known, nil
 }
 
-func (h *hasher) compute(ctx context.Context, c cost, password string, salt []byte, length int) ([]byte, error) {
+// enter waits for a place to compute a hash in; leave gives it back.
+func (h *hasher) enter(ctx context.Context) (leave func(), err error) {
 	h.busy.Add(1)
-	defer func() {
-		// The last one hands the memory back at once; the collector alone
-		// would sit on it for minutes.
-		if h.busy.Add(-1) == 0 && c.memory >= defaultCost.memory {
-			debug.FreeOSMemory()
-		}
-	}()
 	select {
 	case h.slots <- struct{}{}:
 	case <-ctx.Done():
+		h.busy.Add(-1)
 		return nil, &platform.Error{Kind: platform.KindUnavailable, Msg: "too many logins at once", Hint: "try again", Err: ctx.Err()}
 	}
-	defer func() { <-h.slots }()
-	return argon2.IDKey([]byte(password), salt, c.time, c.memory, c.threads, uint32(length)), nil
+	return func() {
+		<-h.slots
+		// The last one hands the memory back at once; the collector alone
+		// would sit on it for minutes.
+		if h.busy.Add(-1) == 0 && h.cost.memory >= defaultCost.memory {
+			debug.FreeOSMemory()
+		}
+	}, nil
+}
+
+func compute(c cost, password string, salt []byte, length int) []byte {
+	return argon2.IDKey([]byte(password), salt, c.time, c.memory, c.threads, uint32(length))
 }
 
 // phc writes "$argon2id$v=19$m=65536,t=3,p=1$<salt>$<hash>".

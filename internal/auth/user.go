@@ -104,24 +104,33 @@ func checkUsername(name string) error {
 }
 
 // check returns the user of that name if the password is theirs. It takes as
-// long for users that do not exist, and refuses to try while an account is
+// long for users that do not exist, and does not even try while an account is
 // locked.
 func (s *Service) check(ctx context.Context, username, origin, password string) (platform.User, error) {
 	name := account(username, origin)
-	if wait := s.attempts.begin(name, s.now()); wait > 0 {
+	if wait := s.attempts.locked(name, s.now()); wait > 0 {
+		return platform.User{}, locked(wait)
+	}
+	leave, err := s.hasher.enter(ctx)
+	if err != nil {
+		return platform.User{}, err
+	}
+	defer leave()
+	// Looked at again in here, where few are at a time: of a thousand guesses
+	// sent at once, those that waited find the account locked.
+	if wait := s.attempts.locked(name, s.now()); wait > 0 {
 		return platform.User{}, locked(wait)
 	}
 	user, err := s.store.UserByName(ctx, username, origin)
 	if err != nil && platform.KindOf(err) != platform.KindNotFound {
-		s.attempts.undo(name)
 		return platform.User{}, err
 	}
-	ok, err := s.hasher.verify(ctx, user.PasswordHash, password)
+	ok, err := s.hasher.verify(user.PasswordHash, password)
 	if err != nil {
-		s.attempts.undo(name)
 		return platform.User{}, err
 	}
 	if !ok {
+		s.attempts.fail(name, s.now())
 		s.logger.WarnContext(ctx, "wrong user or password", "origin", origin)
 		return platform.User{}, badCredentials(origin)
 	}

@@ -67,7 +67,7 @@ func open(ctx context.Context, path string, steps []migration) (_ *Store, err er
 	if err := prepareFile(ctx, path, steps[len(steps)-1].version); err != nil {
 		return nil, err
 	}
-	s := &Store{dialect: sqliteDialect(), changed: make(chan struct{})}
+	s := &Store{dialect: sqliteDialect(), maxWait: 30 * time.Second, changed: make(chan struct{})}
 	s.Rows = Rows{s}
 	if s.writer, err = sql.Open("sqlite", sqliteWriter(path)); err != nil {
 		return nil, err

@@ -110,7 +110,8 @@ func explainSQLite(err error) error {
 // "UNIQUE constraint failed: apps.space_guid, apps.name" or
 // "UNIQUE constraint failed: index 'users_name'".
 func uniqueKey(msg string) string {
-	_, rule, _ := strings.Cut(msg, "constraint failed: ")
+	parts := strings.Split(msg, "constraint failed: ") // the driver says it once, SQLite again
+	rule := parts[len(parts)-1]
 	if i := strings.LastIndex(rule, " ("); i >= 0 { // the driver adds the code
 		rule = rule[:i]
 	}

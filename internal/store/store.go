@@ -43,6 +43,10 @@ type Store struct {
 	dialect *dialect
 	writer  *sql.DB // one connection: writers wait here, not in the database
 	reader  *sql.DB
+	// maxWait bounds the wait for other writers. Transactions take
+	// milliseconds, so whoever waits that long waits for itself: a method of
+	// Store was called inside a Tx.
+	maxWait time.Duration
 
 	mu      sync.Mutex
 	changed chan struct{} // guarded by mu; closed and replaced after a commit
@@ -81,13 +85,8 @@ func (s *Store) read(ctx context.Context, fn func(*conn) error) error {
 	return fn(&conn{tx: tx, dialect: s.dialect})
 }
 
-// maxWriterWait bounds the wait for other writers. Transactions take
-// milliseconds, so whoever waits that long waits for itself: a method of Store
-// was called inside a Tx.
-const maxWriterWait = 30 * time.Second
-
 func (s *Store) write(ctx context.Context, fn func(*conn) error) error {
-	waitCtx, cancel := context.WithTimeout(ctx, maxWriterWait)
+	waitCtx, cancel := context.WithTimeout(ctx, s.maxWait)
 	defer cancel()
 	db, err := s.writer.Conn(waitCtx)
 	if err != nil {
@@ -126,7 +125,7 @@ func (s *Store) busy(ctx context.Context, err error) error {
 		Kind: platform.KindUnavailable,
 		Msg:  "the database is busy",
 		Hint: "try again",
-		Err:  fmt.Errorf("waited %s for the writer; was a method of Store called inside a Tx?", maxWriterWait),
+		Err:  fmt.Errorf("waited %s for the writer; was a method of Store called inside a Tx?", s.maxWait),
 	}
 }
 
