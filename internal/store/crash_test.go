@@ -96,6 +96,7 @@ func killWriter(t *testing.T, path string, untilOpen bool, delay time.Duration) 
 }
 
 func TestStore_KillLosesNothingAcknowledgedAndLeavesNothingHalf(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	path := filepath.Join(t.TempDir(), "weir.db")
 	rounds := 12
@@ -146,6 +147,7 @@ func TestStore_KillLosesNothingAcknowledgedAndLeavesNothingHalf(t *testing.T) {
 }
 
 func TestOpen_SurvivesKillsDuringTheFirstMigration(t *testing.T) {
+	t.Parallel()
 	for range 15 {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "weir.db")

@@ -142,14 +142,14 @@ func prepareFile(ctx context.Context, path string, newest int64) error {
 	case !info.Mode().IsRegular():
 		return foreign(path, errors.New("not a regular file"))
 	case info.Size() == 0:
-		return refuseLoss(path)
+		return refuseLoss(path, path+"-wal")
 	}
 	return inspect(ctx, path, newest)
 }
 
 // createFile makes an empty database, readable by nobody else.
 func createFile(path string) error {
-	if err := refuseLoss(path); err != nil {
+	if err := refuseLoss(path, path+"-wal"); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
@@ -169,18 +169,21 @@ func createFile(path string) error {
 var guidName = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 // refuseLoss looks for what only a platform with apps leaves behind, so that
-// an empty database never takes the place of one that went missing.
-func refuseLoss(path string) error {
-	lost := func(evidence string) error {
+// an empty database never takes the place of one that went missing. A file of
+// evidence counts if it is not empty.
+func refuseLoss(path string, evidence ...string) error {
+	lost := func(found string) error {
 		return &platform.Error{
 			Kind: platform.KindInternal,
-			Msg:  fmt.Sprintf("the database %s is missing or empty, but %s is there", path, evidence),
+			Msg:  fmt.Sprintf("the database %s is missing or empty, but %s is there", path, found),
 			Hint: "put the database back from a backup; to begin anew, use another data directory",
 			Err:  ErrLost,
 		}
 	}
-	if wal, err := os.Stat(path + "-wal"); err == nil && wal.Size() > 0 {
-		return lost(path + "-wal")
+	for _, name := range evidence {
+		if info, err := os.Stat(name); err == nil && info.Size() > 0 {
+			return lost(name)
+		}
 	}
 	for _, name := range []string{"instances", "logs", "cache", "staging"} {
 		dir := filepath.Join(filepath.Dir(path), name)
@@ -204,7 +207,17 @@ const maxChecked = 128 << 20
 // inspect reads an existing file without changing it and refuses what is not
 // ours, not sound, or newer than this program.
 func inspect(ctx context.Context, path string, newest int64) error {
-	db, err := sql.Open("sqlite", sqliteDSN(path, "mode=ro", "_pragma=busy_timeout(5000)"))
+	err := inspectWith(ctx, "mode=ro", path, newest)
+	if needsRollback(err) {
+		// Its writer was killed while it changed the file without the
+		// write-ahead log, as on the first start; SQLite undoes that now.
+		err = inspectWith(ctx, "mode=rw", path, newest)
+	}
+	return err
+}
+
+func inspectWith(ctx context.Context, mode, path string, newest int64) error {
+	db, err := sql.Open("sqlite", sqliteDSN(path, mode, "_pragma=busy_timeout(5000)"))
 	if err != nil {
 		return err
 	}

@@ -130,10 +130,11 @@ func TestOpen_RefusesATruncatedDatabase(t *testing.T) {
 // A flipped bit may hide in the text of a row, where nothing can tell. But it
 // never crashes the start, and damage to the structure is told as such.
 func TestOpen_FlippedBitsAreRefusedOrHarmless(t *testing.T) {
+	t.Parallel()
 	path, f := made(t)
 	sound, err := os.ReadFile(path)
 	must(t, err)
-	flips := 150
+	flips := 40
 	if os.Getenv("WEIR_TEST_LONG") != "" {
 		flips = 1000
 	}

@@ -116,6 +116,33 @@ func TestStore_WriterCalledInsideATxDoesNotHangForEver(t *testing.T) {
 	}
 }
 
+func TestStore_AFullDiskIsUnavailableAndRecovers(t *testing.T) {
+	ctx := t.Context()
+	s, err := Open(ctx, filepath.Join(t.TempDir(), "weir.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	pages := func(n int) {
+		t.Helper()
+		if _, err := s.writer.ExecContext(ctx, fmt.Sprintf("PRAGMA max_page_count = %d", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pages(1) // stays at what is used already
+	big := strings.Repeat("x", 1<<20)
+	if err := s.SetSetting(ctx, "a", big); platform.KindOf(err) != platform.KindUnavailable {
+		t.Errorf("writing: %v", err)
+	}
+	if _, ok, err := s.Setting(ctx, "a"); ok || err != nil {
+		t.Errorf("reading goes on: %t, %v", ok, err)
+	}
+	pages(1 << 30)
+	if err := s.SetSetting(ctx, "a", big); err != nil {
+		t.Errorf("once there is space: %v", err)
+	}
+}
+
 // Dump writes a database as SQL; it is how testdata/v*.sql are made:
 // WEIR_STORE_TEST_DUMP=weir.db go test -run TestDump -update ./internal/store
 func TestDump(t *testing.T) {

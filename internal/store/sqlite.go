@@ -106,6 +106,13 @@ func explainSQLite(err error) error {
 	return err
 }
 
+// needsRollback reports whether a file could not be read because an unfinished
+// change must be undone first, which a read-only connection may not do.
+func needsRollback(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (e.Code() == sqlite3.SQLITE_READONLY_ROLLBACK || e.Code() == sqlite3.SQLITE_READONLY_RECOVERY)
+}
+
 // uniqueKey reads the broken rule out of SQLite's message, which is either
 // "UNIQUE constraint failed: apps.space_guid, apps.name" or
 // "UNIQUE constraint failed: index 'users_name'".
