@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -137,6 +138,34 @@ func Commit(ctx context.Context, dir, ref string) (*Tree, error) {
 	w.cache.save()
 	w.tree.open = w.open
 	return w.tree, nil
+}
+
+// CommitFile returns the content of one file of a commit, by its path below
+// dir, the app's root in a local repository. A file that is not there is an
+// fs.ErrNotExist.
+func CommitFile(dir, ref, name string) ([]byte, error) {
+	repo, sub, err := openRepository(dir)
+	if err != nil {
+		return nil, err
+	}
+	hash, err := resolve(repo, dir, ref)
+	if err != nil {
+		return nil, err
+	}
+	root, err := commitTree(repo, hash)
+	if err != nil {
+		return nil, err
+	}
+	full := path.Join(sub, name)
+	f, err := root.File(full)
+	if errors.Is(err, object.ErrFileNotFound) {
+		return nil, &fs.PathError{Op: "read", Path: full, Err: fs.ErrNotExist}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s of commit %.12s: %w", full, hash, err)
+	}
+	text, err := f.Contents()
+	return []byte(text), err
 }
 
 func absolute(dir string) string {

@@ -1,0 +1,229 @@
+package cli
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// commandLine is a command line whose command was found.
+type commandLine struct {
+	cmd  *command
+	help bool     // asked for help, on cmd if it is not nil
+	args []string // of cmd: flags and the rest in any order
+}
+
+// split finds the command among args. Global flags may stand before it.
+func (sh *shell) split(args []string) (commandLine, error) {
+	var line commandLine
+	globals := newFlagTable(globalFlags())
+	for len(args) > 0 {
+		a := args[0]
+		switch {
+		case a == "--help" || a == "-h":
+			line.help = true
+			args = args[1:]
+			continue
+		case a == "--version":
+			line.cmd = sh.find("version")
+			line.args = append(line.args, args[1:]...)
+			return line, nil
+		case strings.HasPrefix(a, "-") && a != "-":
+			taken, rest, err := globals.take(args, "")
+			if err != nil {
+				return line, err
+			}
+			line.args = append(line.args, taken...)
+			args = rest
+			continue
+		case a == "help" || a == "h":
+			line.help = true
+			args = args[1:]
+			continue
+		}
+		if line.cmd = sh.find(a); line.cmd == nil {
+			return line, sh.unknown(a)
+		}
+		line.args = append(line.args, args[1:]...)
+		return line, nil
+	}
+	return line, nil
+}
+
+// find returns the command with the given name or alias, or nil.
+func (sh *shell) find(name string) *command {
+	for _, c := range sh.commands {
+		if c.hasName(name) {
+			return c
+		}
+	}
+	return nil
+}
+
+func (sh *shell) unknown(name string) error {
+	var names []string
+	for _, c := range sh.commands {
+		if !c.hidden {
+			names = append(names, c.name)
+		}
+	}
+	hint := "weir help lists the commands"
+	if s := nearest(name, names); s != "" {
+		hint = "did you mean weir " + s + "?"
+	}
+	return withHint(usagef("there is no command %q", name), hint)
+}
+
+// reorder puts the flags of cmd in front of its other arguments, each in the
+// form --name=value, and a "--" between the two: urfave/cli stops looking for
+// flags at the first argument that is none, so that the -m of
+// "push web -m 1G" would be lost. It returns nil if help was asked for.
+func reorder(cmd *command, args []string) ([]string, error) {
+	table := newFlagTable(cmd.allFlags())
+	flags, rest := []string{}, []string{}
+	for len(args) > 0 {
+		a := args[0]
+		switch {
+		case a == "--":
+			rest = append(rest, args[1:]...)
+			args = nil
+		case a == "--help" || a == "-h" && table.byName["h"] == nil:
+			return nil, nil
+		case a == "-" || !strings.HasPrefix(a, "-"):
+			rest = append(rest, a)
+			args = args[1:]
+		default:
+			taken, left, err := table.take(args, cmd.dashO)
+			if err != nil {
+				return nil, withHint(err, hintOf(err, "weir "+cmd.name+" --help lists its flags"))
+			}
+			flags = append(flags, taken...)
+			args = left
+		}
+	}
+	return append(append(flags, "--"), rest...), nil
+}
+
+// flagInfo is what reordering has to know of a flag.
+type flagInfo struct {
+	name string // the canonical one
+	bool bool
+}
+
+// flagTable knows the flags of a command by all their names.
+type flagTable struct {
+	byName map[string]*flagInfo
+	names  []string
+}
+
+func newFlagTable(flags []cli.Flag) flagTable {
+	t := flagTable{byName: map[string]*flagInfo{}}
+	for _, f := range flags {
+		info := &flagInfo{name: f.Names()[0]}
+		switch v := f.(type) {
+		case *cli.BoolFlag:
+			info.bool = true
+		case *cli.GenericFlag:
+			b, ok := v.Value.(interface{ IsBoolFlag() bool })
+			info.bool = ok && b.IsBoolFlag()
+		}
+		for _, n := range f.Names() {
+			if t.byName[n] == nil { // a command's own flag goes before a global one
+				t.byName[n] = info
+				t.names = append(t.names, n)
+			}
+		}
+	}
+	return t
+}
+
+// take reads the flag at the head of args and returns it in the form
+// --name=value, with the arguments after it. dashO is the command's.
+func (t flagTable) take(args []string, dashO string) (taken, rest []string, err error) {
+	head, rest := args[0], args[1:]
+	name, value, hasValue := strings.Cut(strings.TrimLeft(head, "-"), "=")
+	f := t.byName[name]
+	if f == nil && !strings.HasPrefix(head, "--") {
+		if taken, ok := t.cluster(head[1:], &rest); ok {
+			return taken, rest, nil
+		}
+	}
+	if f == nil || strings.HasPrefix(head, "---") {
+		return nil, nil, t.unknown(head)
+	}
+	if f.bool {
+		if !hasValue {
+			return []string{"--" + f.name}, rest, nil
+		}
+		if value != "true" && value != "false" {
+			return nil, nil, usagef("flag %s is true or false, not %q", dashed(name), value)
+		}
+		return []string{"--" + f.name + "=" + value}, rest, nil
+	}
+	if !hasValue {
+		if len(rest) == 0 || t.isFlag(rest[0]) {
+			return nil, nil, usagef("flag %s needs a value", dashed(name))
+		}
+		value, rest = rest[0], rest[1:]
+	}
+	if f.name == "output" && dashO != "" && !isFormat(value) {
+		return []string{"--" + dashO + "=" + value}, rest, nil
+	}
+	return []string{"--" + f.name + "=" + value}, rest, nil
+}
+
+// cluster reads short flags written together: -fr, and values without a
+// blank: -m256M, -rfm 1G.
+func (t flagTable) cluster(s string, rest *[]string) (taken []string, ok bool) {
+	for i, letter := range s {
+		f := t.byName[string(letter)]
+		if f == nil {
+			return nil, false
+		}
+		if f.bool {
+			taken = append(taken, "--"+f.name)
+			continue
+		}
+		value := s[i+len(string(letter)):]
+		if value == "" {
+			if len(*rest) == 0 || t.isFlag((*rest)[0]) {
+				return nil, false
+			}
+			value, *rest = (*rest)[0], (*rest)[1:]
+		}
+		return append(taken, "--"+f.name+"="+strings.TrimPrefix(value, "=")), true
+	}
+	return taken, true
+}
+
+// isFlag reports whether s is one of the flags as such: a value that merely
+// begins with a dash, such as -1, is not.
+func (t flagTable) isFlag(s string) bool {
+	if !strings.HasPrefix(s, "-") {
+		return false
+	}
+	name, _, _ := strings.Cut(strings.TrimLeft(s, "-"), "=")
+	return t.byName[name] != nil || name == "help"
+}
+
+var numeric = regexp.MustCompile(`^-[0-9]`)
+
+func (t flagTable) unknown(given string) error {
+	name, _, _ := strings.Cut(given, "=")
+	err := usagef("unknown flag %s", name)
+	if numeric.MatchString(given) {
+		return withHint(err, "a value that begins with a dash goes after --")
+	}
+	if s := nearest(strings.TrimLeft(name, "-"), t.names); s != "" {
+		return withHint(err, "did you mean "+dashed(s)+"?")
+	}
+	return err
+}
+
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
+}

@@ -1,0 +1,207 @@
+package cli
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"weir/api/client"
+)
+
+// completeCommand is what the completion scripts call: weir __complete --
+// followed by the words typed so far, the last being the one to complete.
+const completeCommand = "__complete"
+
+var completionScripts = map[string]string{
+	"bash": `_weir() {
+  local IFS=$'\n'
+  COMPREPLY=($(weir __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+  case "${COMPREPLY[0]-}" in *=) compopt -o nospace 2>/dev/null ;; esac
+}
+complete -o default -F _weir weir
+`,
+	"zsh": `#compdef weir
+_weir() {
+  local -a found
+  found=("${(@f)$(weir __complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  if [[ -n "$found" ]]; then compadd -a found; else _files; fi
+}
+if [[ "$funcstack[1]" = "_weir" ]]; then _weir "$@"; else compdef _weir weir; fi
+`,
+	"fish": `function __weir_complete
+  set -l words (commandline -opc) (commandline -ct)
+  weir __complete -- $words[2..-1] 2>/dev/null
+end
+complete -c weir -a '(__weir_complete)'
+`,
+}
+
+func runCompletion(_ context.Context, c *call) error {
+	script, ok := completionScripts[c.arg(0)]
+	if !ok {
+		return withHint(usagef("no completion for %q", c.arg(0)), "choose bash, zsh or fish")
+	}
+	return c.out.write([]byte(script))
+}
+
+// completionTime is how long the server may take: a shell waits meanwhile.
+const completionTime = 2 * time.Second
+
+func runComplete(ctx context.Context, c *call) error {
+	ctx, stop := context.WithTimeout(ctx, completionTime)
+	defer stop()
+	words := c.args
+	if len(words) == 0 {
+		words = []string{""}
+	}
+	var b strings.Builder
+	for _, s := range c.completions(ctx, words[:len(words)-1], words[len(words)-1]) {
+		b.WriteString(s + "\n")
+	}
+	return c.out.write([]byte(b.String()))
+}
+
+// completions returns what word may become after the words before it.
+func (c *call) completions(ctx context.Context, before []string, word string) []string {
+	line, err := c.shell.split(before)
+	if err != nil {
+		return nil
+	}
+	if line.cmd == nil {
+		var names []string
+		for _, cmd := range c.shell.commands {
+			if !cmd.hidden {
+				names = append(names, cmd.name)
+			}
+		}
+		return matching(append(names, "help"), word)
+	}
+	table := newFlagTable(line.cmd.allFlags())
+	if strings.HasPrefix(word, "-") {
+		var names []string
+		for _, f := range line.cmd.allFlags() {
+			names = append(names, "--"+f.Names()[0])
+		}
+		return matching(append(names, "--help"), word)
+	}
+	place, flag := positionOf(table, line.args)
+	if flag != "" {
+		return matching(c.flagValues(ctx, line.cmd, flag), word)
+	}
+	return matching(c.argumentValues(ctx, argumentAt(line.cmd, place)), word)
+}
+
+func matching(list []string, prefix string) []string {
+	list = slices.DeleteFunc(list, func(s string) bool { return !strings.HasPrefix(s, prefix) })
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// positionOf counts the positional arguments among args, and names the flag
+// whose value comes next, if one does.
+func positionOf(t flagTable, args []string) (place int, flag string) {
+	for i := 0; i < len(args); i++ {
+		a := args[i]
+		if !strings.HasPrefix(a, "-") || a == "-" {
+			place++
+			continue
+		}
+		name, _, hasValue := strings.Cut(strings.TrimLeft(a, "-"), "=")
+		if f := t.byName[name]; f != nil && !f.bool && !hasValue {
+			if i++; i == len(args) {
+				return place, f.name
+			}
+		}
+	}
+	return place, ""
+}
+
+// argumentAt returns the word of the usage line at a place.
+func argumentAt(cmd *command, place int) string {
+	words := strings.Fields(cmd.args)
+	if place >= len(words) {
+		return ""
+	}
+	return strings.Trim(words[place], "[].")
+}
+
+func (c *call) flagValues(ctx context.Context, cmd *command, flag string) []string {
+	switch flag {
+	case "output":
+		return []string{formatTable, formatJSON}
+	case "strategy":
+		return []string{"rolling", "canary"}
+	case "health-check-type":
+		return []string{"port", "http", "process"}
+	case "buildpack":
+		return c.argumentValues(ctx, "BUILDPACK")
+	case "domain":
+		return c.argumentValues(ctx, "DOMAIN")
+	case "space":
+		return c.argumentValues(ctx, "SPACE")
+	case "org":
+		return c.argumentValues(ctx, "ORG")
+	case "hostname":
+		return c.argumentValues(ctx, "HOST")
+	case "weight":
+		if cmd.name != "update-route" {
+			return nil
+		}
+		names := c.argumentValues(ctx, "APP")
+		for i := range names {
+			names[i] += "="
+		}
+		return names
+	}
+	return nil
+}
+
+// argumentValues asks the server for what may stand for a word of a usage
+// line. Whatever goes wrong, there is just nothing to offer.
+func (c *call) argumentValues(ctx context.Context, word string) (names []string) {
+	switch word {
+	case "SHELL":
+		return []string{"bash", "zsh", "fish"}
+	case "APP", "DOMAIN", "HOST", "BUILDPACK", "ORG", "SPACE":
+	default:
+		return nil
+	}
+	s, sp, err := c.open(ctx)
+	if err != nil {
+		return nil
+	}
+	inSpace := client.Query(nil).In("space_guids", sp.GUID)
+	switch word {
+	case "APP":
+		list, _ := s.Apps(ctx, inSpace)
+		for _, a := range list {
+			names = append(names, a.Name)
+		}
+	case "DOMAIN":
+		list, _ := s.OrganizationDomains(ctx, sp.Org.GUID)
+		for _, d := range list {
+			names = append(names, d.Name)
+		}
+	case "HOST":
+		list, _ := s.Routes(ctx, inSpace)
+		for _, r := range list {
+			names = append(names, r.Host)
+		}
+	case "BUILDPACK":
+		list, _ := s.Buildpacks(ctx, nil)
+		for _, b := range list {
+			names = append(names, b.Name)
+		}
+	case "ORG", "SPACE":
+		list, _ := s.spaces(ctx)
+		for _, x := range list {
+			if word == "ORG" {
+				names = append(names, x.Org.Name)
+			} else {
+				names = append(names, x.Name)
+			}
+		}
+	}
+	return names
+}

@@ -1,0 +1,218 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"weir/api/client"
+	v3 "weir/api/v3"
+)
+
+func logCommands() []*command {
+	return []*command{
+		{
+			name: "logs", args: "APP", category: catApps,
+			usage:    "show the log of an app as it is written",
+			examples: []string{"logs hello", "logs hello --recent", "logs hello --recent -n 1000 --source APP,STG", "logs hello -o json"},
+			about: "With -o json each line is a JSON object. Sources: APP (the app, APP/PROC/WEB for one process), STG (builds), " +
+				"RTR (requests), API (changes), CELL (instances).",
+			flags: []cli.Flag{
+				&cli.BoolFlag{Name: "recent", Usage: "show what there is and end"},
+				&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Usage: "begin this `NUMBER` of lines back (default 10, with --recent 100)"},
+				&cli.StringFlag{Name: "source", Usage: "only lines of these sources, `LIST` such as APP,STG"},
+			},
+			run: runLogs,
+		},
+		{
+			name: "events", args: "APP", category: catApps,
+			usage: "show what happened to an app", examples: []string{"events hello", "events hello -o json"}, run: runEvents,
+		},
+	}
+}
+
+// logLine is a line with -o json.
+type logLine struct {
+	APIVersion string    `json:"apiVersion"`
+	Kind       string    `json:"kind"`
+	Time       time.Time `json:"time"`
+	Source     string    `json:"source"`
+	Instance   string    `json:"instance"`
+	Type       string    `json:"type"` // OUT or ERR
+	Text       string    `json:"text"`
+}
+
+func runLogs(ctx context.Context, c *call) error {
+	lines := 10
+	if c.Bool("recent") {
+		lines = 100
+	}
+	if c.has("lines") {
+		if lines = c.Int("lines"); lines < 0 {
+			return usagef("--lines must not be negative")
+		}
+	}
+	var sources []string
+	for src := range strings.SplitSeq(strings.ToUpper(c.String("source")), ",") {
+		if src = strings.TrimSpace(src); src != "" {
+			sources = append(sources, src)
+		}
+	}
+	s, sp, app, err := c.openApp(ctx)
+	if err != nil {
+		return err
+	}
+	c.out.banner("Retrieving logs for app %s in org %s / space %s as %s...", app.Name, sp.Org.Name, sp.Name, s.user)
+	// What is asked of the server is all sources: it knows exact names only.
+	show := func(l v3.LogLine) error {
+		if len(sources) > 0 && !slices.ContainsFunc(sources, func(src string) bool {
+			return l.SourceType == src || strings.HasPrefix(l.SourceType, src+"/")
+		}) {
+			return nil
+		}
+		return c.showLine(l)
+	}
+	o := client.LogStreamOptions{Recent: lines, NoFollow: c.Bool("recent")}
+	if o.NoFollow && lines == 0 {
+		return nil
+	}
+	return c.stream(ctx, s, app, o, show)
+}
+
+// stream reads the log over as many connections as it takes.
+func (c *call) stream(ctx context.Context, s *session, app v3.App, o client.LogStreamOptions, show func(v3.LogLine) error) error {
+	var stopped error // by show
+	for pause := 200 * time.Millisecond; ; {
+		err := s.LogStream(ctx, app.GUID, o, func(l v3.LogLine) error {
+			o.Since, o.Recent = int64(l.Timestamp)+1, 0
+			pause = 200 * time.Millisecond
+			stopped = show(l)
+			return stopped
+		})
+		switch {
+		case err == nil || stopped != nil || ctx.Err() != nil || o.NoFollow:
+			return err
+		case client.IsNotFound(err):
+			return withHint(err, "the app "+app.Name+" was deleted")
+		case !transient(err):
+			return err
+		}
+		c.out.setStatus("The server is gone; waiting for it…")
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+		c.out.clearStatus()
+		pause = min(2*pause, 5*time.Second)
+	}
+}
+
+func (c *call) showLine(l v3.LogLine) error {
+	at := time.Unix(0, int64(l.Timestamp))
+	if c.out.json() {
+		b, err := marshal(logLine{apiVersion, "LogLine", at.UTC(), l.SourceType, l.Instance, l.Type, plainLine(l)})
+		if err != nil {
+			return err
+		}
+		return c.out.write(b)
+	}
+	if c.out.quiet {
+		return c.out.write([]byte(plainLine(l) + "\n"))
+	}
+	p := &page{color: c.out.colorOut()}
+	head := fmt.Sprintf("   %s [%s] %s ", stamp(at), sourceOf(l), l.Type)
+	color := faint
+	switch {
+	case l.Type == v3.LogErr:
+		color = red
+	case l.SourceType == "STG":
+		color = cyan
+	}
+	for line := range strings.SplitSeq(plainLine(l), "\n") {
+		p.line(p.paint(color, head) + line)
+	}
+	return c.out.write(p.bytes())
+}
+
+// sourceOf writes where a line is from: APP/PROC/WEB/0.
+func sourceOf(l v3.LogLine) string {
+	if l.Instance == "" {
+		return l.SourceType
+	}
+	return l.SourceType + "/" + l.Instance
+}
+
+// eventView is an event of an app.
+type eventView struct {
+	Time   time.Time      `json:"time"`
+	Type   string         `json:"type"`
+	Actor  string         `json:"actor"`
+	Target string         `json:"target"`
+	About  string         `json:"description"`
+	Data   map[string]any `json:"data"`
+}
+
+func runEvents(ctx context.Context, c *call) error {
+	s, sp, app, err := c.openApp(ctx)
+	if err != nil {
+		return err
+	}
+	c.out.banner("Getting events for app %s in org %s / space %s as %s...", app.Name, sp.Org.Name, sp.Name, s.user)
+	list, err := s.Events(ctx, client.Query(nil).In("target_guids", app.GUID).Set("order_by", "-created_at").Set("page", "1").PerPage(200))
+	if err != nil {
+		return err
+	}
+	views, rows := []eventView{}, [][]string{}
+	for _, e := range list {
+		v := eventView{e.CreatedAt.Time, e.Type, e.Actor.Name, e.Target.Name, describeEvent(e.Data), e.Data}
+		views = append(views, v)
+		rows = append(rows, []string{stamp(v.Time), v.Type, v.Actor, v.About})
+	}
+	return c.out.print("EventList", map[string]any{"events": views}, nil, func(p *page) {
+		if len(rows) == 0 {
+			p.line("No events for app " + app.Name)
+			return
+		}
+		p.table("", []string{"time", "event", "actor", "description"}, rows)
+	})
+}
+
+// describeEvent writes the data of an event as cf does: the known keys first.
+func describeEvent(data map[string]any) string {
+	known := []string{
+		"index", "reason", "cell_id", "instance", "exit_description", "exit_status", "recursive",
+		"disk_quota", "instances", "memory", "state", "command", "environment_json",
+	}
+	flat := map[string]any{}
+	if request, ok := data["request"].(map[string]any); ok {
+		maps.Copy(flat, request)
+	}
+	maps.Copy(flat, data)
+	delete(flat, "request")
+	var parts []string
+	add := func(key string) {
+		switch v := flat[key].(type) {
+		case nil, map[string]any, []any:
+		case float64:
+			parts = append(parts, fmt.Sprintf("%s: %v", key, int64(v)))
+		default:
+			if text := fmt.Sprint(v); text != "" {
+				parts = append(parts, key+": "+text)
+			}
+		}
+		delete(flat, key)
+	}
+	for _, key := range known {
+		add(key)
+	}
+	for _, key := range slices.Sorted(maps.Keys(flat)) {
+		if !strings.HasSuffix(key, "guid") {
+			add(key)
+		}
+	}
+	return strings.Join(parts, ", ")
+}

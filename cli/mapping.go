@@ -1,0 +1,266 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	v3 "weir/api/v3"
+)
+
+func mapCommands() []*command {
+	return []*command{
+		{
+			name: "map-route", args: "APP DOMAIN", category: catRoutes,
+			usage: "let a route lead to an app",
+			examples: []string{
+				"map-route web apps.localhost -n live",
+				"map-route web apps.localhost -n live --path /api",
+				"map-route web-v2 apps.localhost -n live --weight 5",
+			},
+			about: "When it returns, the router sends requests there. Weights are shares: against another app of weight 95, " +
+				"--weight 5 gets 5 of 100 requests; an app without one counts as 100; 0 gets no new request.\n\n" +
+				"-o json and -o table choose the output; -o NAME=VALUE sets a route option, as with cf.",
+			flags: append(addressFlags(), optionFlag(),
+				&cli.IntFlag{Name: "weight", Usage: "share of the route's requests, `NUMBER` from 0 to 1000"},
+				&cli.StringFlag{Name: "app-protocol", Usage: "`PROTOCOL` the app speaks: http1 or http2"},
+				&cli.StringFlag{Name: "process", Usage: "`TYPE` of the process", Value: "web"},
+			),
+			dashO: "option", run: runMapRoute,
+		},
+		{
+			name: "unmap-route", args: "APP DOMAIN", category: catRoutes,
+			usage: "take an app out of a route", examples: []string{"unmap-route web apps.localhost -n live"},
+			about: "When it returns, the router sends no new request there; those on their way are finished.",
+			flags: append(addressFlags(), &cli.StringFlag{Name: "process", Usage: "`TYPE` of the process", Value: "web"}),
+			run:   runUnmapRoute,
+		},
+		{
+			name: "update-route", args: "DOMAIN", category: catRoutes,
+			usage: "change the weights and options of a route at once",
+			examples: []string{
+				"update-route apps.localhost -n live --weight web-v1=95 --weight web-v2=5",
+				"update-route apps.localhost -n live --option loadbalancing=least-connection",
+				"update-route apps.localhost -n live -r loadbalancing",
+			},
+			about: "All weights given change in one step; apps not named keep theirs.\n\n" +
+				"-o json and -o table choose the output; -o NAME=VALUE sets a route option, as with cf.",
+			flags: append(addressFlags(), optionFlag(),
+				&cli.StringSliceFlag{Name: "weight", Usage: "`APP=NUMBER` from 0 to 1000; may be repeated"},
+				&cli.StringSliceFlag{Name: "remove-option", Aliases: []string{"r"}, Usage: "remove the route option `NAME`; may be repeated"},
+			),
+			dashO: "option", run: runUpdateRoute,
+		},
+	}
+}
+
+// maxWeight is the largest weight.
+const maxWeight = 1000
+
+func checkWeight(n int) error {
+	if n < 0 || n > maxWeight {
+		return usagef("a weight is a number from 0 to %d, not %d", maxWeight, n)
+	}
+	return nil
+}
+
+// mapping is the result of map-route and unmap-route.
+type mapping struct {
+	App     string `json:"app"`
+	Route   string `json:"route"`
+	Weight  *int   `json:"weight"` // null: none given, counts as 100
+	Changed bool   `json:"changed"`
+}
+
+func runMapRoute(ctx context.Context, c *call) error {
+	var weight *int
+	if c.has("weight") {
+		n := c.Int("weight")
+		if err := checkWeight(n); err != nil {
+			return err
+		}
+		weight = &n
+	}
+	options, err := c.options()
+	if err != nil {
+		return err
+	}
+	s, sp, app, err := c.openApp(ctx)
+	if err != nil {
+		return err
+	}
+	a, err := c.address(ctx, s, 1)
+	if err != nil {
+		return err
+	}
+	route, created, err := s.ensureRoute(ctx, sp, a, options)
+	if err != nil {
+		return err
+	}
+	if options != nil && !created {
+		return withHint(usagef("route %s exists already", route.URL), "its options are changed with weir update-route")
+	}
+	c.out.banner("Mapping route %s to app %s in org %s / space %s as %s...", route.URL, app.Name, sp.Org.Name, sp.Name, s.user)
+	have, mapped := destination(route, app.GUID, c.String("process"))
+	switch {
+	case !mapped:
+		err = c.addDestination(ctx, s, route, app, weight)
+	case weight != nil && weightOf(have) != *weight:
+		_, err = s.UpdateDestination(ctx, route.GUID, have.GUID, v3.DestinationUpdate{Weight: v3.NullOf(*weight)})
+	default:
+		return c.out.done("RouteMapping", mapping{app.Name, route.URL, have.Weight, false},
+			fmt.Sprintf("App '%s' is already mapped to route '%s'. Nothing has been updated.", app.Name, route.URL))
+	}
+	if err != nil {
+		return err
+	}
+	return c.out.done("RouteMapping", mapping{app.Name, route.URL, weight, true})
+}
+
+func (c *call) addDestination(ctx context.Context, s *session, route v3.Route, app v3.App, weight *int) error {
+	d := v3.DestinationInput{App: v3.DestinationAppInput{GUID: app.GUID}, Weight: weight}
+	if p := c.String("process"); p != "web" {
+		d.App.Process = &v3.DestinationProcess{Type: p}
+	}
+	if p := c.String("app-protocol"); p != "" {
+		d.Protocol = &p
+	}
+	_, err := s.AddDestinations(ctx, route.GUID, d)
+	return err
+}
+
+// destination finds the destination of a route that is a process of an app.
+func destination(r v3.Route, app, process string) (v3.Destination, bool) {
+	for _, d := range r.Destinations {
+		if d.App.GUID == app && d.App.Process.Type == process {
+			return d, true
+		}
+	}
+	return v3.Destination{}, false
+}
+
+func runUnmapRoute(ctx context.Context, c *call) error {
+	s, sp, app, err := c.openApp(ctx)
+	if err != nil {
+		return err
+	}
+	a, err := c.address(ctx, s, 1)
+	if err != nil {
+		return err
+	}
+	route, ok, err := s.find(ctx, a)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return noRoute(a)
+	}
+	c.out.banner("Removing route %s from app %s in org %s / space %s as %s...", route.URL, app.Name, sp.Org.Name, sp.Name, s.user)
+	have, mapped := destination(route, app.GUID, c.String("process"))
+	if !mapped {
+		return c.out.done("RouteMapping", mapping{app.Name, route.URL, nil, false},
+			"Route to be unmapped is not currently mapped to the application.")
+	}
+	if err := s.DeleteDestination(ctx, route.GUID, have.GUID); err != nil {
+		return err
+	}
+	return c.out.done("RouteMapping", mapping{app.Name, route.URL, nil, true})
+}
+
+func runUpdateRoute(ctx context.Context, c *call) error {
+	options, err := c.options()
+	if err != nil {
+		return err
+	}
+	for _, name := range c.StringSlice("remove-option") {
+		if options == nil {
+			options = map[string]*string{}
+		}
+		options[name] = nil
+	}
+	weights, err := c.weights()
+	if err != nil {
+		return err
+	}
+	if options == nil && len(weights) == 0 {
+		return withHint(usagef("nothing to change"), "give --weight APP=NUMBER, --option NAME=VALUE or -r NAME")
+	}
+	s, sp, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	a, err := c.address(ctx, s, 0)
+	if err != nil {
+		return err
+	}
+	route, ok, err := s.find(ctx, a)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return noRoute(a)
+	}
+	c.out.banner("Updating route %s in org %s / space %s as %s...", route.URL, sp.Org.Name, sp.Name, s.user)
+	if len(weights) > 0 {
+		if err := s.setWeights(ctx, sp, route, weights); err != nil {
+			return err
+		}
+	}
+	if options != nil {
+		if _, err := s.UpdateRoute(ctx, route.GUID, v3.RouteUpdate{Options: options}); err != nil {
+			return err
+		}
+	}
+	if route, err = s.Route(ctx, route.GUID); err != nil {
+		return err
+	}
+	return s.showRoute(ctx, route)
+}
+
+// weights reads --weight APP=NUMBER.
+func (c *call) weights() (map[string]int, error) {
+	weights := map[string]int{}
+	for _, w := range c.StringSlice("weight") {
+		name, number, ok := strings.Cut(w, "=")
+		n, err := strconv.Atoi(strings.TrimSuffix(number, "%"))
+		if !ok || name == "" || err != nil {
+			return nil, withHint(usagef("--weight %q is not an app and a number", w), "write --weight web-v2=5")
+		}
+		if err := checkWeight(n); err != nil {
+			return nil, err
+		}
+		weights[name] = n
+	}
+	return weights, nil
+}
+
+// setWeights replaces the destinations of a route by the same ones with the
+// given weights: one change of the route table.
+func (s *session) setWeights(ctx context.Context, sp space, route v3.Route, weights map[string]int) error {
+	byGUID := map[string]int{}
+	for name, n := range weights {
+		app, err := s.app(ctx, sp, name)
+		if err != nil {
+			return err
+		}
+		if _, ok := destination(route, app.GUID, "web"); !ok {
+			return notFound(fmt.Sprintf("weir map-route %s … --weight %d", name, n), "route %s does not lead to app '%s'", route.URL, name)
+		}
+		byGUID[app.GUID] = n
+	}
+	all := make([]v3.DestinationInput, len(route.Destinations))
+	for i, d := range route.Destinations {
+		all[i] = v3.DestinationInput{
+			App:    v3.DestinationAppInput{GUID: d.App.GUID, Process: &v3.DestinationProcess{Type: d.App.Process.Type}},
+			Weight: d.Weight, Port: &d.Port, Protocol: &d.Protocol,
+		}
+		if n, ok := byGUID[d.App.GUID]; ok && d.App.Process.Type == "web" {
+			all[i].Weight = &n
+		}
+	}
+	_, err := s.ReplaceDestinations(ctx, route.GUID, all...)
+	return err
+}

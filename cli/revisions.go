@@ -1,0 +1,202 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	v3 "weir/api/v3"
+)
+
+func revisionCommands() []*command {
+	return []*command{
+		{
+			name: "revisions", args: "APP", category: catHistory,
+			usage: "list what an app ran: droplet, environment, commands", examples: []string{"revisions hello"}, run: runRevisions,
+		},
+		{
+			name: "rollback", args: "APP", category: catHistory,
+			usage:    "go back to an earlier revision",
+			examples: []string{"rollback hello", "rollback hello --version 3"},
+			about: "Without --version to the one that ran before. Droplet, environment, commands and sizes are those of the " +
+				"revision; nothing is built, and the app goes on serving meanwhile. It becomes a new revision.",
+			flags: append([]cli.Flag{
+				&cli.IntFlag{Name: "version", Usage: "`NUMBER` of the revision"},
+				&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "accepted for cf's sake; nothing is asked"},
+			}, moveFlags()...),
+			run: runRollback,
+		},
+		{
+			name: "continue-deployment", args: "APP", category: catHistory,
+			usage: "take a paused canary to its next step", examples: []string{"continue-deployment hello"},
+			flags: []cli.Flag{
+				&cli.BoolFlag{Name: "no-wait", Usage: "do not wait for the step"},
+				&cli.DurationFlag{Name: "wait-timeout", Usage: "give up waiting after `TIME`", Value: defaultWait},
+			},
+			run: runContinue,
+		},
+		{
+			name: "cancel-deployment", args: "APP", category: catHistory,
+			usage: "take an app back to what it ran before its deployment", examples: []string{"cancel-deployment hello"},
+			run: runCancel,
+		},
+	}
+}
+
+// revisionView is a revision.
+type revisionView struct {
+	Version     int       `json:"version"`
+	GUID        string    `json:"guid"`
+	Description string    `json:"description"`
+	Deployed    bool      `json:"deployed"`
+	Deployable  bool      `json:"deployable"`
+	Droplet     string    `json:"droplet"`
+	CreatedAt   time.Time `json:"createdAt"`
+}
+
+// revisions lists the revisions of an app, newest first.
+func (s *session) revisions(ctx context.Context, app v3.App) ([]revisionView, error) {
+	list, err := s.Revisions(ctx, app.GUID, nil)
+	if err != nil {
+		return nil, err
+	}
+	deployed, err := s.DeployedRevisions(ctx, app.GUID)
+	if err != nil {
+		return nil, err
+	}
+	views := []revisionView{}
+	for _, r := range list {
+		views = append(views, revisionView{
+			Version: r.Version, GUID: r.GUID, Description: r.Description, Deployable: r.Deployable, Droplet: r.Droplet.GUID,
+			CreatedAt: r.CreatedAt.Time,
+			Deployed:  slices.ContainsFunc(deployed, func(d v3.Revision) bool { return d.GUID == r.GUID }),
+		})
+	}
+	slices.SortFunc(views, func(a, b revisionView) int { return cmp.Compare(b.Version, a.Version) })
+	return views, nil
+}
+
+func runRevisions(ctx context.Context, c *call) error {
+	s, sp, app, err := c.openApp(ctx)
+	if err != nil {
+		return err
+	}
+	c.out.banner("Getting revisions for app %s in org %s / space %s as %s...", app.Name, sp.Org.Name, sp.Name, s.user)
+	views, err := s.revisions(ctx, app)
+	if err != nil {
+		return err
+	}
+	var names []string
+	var rows [][]string
+	for _, v := range views {
+		number := strconv.Itoa(v.Version)
+		names = append(names, number)
+		if v.Deployed {
+			number += "(deployed)"
+		}
+		rows = append(rows, []string{number, v.Description, fmt.Sprint(v.Deployable), v.GUID, stamp(v.CreatedAt)})
+	}
+	return c.out.print("RevisionList", map[string]any{"revisions": views}, names, func(p *page) {
+		if len(rows) == 0 {
+			p.line("No revisions found")
+			return
+		}
+		p.table("", []string{"revision", "description", "deployable", "revision guid", "created at"}, rows)
+	})
+}
+
+func runRollback(ctx context.Context, c *call) error {
+	d, err := c.strategy()
+	if err != nil {
+		return err
+	}
+	s, sp, app, err := c.openApp(ctx)
+	if err != nil {
+		return err
+	}
+	views, err := s.revisions(ctx, app)
+	if err != nil {
+		return err
+	}
+	to, err := chooseRevision(app.Name, views, c.Int("version"), c.has("version"))
+	if err != nil {
+		return err
+	}
+	c.out.banner("Rolling back to revision %d for app %s in org %s / space %s as %s...", to.Version, app.Name, sp.Org.Name, sp.Name, s.user)
+	return c.move(ctx, s, sp, app, "rollback", func(ctx context.Context, p *push) error {
+		c.out.step("Going back to revision %d of %s (%s)", to.Version, app.Name, to.Description)
+		d.Revision = &v3.RevisionRef{GUID: to.GUID}
+		d.Relationships = v3.Relationships{"app": v3.To(app.GUID)}
+		got, err := s.CreateDeployment(ctx, d)
+		if err != nil {
+			return err
+		}
+		return p.settle(ctx, app, got.GUID)
+	})
+}
+
+// chooseRevision finds the revision to go back to among views, newest first.
+func chooseRevision(app string, views []revisionView, version int, given bool) (revisionView, error) {
+	if given {
+		for _, v := range views {
+			if v.Version == version {
+				return v, nil
+			}
+		}
+		return revisionView{}, notFound("weir revisions "+app+" lists them", "Revision '%d' not found", version)
+	}
+	newest := slices.IndexFunc(views, func(v revisionView) bool { return v.Deployed })
+	for _, v := range views[newest+1:] {
+		if v.Deployable && !v.Deployed {
+			return v, nil
+		}
+	}
+	return revisionView{}, notFound("weir revisions "+app+" lists them", "App '%s' has no earlier revision to go back to", app)
+}
+
+func runContinue(ctx context.Context, c *call) error {
+	s, sp, app, err := c.openApp(ctx)
+	if err != nil {
+		return err
+	}
+	d, ok, err := s.ActiveDeployment(ctx, app.GUID)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return notFound("weir app "+app.Name, "No active deployment found for app '%s'", app.Name)
+	}
+	return c.move(ctx, s, sp, app, "continue-deployment", func(ctx context.Context, p *push) error {
+		if err := s.ContinueDeployment(ctx, d.GUID); err != nil {
+			return err
+		}
+		return p.settle(ctx, app, d.GUID)
+	})
+}
+
+func runCancel(ctx context.Context, c *call) error {
+	s, _, app, err := c.openApp(ctx)
+	if err != nil {
+		return err
+	}
+	d, ok, err := s.ActiveDeployment(ctx, app.GUID)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return notFound("weir app "+app.Name, "No active deployment found for app '%s'", app.Name)
+	}
+	if err := s.CancelDeployment(ctx, d.GUID); err != nil {
+		return err
+	}
+	c.out.step("Waiting until what ran before serves again")
+	if _, err := persist(ctx, func(ctx context.Context) (v3.Deployment, error) { return s.WaitDeployment(ctx, d.GUID) }); err != nil {
+		return err
+	}
+	return c.out.done("AppAction", appAction{app.Name, app.GUID, "", true})
+}

@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	v3 "weir/api/v3"
+)
+
+func scaleCommands() []*command {
+	return []*command{{
+		name: "scale", args: "APP", category: catApps,
+		usage:    "change the number or the size of an app's instances",
+		examples: []string{"scale hello -i 3", "scale hello -m 256M -k 1G", "scale hello --process worker -i 2", "scale hello"},
+		about: "New limits need new instances; they take over before the old ones stop. " +
+			"Without flags it shows the app.",
+		flags: append([]cli.Flag{
+			&cli.IntFlag{Name: "instances", Aliases: []string{"i"}, Usage: "`NUMBER` of instances"},
+			&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "memory limit of an instance, `SIZE` such as 256M"},
+			&cli.StringFlag{Name: "disk", Aliases: []string{"k"}, Usage: "disk limit of an instance, `SIZE`"},
+			&cli.StringFlag{Name: "process", Usage: "`TYPE` of the process", Value: "web"},
+			&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "accepted for cf's sake; nothing is asked"},
+		}, moveFlags()...),
+		run: runScale,
+	}}
+}
+
+func runScale(ctx context.Context, c *call) error {
+	var want v3.ProcessScale
+	if c.has("instances") {
+		n := c.Int("instances")
+		if n < 0 {
+			return usagef("--instances must not be negative")
+		}
+		want.Instances = &n
+	}
+	for flag, field := range map[string]**int{"memory": &want.MemoryMB, "disk": &want.DiskMB} {
+		if c.has(flag) {
+			mb, err := parseMB("--"+flag, c.String(flag))
+			if err != nil {
+				return err
+			}
+			*field = &mb
+		}
+	}
+	s, sp, app, err := c.openApp(ctx)
+	if err != nil {
+		return err
+	}
+	if want == (v3.ProcessScale{}) {
+		return s.showApp(ctx, sp, app.GUID)
+	}
+	c.out.banner("Scaling app %s in org %s / space %s as %s...", app.Name, sp.Org.Name, sp.Name, s.user)
+	before, err := s.Process(ctx, app.GUID, c.String("process"))
+	if err != nil {
+		return err
+	}
+	after, err := s.Scale(ctx, app.GUID, c.String("process"), want)
+	if err != nil {
+		return err
+	}
+	return c.move(ctx, s, sp, app, "scale", func(ctx context.Context, p *push) error {
+		p.at("the new numbers are set", "weir app "+app.Name+" shows how far it is")
+		if app.State != v3.AppStarted || c.Bool("no-wait") {
+			return p.finish(ctx, app)
+		}
+		if after.MemoryMB != before.MemoryMB || after.DiskMB != before.DiskMB {
+			p.c.out.step("Replacing the instances of %s", app.Name)
+			_, deployment, err := s.RestartApp(ctx, app.GUID)
+			if err != nil {
+				return err
+			}
+			return p.await(ctx, app, deployment)
+		}
+		if err := p.awaitInstances(ctx, app, after.GUID); err != nil {
+			return err
+		}
+		return p.finish(ctx, app)
+	})
+}
+
+// awaitInstances waits until every instance of a process runs. An instance
+// that crashed ends the wait with its reason.
+func (p *push) awaitInstances(ctx context.Context, app v3.App, process string) error {
+	limited, stop := p.patience(ctx)
+	defer stop()
+	for {
+		stats, err := persist(limited, func(ctx context.Context) ([]v3.InstanceStats, error) { return p.Stats(ctx, process) })
+		if err != nil {
+			return p.gaveUp(ctx, err, "the instances go on starting")
+		}
+		running := 0
+		for _, i := range stats {
+			switch i.State {
+			case v3.InstanceRunning:
+				running++
+			case v3.InstanceCrashed:
+				why := "it crashed"
+				if i.Details != nil && *i.Details != "" {
+					why = *i.Details
+				}
+				return newFailure(exitFailed, "start-failed", fmt.Sprintf("instance %d of %s: %s", i.Index, app.Name, why),
+					"weir logs "+app.Name+" --recent shows what it said; the platform goes on trying")
+			}
+		}
+		if running == len(stats) {
+			return nil
+		}
+		p.c.out.setStatus("%d of %d instances running", running, len(stats))
+		if err := sleep(limited, 100*time.Millisecond); err != nil {
+			return p.gaveUp(ctx, err, "the instances go on starting")
+		}
+	}
+}
