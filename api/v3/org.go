@@ -122,3 +122,28 @@ type QuotaRoutes struct {
 type QuotaDomains struct {
 	TotalDomains *int `json:"total_domains"`
 }
+
+// RoleCreate asks for a role of a user in an organization or a space.
+type RoleCreate struct {
+	Type          string            `json:"type"`
+	Relationships RoleRelationships `json:"relationships"`
+}
+
+// RoleRelationships says whose role it is, and in what.
+type RoleRelationships struct {
+	User         *RoleUser `json:"user,omitempty"`
+	Organization *ToOne    `json:"organization,omitempty"`
+	Space        *ToOne    `json:"space,omitempty"`
+}
+
+// RoleUser names the user of a role.
+type RoleUser struct {
+	Data *UserRef `json:"data"`
+}
+
+// UserRef names a user by GUID, or by name and origin.
+type UserRef struct {
+	GUID     string `json:"guid,omitempty"`
+	Username string `json:"username,omitempty"`
+	Origin   string `json:"origin,omitempty"`
+}

@@ -1,0 +1,166 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	v3 "weir/api/v3"
+	"weir/internal/logs"
+)
+
+// heartbeat is how often a silent log stream sends an empty line, so that
+// neither side, nor what is between them, takes it for dead.
+const heartbeat = 15 * time.Second
+
+// maxRecent bounds recent=.
+const maxRecent = 10000
+
+type streamLogs struct {
+	GUID        string `path:"guid"`
+	Since       *int64 `query:"since"`
+	Recent      *int   `query:"recent"`
+	Follow      *bool  `query:"follow"`
+	SourceTypes string `query:"source_types"`
+}
+
+// streamLogs sends an app's log, a JSON object per line, as it is written.
+func (a *API) streamLogs(ctx context.Context, _ call, req streamLogs) (reply, error) {
+	if _, err := a.store.App(ctx, req.GUID); err != nil {
+		return reply{}, err
+	}
+	if req.Recent != nil && (*req.Recent < 0 || *req.Recent > maxRecent) {
+		return reply{}, badQuery("recent must be between 0 and 10000")
+	}
+	return reply{stream: func(ctx context.Context, w http.ResponseWriter) error {
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Accel-Buffering", "no")
+		s := &logStream{w: w, ctl: http.NewResponseController(w)}
+		return a.sendLogs(ctx, s, req)
+	}}, nil
+}
+
+func (a *API) sendLogs(ctx context.Context, s *logStream, req streamLogs) error {
+	var types []string
+	if req.SourceTypes != "" {
+		types = items([]string{req.SourceTypes})
+	}
+	from := time.Now().UnixNano()
+	if req.Since != nil {
+		from = *req.Since
+	}
+	if req.Recent != nil && *req.Recent > 0 {
+		opts := logs.ReadOptions{Limit: *req.Recent, Descending: true, SourceTypes: types}
+		if req.Since != nil {
+			opts.Start = *req.Since
+		}
+		recent, err := a.logs.Read(ctx, req.GUID, opts)
+		if err != nil {
+			return err
+		}
+		slices.Reverse(recent)
+		if err := s.send(recent); err != nil {
+			return err
+		}
+		if len(recent) > 0 {
+			from = recent[len(recent)-1].Timestamp + 1
+		}
+	}
+	if req.Follow != nil && !*req.Follow {
+		return a.sendRest(ctx, s, req, from, types)
+	}
+	return a.followLogs(ctx, s, req.GUID, from, types)
+}
+
+// sendRest ends a stream that does not follow: with what is there since the
+// moment asked for, unless recent lines were asked for and sent.
+func (a *API) sendRest(ctx context.Context, s *logStream, req streamLogs, from int64, types []string) error {
+	if req.Recent == nil && req.Since != nil {
+		rest, err := a.logs.Read(ctx, req.GUID, logs.ReadOptions{Start: from, SourceTypes: types})
+		if err != nil {
+			return err
+		}
+		return s.send(rest)
+	}
+	return s.send(nil)
+}
+
+func (a *API) followLogs(ctx context.Context, s *logStream, app string, from int64, types []string) error {
+	if err := s.send(nil); err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var beating sync.WaitGroup
+	defer beating.Wait()
+	beating.Go(func() {
+		t := time.NewTicker(heartbeat)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				if s.beat() != nil {
+					stop()
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	err := a.logs.Follow(ctx, app, from, func(e logs.Envelope) error {
+		if len(types) > 0 && !slices.Contains(types, e.SourceType) {
+			return nil
+		}
+		return s.send([]logs.Envelope{e})
+	})
+	stop()
+	if ctx.Err() != nil {
+		return nil // the client went, or the platform stops
+	}
+	return err
+}
+
+// logStream writes lines from Follow and heartbeats, one at a time.
+type logStream struct {
+	ctl *http.ResponseController
+
+	mu sync.Mutex // guards w
+	w  http.ResponseWriter
+}
+
+// send sends lines, and the header if nothing was sent before.
+func (s *logStream) send(es []logs.Envelope) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	enc := json.NewEncoder(s.w)
+	for _, e := range es {
+		if err := enc.Encode(presentLogLine(e)); err != nil {
+			return err
+		}
+	}
+	return s.ctl.Flush()
+}
+
+func (s *logStream) beat() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.w.Write([]byte("\n")); err != nil {
+		return err
+	}
+	return s.ctl.Flush()
+}
+
+func presentLogLine(e logs.Envelope) v3.LogLine {
+	l := v3.LogLine{
+		Timestamp: v3.Nanos(e.Timestamp), SourceType: e.SourceType, Instance: e.Instance,
+		Type: v3.LogOut, Payload: e.Payload,
+	}
+	if e.Stderr {
+		l.Type = v3.LogErr
+	}
+	return l
+}
