@@ -28,8 +28,12 @@ func Main(args []string, out, errOut io.Writer) int {
 // Build carries the stage's plan out. Everything the scripts write goes to
 // out as it comes. The result is also left in the stage.
 func Build(ctx context.Context, stage string, out io.Writer) Result {
-	b := &build{ctx: ctx, stage: stage, out: out, env: os.Environ()}
-	err := b.run()
+	b := &build{ctx: ctx, out: out, env: os.Environ()}
+	stage, err := filepath.Abs(stage) // the scripts run in directories of their own
+	if err == nil {
+		b.stage = stage
+		err = b.run()
+	}
 	if err != nil {
 		if b.result.Code == CodeOK {
 			b.result.Code = CodeOther
@@ -131,7 +135,7 @@ func (b *build) prepare() error {
 		if keep[e.Name()] {
 			continue
 		}
-		if err := removeAll(filepath.Join(b.stage, CacheDir, e.Name())); err != nil {
+		if err := RemoveAll(filepath.Join(b.stage, CacheDir, e.Name())); err != nil {
 			return fmt.Errorf("removing the cache of a buildpack no longer used: %w", err)
 		}
 	}

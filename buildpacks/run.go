@@ -103,9 +103,9 @@ func (t *tail) lines() []string {
 	return lines[max(0, len(lines)-maxTailLines):]
 }
 
-// removeAll removes a tree even where directories are read-only, as those of
+// RemoveAll removes a tree even where directories are read-only, as those of
 // Go's module cache may be.
-func removeAll(path string) error {
+func RemoveAll(path string) error {
 	if err := os.RemoveAll(path); err == nil {
 		return nil
 	}

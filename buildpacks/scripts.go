@@ -31,7 +31,6 @@ func openScripts(dir string) (scripts, error) {
 	if err != nil {
 		return scripts{}, err
 	}
-	s := scripts{dir: root, has: map[string]bool{}}
 	bin := filepath.Join(root, "bin")
 	entries, err := os.ReadDir(bin)
 	if err != nil {
@@ -47,21 +46,36 @@ func openScripts(dir string) (scripts, error) {
 			}
 		}
 	}
+	s := listScripts(root)
+	return s, s.check()
+}
+
+// Check reports whether dir holds a buildpack of one of the two contracts. It
+// changes nothing.
+func Check(dir string) error {
+	root, err := findRoot(dir)
+	if err != nil {
+		return err
+	}
+	return listScripts(root).check()
+}
+
+// listScripts tells which scripts of the contracts are there.
+func listScripts(root string) scripts {
+	s := scripts{dir: root, has: map[string]bool{}}
 	for _, name := range scriptNames {
-		if info, err := os.Stat(filepath.Join(bin, name)); err == nil && info.Mode().IsRegular() {
+		if info, err := os.Stat(s.path(name)); err == nil && info.Mode().IsRegular() {
 			s.has[name] = true
 		}
 	}
-	if !s.has["supply"] && !s.has["finalize"] && !s.has["compile"] {
-		return scripts{}, errors.New("malformed buildpack has none of bin/supply, bin/finalize and bin/compile")
-	}
-	return s, nil
+	return s
 }
 
-// Check reports whether dir holds a buildpack of one of the two contracts.
-func Check(dir string) error {
-	_, err := openScripts(dir)
-	return err
+func (s scripts) check() error {
+	if !s.has["supply"] && !s.has["finalize"] && !s.has["compile"] {
+		return errors.New("malformed buildpack has none of bin/supply, bin/finalize and bin/compile")
+	}
+	return nil
 }
 
 func findRoot(dir string) (string, error) {

@@ -86,7 +86,7 @@ func LoadConfig(dir string) (Config, error) {
 		return c, err
 	}
 	if c.Users, err = parseUsers(auth); err != nil {
-		return c, fmt.Errorf("Staticfile.auth: %w", err)
+		return c, fmt.Errorf("the file Staticfile.auth: %w", err)
 	}
 	return c, nil
 }

@@ -1,0 +1,396 @@
+package stager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"weir/buildpacks"
+	"weir/droplets"
+	"weir/internal/logs"
+	"weir/internal/platform"
+	"weir/internal/runner"
+	"weir/internal/store"
+)
+
+// maxAttempts is how often a build is begun. One that keeps bringing the
+// stager down must end some time.
+const maxAttempts = 3
+
+// job is a build a worker has taken up.
+type job struct {
+	*Stager
+	build platform.Build
+	pkg   platform.Package
+	app   platform.App
+	dir   string         // of this build
+	stage string         // in it
+	out   io.WriteCloser // the staging log
+	start time.Time
+}
+
+// stage carries one build out, to its row's last state.
+func (s *Stager) stage(ctx context.Context, guid string) {
+	j, err := s.newJob(ctx, guid)
+	if err != nil {
+		s.cfg.Logger.Error("build was not begun", "build", guid, "err", err)
+		return
+	}
+	if j == nil {
+		return // gone or ended meanwhile
+	}
+	defer j.out.Close()
+	err = j.run(ctx)
+	if ctx.Err() != nil {
+		return // the next Run begins it anew
+	}
+	if errors.Is(err, errGone) {
+		s.cfg.Logger.Info("build was given up: its app was deleted", "app", j.app.GUID, "build", guid)
+	} else if err != nil {
+		j.fail(context.WithoutCancel(ctx), err)
+	}
+	if err := buildpacks.RemoveAll(j.dir); err != nil {
+		s.cfg.Logger.Error("directory of a build was not removed", "build", guid, "err", err)
+	}
+}
+
+func (s *Stager) newJob(ctx context.Context, guid string) (*job, error) {
+	j := &job{Stager: s, dir: filepath.Join(s.cfg.Dir, guid), start: time.Now()}
+	j.stage = filepath.Join(j.dir, "stage")
+	err := s.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
+		if j.build, err = tx.Build(ctx, guid); err != nil {
+			return err
+		}
+		if j.pkg, err = tx.Package(ctx, j.build.PackageGUID); err != nil {
+			return err
+		}
+		j.app, err = tx.App(ctx, j.build.AppGUID)
+		return err
+	})
+	if platform.KindOf(err) == platform.KindNotFound || err == nil && j.build.State != platform.BuildStaging {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	j.out = s.cfg.Logs.Writer(j.app.GUID, "STG", "0", false)
+	return j, nil
+}
+
+// run is a build from the package to the droplet.
+func (j *job) run(ctx context.Context) error {
+	if err := j.begin(); err != nil {
+		return err
+	}
+	picked, err := j.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	result, err := j.execute(ctx)
+	j.saveCache()
+	if err != nil {
+		return err
+	}
+	if result.Code != buildpacks.CodeOK {
+		return resultFailure(result, j.app.Name)
+	}
+	return j.commit(context.WithoutCancel(ctx), picked, result)
+}
+
+// begin makes the build's directory and counts the attempt.
+func (j *job) begin() error {
+	attempt := attempts(j.dir) + 1
+	if attempt > maxAttempts {
+		return &failure{"StagerInterrupted", fmt.Sprintf("the build was interrupted %d times", maxAttempts), "push again; the server's log says why it stopped"}
+	}
+	if err := os.MkdirAll(j.dir, 0o711); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(j.dir, "attempt"), []byte(strconv.Itoa(attempt)), 0o600); err != nil {
+		return err
+	}
+	if attempt > 1 {
+		fmt.Fprintf(j.out, "Staging app %s again, from the beginning: weir was restarted\n", j.app.Name)
+	} else {
+		fmt.Fprintf(j.out, "Staging app %s\n", j.app.Name)
+	}
+	return buildpacks.RemoveAll(j.stage)
+}
+
+// attempts reads how often the build in dir was begun.
+func attempts(dir string) int {
+	data, err := os.ReadFile(filepath.Join(dir, "attempt"))
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		return maxAttempts
+	}
+	return n
+}
+
+// prepare fills the stage.
+func (j *job) prepare(ctx context.Context) (picked, error) {
+	for _, dir := range []string{buildpacks.DropletDir, buildpacks.PacksDir, buildpacks.HomeDir, buildpacks.TempDir, buildpacks.EnvDir} {
+		if err := os.MkdirAll(filepath.Join(j.stage, dir), 0o755); err != nil {
+			return picked{}, err
+		}
+	}
+	if err := j.cfg.Droplets.CopyPackage(ctx, j.pkg.Digest, filepath.Join(j.stage, buildpacks.AppDir)); err != nil {
+		return picked{}, fmt.Errorf("copying the files of the package: %w", err)
+	}
+	p, err := j.pick(ctx, j.stage, j.build.Lifecycle, j.out)
+	if err != nil {
+		return p, err
+	}
+	if err := buildpacks.WritePlan(j.stage, p.plan); err != nil {
+		return p, err
+	}
+	cache := filepath.Join(j.cfg.CacheDir, j.app.GUID)
+	if err := os.Rename(cache, filepath.Join(j.stage, buildpacks.CacheDir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return p, err
+	}
+	return p, nil
+}
+
+// saveCache takes the cache out of the stage again.
+func (j *job) saveCache() {
+	if err := moveCache(j.stage, filepath.Join(j.cfg.CacheDir, j.app.GUID)); err != nil {
+		j.cfg.Logger.Warn("cache of a build was lost", "app", j.app.GUID, "err", err)
+	}
+}
+
+func moveCache(stage, cache string) error {
+	from := filepath.Join(stage, buildpacks.CacheDir)
+	info, err := os.Lstat(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return errors.New("the build replaced its cache by something else")
+	}
+	if err := buildpacks.RemoveAll(cache); err != nil {
+		return err
+	}
+	return os.Rename(from, cache)
+}
+
+// errGone says that the build's row is no more.
+var errGone = errors.New("build was deleted")
+
+// execute runs the buildpacks in the stage and returns what they did.
+func (j *job) execute(ctx context.Context) (buildpacks.Result, error) {
+	all, own, err := j.appEnv(ctx, j.app)
+	if err != nil {
+		return buildpacks.Result{}, err
+	}
+	if err := writeEnvDir(filepath.Join(j.stage, buildpacks.EnvDir), own); err != nil {
+		return buildpacks.Result{}, err
+	}
+	ended := j.expect()
+	defer j.forget()
+	// An attempt that was cut off may have left its instance.
+	if err := j.discard(ctx); err != nil {
+		return buildpacks.Result{}, err
+	}
+	_, err = j.cfg.Runner.Start(ctx, runner.Spec{
+		GUID: j.build.GUID, AppGUID: j.app.GUID,
+		Root: j.stage, Dir: ".", Args: []string{j.cfg.Exe, "buildpack-build", "."},
+		Env:      j.buildEnv(j.build, all, sourceVersion(j.pkg)),
+		MemoryMB: j.build.MemoryMB, DiskMB: j.build.DiskMB,
+		Grace: time.Second,
+		// The stager ends a build that takes too long; this is for the case
+		// that there is no stager then.
+		Timeout: j.cfg.Timeout + time.Minute,
+	})
+	if err != nil {
+		return buildpacks.Result{}, fmt.Errorf("starting the build: %w", err)
+	}
+	copied := j.copyOutput(ctx)
+	exit, err := j.wait(ctx, ended)
+	if err != nil {
+		j.stop(ctx)
+	}
+	copied()
+	if discarding := j.discard(context.WithoutCancel(ctx)); discarding != nil {
+		j.cfg.Logger.Error("instance of a build was not removed", "build", j.build.GUID, "err", discarding)
+	}
+	if err != nil {
+		return buildpacks.Result{}, err
+	}
+	result, err := buildpacks.ReadResult(j.stage)
+	if err != nil || exit.Code < 0 {
+		return result, endedEarly(exit, j.build.MemoryMB, j.app.Name)
+	}
+	return result, nil
+}
+
+// expect says that this worker waits for the end of its build.
+func (j *job) expect() <-chan platform.Exit {
+	ended := make(chan platform.Exit, 1) // the watcher never waits for us
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.ends[j.build.GUID] = ended
+	return ended
+}
+
+func (j *job) forget() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.ends, j.build.GUID)
+}
+
+// wait returns how the build ended, or why it is not waited for any longer.
+func (j *job) wait(ctx context.Context, ended <-chan platform.Exit) (platform.Exit, error) {
+	timeout := time.NewTimer(j.cfg.Timeout)
+	defer timeout.Stop()
+	look := time.NewTicker(2 * time.Second)
+	defer look.Stop()
+	for {
+		select {
+		case exit := <-ended:
+			return exit, nil
+		case <-timeout.C:
+			return platform.Exit{}, &failure{
+				"StagingTimeExpired", fmt.Sprintf("staging time expired: the build was not done after %s", j.cfg.Timeout),
+				"the staging log shows where it was: weir logs " + j.app.Name + " --recent",
+			}
+		case <-look.C:
+			if _, err := j.cfg.Store.Build(ctx, j.build.GUID); platform.KindOf(err) == platform.KindNotFound {
+				return platform.Exit{}, errGone
+			}
+		case <-ctx.Done():
+			return platform.Exit{}, ctx.Err()
+		}
+	}
+}
+
+// copyOutput copies what the build writes to the app's log while it runs. The
+// function it returns waits for the rest.
+func (j *job) copyOutput(ctx context.Context) (wait func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stdout, stderr := j.cfg.Runner.Logs(j.build.GUID)
+	var wg sync.WaitGroup
+	for path, isErr := range map[string]bool{stdout: false, stderr: true} {
+		w := j.cfg.Logs.Writer(j.app.GUID, "STG", "0", isErr)
+		wg.Go(func() {
+			if err := logs.CopyFIFO(ctx, path, w); err != nil {
+				j.cfg.Logger.Warn("output of a build was not read", "build", j.build.GUID, "err", err)
+			}
+		})
+	}
+	return func() {
+		// All writers are dead; only a full pipe is still to be read.
+		timer := time.AfterFunc(5*time.Second, cancel)
+		wg.Wait()
+		timer.Stop()
+		cancel()
+	}
+}
+
+// stop ends the build's processes. It is not given up when ctx ends, for
+// nothing may stay behind.
+func (j *job) stop(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	if err := j.cfg.Runner.Stop(ctx, j.build.GUID, time.Second); err != nil {
+		j.cfg.Logger.Error("build was not stopped", "build", j.build.GUID, "err", err)
+	}
+}
+
+// discard stops and forgets the build's instance, if there is one.
+func (j *job) discard(ctx context.Context) error {
+	j.stop(ctx)
+	return j.cfg.Runner.Remove(ctx, j.build.GUID)
+}
+
+// commit makes the droplet: its tree first, then its row and the build's end
+// in one transaction.
+func (j *job) commit(ctx context.Context, p picked, r buildpacks.Result) error {
+	tree := filepath.Join(j.stage, buildpacks.DropletDir)
+	for _, dir := range []string{j.stage, tree, filepath.Join(j.stage, buildpacks.AppDir)} {
+		if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
+			return &failure{"StagingError", "the build left no app behind: its directory was removed or replaced", ""}
+		}
+	}
+	info := droplets.CommitInfo{ProcessTypes: r.ProcessTypes, Stack: j.build.Lifecycle.Stack, Toolchains: toolchains}
+	d := platform.Droplet{
+		Resource: newResource(platform.Metadata{}), AppGUID: j.app.GUID, PackageGUID: j.pkg.GUID, BuildGUID: j.build.GUID,
+		State: platform.DropletStaged, ProcessTypes: r.ProcessTypes, Stack: j.build.Lifecycle.Stack, Lifecycle: j.build.Lifecycle,
+	}
+	for _, used := range r.Used {
+		identity := p.digests[used.Key]
+		identity.Version = used.Version
+		info.Buildpacks = append(info.Buildpacks, identity)
+		d.Buildpacks = append(d.Buildpacks, platform.DropletBuildpack{
+			Name: used.Key, BuildpackName: used.Name, DetectOutput: used.DetectOutput, Version: used.Version,
+		})
+	}
+	for _, c := range r.Sidecars {
+		d.Sidecars = append(d.Sidecars, platform.Sidecar(c))
+	}
+	m, err := j.cfg.Droplets.Commit(ctx, tree, info)
+	if err != nil {
+		return fmt.Errorf("storing the droplet: %w", err)
+	}
+	if len(m.Dropped) > 0 {
+		fmt.Fprintf(j.out, "       Warning: sockets, FIFOs and devices are no part of a droplet; left out: %s\n", strings.Join(m.Dropped, ", "))
+	}
+	d.Digest, d.Size = m.Digest, m.Size
+	if err := j.finish(ctx, d); err != nil {
+		return err
+	}
+	took := time.Since(j.start)
+	fmt.Fprintf(j.out, "-----> Staged in %s: droplet %s, %d files, %s\n", seconds(took), m.Digest[:12], len(m.Files), size(m.Size))
+	j.cfg.Logger.Info("build staged", "app", j.app.GUID, "build", j.build.GUID, "dur", took, "scripts", r.ScriptTime)
+	return nil
+}
+
+// finish writes the droplet and the build's end down.
+func (j *job) finish(ctx context.Context, d platform.Droplet) error {
+	return j.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
+		b, err := tx.Build(ctx, j.build.GUID)
+		if platform.KindOf(err) == platform.KindNotFound {
+			return errGone
+		}
+		if err != nil {
+			return err
+		}
+		if err := tx.InsertDroplet(ctx, d); err != nil {
+			return err
+		}
+		b.State, b.DropletGUID, b.UpdatedAt = platform.BuildStaged, d.GUID, time.Now().UTC()
+		if err := tx.UpdateBuild(ctx, b); err != nil {
+			return err
+		}
+		return event(ctx, tx, b.CreatedBy, "audit.app.build.staged", b.AppGUID, map[string]any{
+			"build_guid": b.GUID, "package_guid": b.PackageGUID, "droplet_guid": d.GUID,
+		})
+	})
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }
+
+func size(n int64) string {
+	switch {
+	case n >= 10<<20:
+		return fmt.Sprintf("%dM", n>>20)
+	case n >= 1<<20:
+		return fmt.Sprintf("%.1fM", float64(n)/(1<<20))
+	case n >= 1<<10:
+		return fmt.Sprintf("%dK", n>>10)
+	}
+	return fmt.Sprintf("%dB", n)
+}
