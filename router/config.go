@@ -27,8 +27,11 @@ type Config struct {
 	// TrustedProxies are the peers whose X-Forwarded-* fields are believed.
 	TrustedProxies []netip.Prefix
 
-	HeadTimeout     time.Duration // for a whole request head; 10 s
-	IdleTimeout     time.Duration // for a connection between requests; 75 s
+	HeadTimeout time.Duration // for a whole request head; 10 s
+	IdleTimeout time.Duration // for a connection between requests; 75 s
+	// HalfCloseGrace is how long a client that closed its sending half after
+	// its request is still waited for; 60 s.
+	HalfCloseGrace  time.Duration
 	ResponseTimeout time.Duration // for an instance's response head, unless the route says otherwise; 60 s
 	StallTimeout    time.Duration // for a client that neither sends its body nor reads its answer; 60 s
 	StreamTimeout   time.Duration // for a silent tunnel or stream; 1 h
@@ -54,6 +57,7 @@ func (c Config) withDefaults() Config {
 	}
 	set(&c.HeadTimeout, 10*time.Second)
 	set(&c.IdleTimeout, 75*time.Second)
+	set(&c.HalfCloseGrace, 60*time.Second)
 	set(&c.ResponseTimeout, 60*time.Second)
 	set(&c.StallTimeout, 60*time.Second)
 	set(&c.StreamTimeout, time.Hour)

@@ -1,26 +1,158 @@
 package router
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Router is the data plane. Make one with New, start it with Run.
 type Router struct {
-	cfg Config
+	cfg     Config
+	started time.Time // the zero of the router's clock
+
+	table     atomic.Pointer[snapshot] // requests load it once
+	backends  *backends
+	metrics   metrics
+	log       *accessLog
+	registry  *prometheus.Registry
+	persisted atomic.Bool
+	draining  atomic.Bool
+
+	writer sync.Mutex // serialises changes of the table
+	keep   *keeper    // nil: the table is not kept
+
+	tunnels tunnelSet
 }
 
 // New returns a Router that does nothing yet.
 func New(cfg Config) *Router {
-	return &Router{cfg: cfg.withDefaults()}
+	cfg = cfg.withDefaults()
+	r := &Router{
+		cfg: cfg, started: time.Now(), backends: newBackends(),
+		log: newAccessLog(cfg.AccessLog, cfg.LogQueue), registry: prometheus.NewRegistry(),
+	}
+	r.table.Store(&snapshot{})
+	r.registry.MustRegister(collector{r})
+	return r
 }
+
+// now is the time in nanoseconds on a clock that only goes forward.
+func (r *Router) now() int64 { return int64(time.Since(r.started)) }
 
 // Run loads the last table from Config.Dir, serves the control API and the
 // listeners until ctx ends, then drains: it stops accepting, announces on
 // each connection that it closes, lets the requests in flight finish within
-// Config.DrainTimeout and returns.
+// Config.DrainTimeout and returns. The listeners are closed in this process,
+// but what waits in their queues stays there for others that share them.
 func (r *Router) Run(ctx context.Context) error {
-	<-ctx.Done()
+	if err := r.load(); err != nil {
+		return err
+	}
+	// Everything below outlives ctx: it ends when the work is done.
+	stop := make(chan struct{})
+	var background sync.WaitGroup
+	background.Go(func() { r.log.run(stop) })
+	stopControl := make(chan struct{})
+	control := r.newControlServer(stopControl)
+	failed := make(chan error, 1+len(r.cfg.Listeners)) // one from each that serves
+	if r.cfg.ControlListener != nil {
+		background.Go(func() { failed <- control.serve(r.cfg.ControlListener) })
+	}
+	road := newStdRoad(r)
+	for _, ln := range r.cfg.Listeners {
+		background.Go(func() { failed <- road.serve(ln) })
+	}
+	r.cfg.Logger.Info("router started", "table", r.table.Load().number, "routes", r.table.Load().routes)
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		r.cfg.Logger.Error("router stopped serving", "err", err)
+	}
+	r.draining.Store(true)
+	// First the control API, so that what comes from now on finds the router
+	// that takes over; then the work.
+	close(stopControl)
+	control.close()
+	road.drain()
+	close(stop)
+	background.Wait()
+	r.backends.each((*backend).closeIdle)
+	if r.keep != nil {
+		r.keep.close()
+	}
+	r.cfg.Logger.Info("router stopped")
+	return err
+}
+
+// load makes the table kept on disk the table in use.
+func (r *Router) load() error {
+	if r.cfg.Dir == "" {
+		return nil
+	}
+	keep, t, err := openKeeper(r.cfg.Dir)
+	if keep == nil {
+		return err
+	}
+	if err != nil {
+		r.cfg.Logger.Error("kept route table is damaged", "err", err, "table", t.Number)
+	}
+	routes, err := normalRoutes(t.Routes)
+	if err != nil {
+		return fmt.Errorf("loading the kept route table: %w", err)
+	}
+	t.Routes = routes
+	r.writer.Lock()
+	defer r.writer.Unlock()
+	r.keep = keep
+	r.install(t)
+	r.persisted.Store(true)
 	return nil
 }
 
-// AppendRTR appends the record as one line of gorouter's access log, without
-// a line end.
-func (rec Record) AppendRTR(b []byte) []byte { return b }
+// status describes the router for the control API.
+func (r *Router) status() Status {
+	s := r.table.Load()
+	st := Status{
+		Number: s.number, Routes: s.routes, InFlight: r.metrics.requests.Load(),
+		Connections: r.metrics.conns.Load(), Draining: r.draining.Load(), Persisted: r.persisted.Load(),
+		LogDropped: r.log.dropped.Load(), PID: os.Getpid(), Started: r.started,
+	}
+	r.backends.each(func(b *backend) {
+		if !b.gone.Load() {
+			st.Backends++
+		}
+	})
+	return st
+}
+
+func (r *Router) stats() Stats {
+	now := r.now()
+	st := Stats{InFlight: r.metrics.requests.Load(), Instances: []InstanceStats{}}
+	r.backends.each(func(b *backend) {
+		st.Instances = append(st.Instances, InstanceStats{
+			InstanceGUID: b.guid, Addr: b.addr, InFlight: b.inFlight.Load(),
+			Requests: b.requests.Load(), Failures: b.failures.Load(),
+			Ejected: b.ejectedUntil.Load() > now, Gone: b.gone.Load(),
+		})
+	})
+	return st
+}
+
+// drainInstances waits until none of the instances has a request in flight.
+func (r *Router) drainInstances(ctx context.Context, guids map[string]bool) error {
+	if left := r.backends.wait(guids, ctx.Done()); left > 0 {
+		return fmt.Errorf("%w: %d left", ErrBusy, left)
+	}
+	return nil
+}
+
+var errStopped = errors.New("router: stopped")

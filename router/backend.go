@@ -1,0 +1,202 @@
+package router
+
+import (
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// backend is one instance the router sends requests to. All routes that lead
+// to the instance share it.
+type backend struct {
+	guid  string
+	index int
+	addr  string
+
+	inFlight atomic.Int64
+	// gone is set when the instance left the table, after the table without
+	// it was published: whoever claims it then must let go again.
+	gone     atomic.Bool
+	requests atomic.Uint64
+	failures atomic.Uint64
+
+	// ejectedUntil is when it gets requests again, on the router's clock;
+	// 0: it was never ejected since it last answered.
+	ejectedUntil atomic.Int64
+	dialFailures atomic.Int32 // in a row
+
+	waiting atomic.Int32 // calls of Drain that wait for it
+
+	refs int // destinations of the running table; guarded by backends.mu
+
+	// How the net/http road reaches it; made on first use.
+	once1, once2 sync.Once
+	http1, http2 atomic.Pointer[http.Transport]
+}
+
+// backends knows every instance in the table, and those that left it with
+// requests in flight.
+type backends struct {
+	mu    sync.Mutex
+	known map[Backend]*backend
+	// idle is closed, and replaced, when a backend somebody waits for has no
+	// request in flight any more.
+	idle chan struct{}
+}
+
+func newBackends() *backends {
+	return &backends{known: make(map[Backend]*backend), idle: make(chan struct{})}
+}
+
+// acquire returns the backend for b with one more reference.
+func (s *backends) acquire(b Backend) *backend {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.known[b]
+	if x == nil {
+		x = &backend{guid: b.InstanceGUID, index: b.Index, addr: b.Addr}
+		s.known[b] = x
+	}
+	x.refs++
+	x.gone.Store(false)
+	return x
+}
+
+// release takes back the references of a route that left the table. The table
+// without it must have been published before.
+func (s *backends) release(r *route) {
+	for _, d := range r.dests {
+		for _, b := range d.backends {
+			s.mu.Lock()
+			b.refs--
+			gone := b.refs == 0
+			if gone {
+				b.gone.Store(true)
+			}
+			s.mu.Unlock()
+			if gone {
+				s.retire(b)
+			}
+		}
+	}
+}
+
+// retire closes the idle connections of a backend that left the table, and
+// forgets it once it has no request in flight.
+func (s *backends) retire(b *backend) {
+	s.mu.Lock()
+	still := b.refs > 0
+	if !still && b.inFlight.Load() == 0 {
+		key := Backend{InstanceGUID: b.guid, Index: b.index, Addr: b.addr}
+		if s.known[key] == b {
+			delete(s.known, key)
+		}
+	}
+	s.mu.Unlock()
+	if !still {
+		b.closeIdle()
+	}
+}
+
+// claim counts a request in flight. It returns false if the backend left the
+// table meanwhile.
+func (s *backends) claim(b *backend) bool {
+	b.inFlight.Add(1)
+	if b.gone.Load() {
+		s.unclaim(b)
+		return false
+	}
+	b.requests.Add(1)
+	return true
+}
+
+// unclaim ends what claim began.
+func (s *backends) unclaim(b *backend) {
+	if b.inFlight.Add(-1) > 0 {
+		return
+	}
+	if b.waiting.Load() > 0 {
+		s.mu.Lock()
+		close(s.idle)
+		s.idle = make(chan struct{})
+		s.mu.Unlock()
+	}
+	if b.gone.Load() {
+		s.retire(b)
+	}
+}
+
+// wait blocks until no instance of the given set has a request in flight, or
+// stop is closed. It returns how many requests are left.
+func (s *backends) wait(guids map[string]bool, stop <-chan struct{}) int64 {
+	var watched []*backend
+	s.mu.Lock()
+	for _, b := range s.known {
+		if guids[b.guid] {
+			b.waiting.Add(1)
+			watched = append(watched, b)
+		}
+	}
+	s.mu.Unlock()
+	defer func() {
+		for _, b := range watched {
+			b.waiting.Add(-1)
+		}
+	}()
+	for {
+		s.mu.Lock()
+		idle := s.idle
+		s.mu.Unlock()
+		left := int64(0)
+		for _, b := range watched {
+			left += b.inFlight.Load()
+		}
+		if left == 0 {
+			return 0
+		}
+		select {
+		case <-idle:
+		case <-stop:
+			return left
+		}
+	}
+}
+
+// each calls f for every known backend.
+func (s *backends) each(f func(*backend)) {
+	s.mu.Lock()
+	all := make([]*backend, 0, len(s.known))
+	for _, b := range s.known {
+		all = append(all, b)
+	}
+	s.mu.Unlock()
+	for _, b := range all {
+		f(b)
+	}
+}
+
+// How long a backend that could not be dialled gets nothing: at first, and at
+// most.
+const (
+	firstEjection = 250 * time.Millisecond
+	maxEjection   = 10 * time.Second
+)
+
+// unreachable notes that dialling b failed for a reason of its own.
+func (b *backend) unreachable(now int64) {
+	n := b.dialFailures.Add(1)
+	d := maxEjection
+	if n < 7 {
+		d = min(firstEjection<<(n-1), maxEjection)
+	}
+	b.ejectedUntil.Store(now + int64(d))
+}
+
+// reached notes that b answered.
+func (b *backend) reached() {
+	if b.ejectedUntil.Load() != 0 {
+		b.ejectedUntil.Store(0)
+		b.dialFailures.Store(0)
+	}
+}

@@ -1,0 +1,211 @@
+package router
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// clientConn is a connection from a client as net/http's server sees it: what
+// comes in has passed the guard, and a client that only closed its sending
+// half is not taken for one that went away.
+type clientConn struct {
+	net.Conn
+	r    *Router
+	peer netip.Addr
+
+	reading sync.Mutex // one Read at a time; guards guard
+	guard   guard
+	refused atomic.Uint32 // the reason, once the guard refused a head
+	open    atomic.Bool   // hijacked: the guard lets everything pass
+
+	mu       sync.Mutex
+	deadline time.Time     // as net/http set it
+	wake     chan struct{} // closed when the deadline changes; nil: nobody waits
+	closed   bool
+}
+
+func newClientConn(r *Router, c net.Conn) *clientConn {
+	cc := &clientConn{Conn: c, r: r}
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		cc.peer, _ = netip.AddrFromSlice(a.IP)
+		cc.peer = cc.peer.Unmap()
+	}
+	return cc
+}
+
+// Read implements net.Conn.
+//
+// net/http watches for the client's departure during a request by reading
+// a single byte. An end of the stream at that moment may be a half-close, as
+// netcat and some health checkers do after their request: it is held back for
+// a while, so that the answer gets through. A reset is reported at once.
+func (c *clientConn) Read(p []byte) (int, error) {
+	if c.open.Load() {
+		return c.readOpen(p)
+	}
+	n, err, half := c.readGuarded(p)
+	if half {
+		err = c.linger()
+	}
+	return n, err
+}
+
+// readGuarded reads past the guard. half says that the client may only have
+// closed its sending half.
+func (c *clientConn) readGuarded(p []byte) (n int, err error, half bool) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	g := &c.guard
+	err = io.EOF
+	if !g.eof {
+		n, err = g.read(p, c.Conn, c.headBegun)
+		g.eof = err == io.EOF
+	}
+	if g.refused != reasonNone {
+		c.refused.Store(uint32(g.refused))
+	}
+	half = g.eof && len(p) == 1 && g.mode == guardHead && len(g.buf) == 0
+	return n, err, half
+}
+
+// readOpen reads what the guard may hold, then the connection.
+func (c *clientConn) readOpen(p []byte) (int, error) {
+	c.reading.Lock()
+	c.guard.mode = guardOpen
+	if len(c.guard.buf) > 0 {
+		c.guard.ready = len(c.guard.buf)
+		n := c.guard.take(p)
+		c.reading.Unlock()
+		return n, nil
+	}
+	c.reading.Unlock()
+	return c.Conn.Read(p)
+}
+
+// headBegun gives the rest of a head its own deadline: net/http still waits
+// under that for idle connections.
+func (c *clientConn) headBegun() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	limit := time.Now().Add(c.r.cfg.HeadTimeout)
+	if c.deadline.IsZero() || c.deadline.After(limit) {
+		c.deadline = limit
+		_ = c.Conn.SetReadDeadline(limit)
+	}
+}
+
+// linger waits until net/http needs the connection, it is closed, or the
+// client's half-close counts as its departure.
+func (c *clientConn) linger() error {
+	timer := time.NewTimer(c.r.cfg.HalfCloseGrace)
+	defer timer.Stop()
+	for {
+		c.mu.Lock()
+		if c.closed {
+			c.mu.Unlock()
+			return net.ErrClosed
+		}
+		if !c.deadline.IsZero() && !time.Now().Before(c.deadline) {
+			c.mu.Unlock()
+			return os.ErrDeadlineExceeded
+		}
+		if c.wake == nil {
+			c.wake = make(chan struct{})
+		}
+		wake := c.wake
+		c.mu.Unlock()
+		select {
+		case <-wake:
+		case <-timer.C:
+			return io.EOF
+		}
+	}
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *clientConn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	c.deadline = t
+	c.wakeLocked()
+	c.mu.Unlock()
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetDeadline implements net.Conn.
+func (c *clientConn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// Close implements net.Conn.
+func (c *clientConn) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.wakeLocked()
+	c.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// CloseWrite closes the sending half, if the connection has halves.
+func (c *clientConn) CloseWrite() error { return closeWrite(c.Conn) }
+
+func (c *clientConn) wakeLocked() {
+	if c.wake != nil {
+		close(c.wake)
+		c.wake = nil
+	}
+}
+
+// reset makes the next Close a reset, so that a client which reads until the
+// end of the connection does not take it for the end of the answer.
+func (c *clientConn) reset() {
+	if t, ok := c.Conn.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
+	}
+}
+
+func closeWrite(c any) error {
+	if h, ok := c.(interface{ CloseWrite() error }); ok {
+		return h.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// stopListener accepts connections until it is stopped. Unlike a closed
+// listener, a stopped one has handed over every connection it accepted, and
+// leaves those not accepted in the kernel's queue for whoever shares it.
+type stopListener struct {
+	net.Listener
+	r       *Router
+	stopped atomic.Bool
+}
+
+// Accept implements net.Listener.
+func (l *stopListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		if l.stopped.Load() {
+			return nil, errStopped
+		}
+		return nil, err
+	}
+	l.r.metrics.accepted.Add(1)
+	return newClientConn(l.r, c), nil
+}
+
+// stop makes Accept return without touching the queue.
+func (l *stopListener) stop() {
+	l.stopped.Store(true)
+	if d, ok := l.Listener.(interface{ SetDeadline(time.Time) error }); ok && d.SetDeadline(time.Unix(1, 0)) == nil {
+		return
+	}
+	_ = l.Listener.Close()
+}

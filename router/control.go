@@ -1,0 +1,148 @@
+package router
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// maxTableBytes bounds what the control API reads; a table of a million
+// routes is about half of it.
+const maxTableBytes = 1 << 30
+
+// maxDrainWait bounds one call of POST /drain.
+const maxDrainWait = 24 * time.Hour
+
+// controlServer serves the control API:
+//
+//	PUT   /table    Table → 204, every request that begins uses it
+//	PATCH /table    Update → 204, or 409 {"code":"out-of-sync"}
+//	GET   /status   Status
+//	GET   /stats    Stats
+//	POST  /drain    {"instances":[…],"timeout_ms":n} → 204 when they have no
+//	                request in flight, 504 {"code":"busy"} when the time is over
+//	GET   /metrics  Prometheus
+//	GET   /healthz  200, or 503 while the router drains
+type controlServer struct {
+	r    *Router
+	stop <-chan struct{} // closed when the router ends: nobody waits longer
+	http *http.Server
+}
+
+func (r *Router) newControlServer(stop <-chan struct{}) *controlServer {
+	c := &controlServer{r: r, stop: stop}
+	mux := http.NewServeMux()
+	mux.HandleFunc("PUT /table", c.putTable)
+	mux.HandleFunc("PATCH /table", c.patchTable)
+	mux.HandleFunc("POST /drain", c.drain)
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, r.status()) })
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, r.stats()) })
+	mux.Handle("GET /metrics", promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", c.health)
+	c.http = &http.Server{
+		Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+	}
+	return c
+}
+
+func (c *controlServer) serve(ln net.Listener) error {
+	err := c.http.Serve(ln)
+	if errors.Is(err, http.ErrServerClosed) {
+		return errStopped
+	}
+	return err
+}
+
+// close ends the control API. Calls under way get a second to finish.
+func (c *controlServer) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = c.http.Shutdown(ctx)
+	_ = c.http.Close()
+}
+
+func (c *controlServer) putTable(w http.ResponseWriter, req *http.Request) {
+	var t Table
+	if read(w, req, &t) {
+		done(w, c.r.put(t))
+	}
+}
+
+func (c *controlServer) patchTable(w http.ResponseWriter, req *http.Request) {
+	var u Update
+	if read(w, req, &u) {
+		done(w, c.r.apply(u))
+	}
+}
+
+func (c *controlServer) drain(w http.ResponseWriter, req *http.Request) {
+	var d drainRequest
+	if !read(w, req, &d) {
+		return
+	}
+	guids := make(map[string]bool, len(d.Instances))
+	for _, g := range d.Instances {
+		guids[g] = true
+	}
+	timeout := min(time.Duration(d.TimeoutMS)*time.Millisecond, maxDrainWait)
+	ctx, cancel := context.WithTimeout(req.Context(), max(timeout, 0))
+	defer cancel()
+	unhook := make(chan struct{})
+	defer close(unhook)
+	go func() {
+		select {
+		case <-c.stop:
+			cancel()
+		case <-unhook:
+		}
+	}()
+	done(w, c.r.drainInstances(ctx, guids))
+}
+
+func (c *controlServer) health(w http.ResponseWriter, _ *http.Request) {
+	status := http.StatusOK
+	if c.r.draining.Load() {
+		status = http.StatusServiceUnavailable
+	}
+	answer(w, status, map[string]any{"table": c.r.table.Load().number, "draining": c.r.draining.Load()})
+}
+
+// read decodes the body into v and answers for itself if it cannot.
+func read(w http.ResponseWriter, req *http.Request, v any) bool {
+	if err := json.NewDecoder(http.MaxBytesReader(w, req.Body, maxTableBytes)).Decode(v); err != nil {
+		answer(w, http.StatusBadRequest, controlError{Code: codeInvalid, Msg: "decoding the request: " + err.Error()})
+		return false
+	}
+	return true
+}
+
+func done(w http.ResponseWriter, err error) {
+	switch {
+	case err == nil:
+		w.WriteHeader(http.StatusNoContent)
+	case errors.Is(err, ErrOutOfSync):
+		answer(w, http.StatusConflict, controlError{Code: codeOutOfSync, Msg: err.Error()})
+	case errors.Is(err, ErrBusy):
+		answer(w, http.StatusGatewayTimeout, controlError{Code: codeBusy, Msg: err.Error()})
+	case errors.Is(err, errInvalidTable):
+		answer(w, http.StatusUnprocessableEntity, controlError{Code: codeInvalid, Msg: err.Error()})
+	default:
+		answer(w, http.StatusInternalServerError, controlError{Code: "internal", Msg: err.Error()})
+	}
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(b, '\n'))
+}

@@ -1,0 +1,131 @@
+package router
+
+import (
+	"html"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// reason says why a request did not go well. The set is closed: reasons are
+// labels of metrics.
+type reason uint8
+
+const (
+	reasonNone reason = iota
+	reasonUnknownRoute
+	reasonEmptyHost
+	reasonBadRequest
+	reasonBadAppInstance
+	reasonBadProcessInstance
+	reasonUnknownInstance
+	reasonMethod
+	reasonHeadTooLarge
+	reasonURITooLong
+	reasonVersion
+	reasonTransferCoding
+	reasonBodyStalled
+	reasonNoEndpoints
+	reasonUnreachable
+	reasonClosed
+	reasonBadResponse
+	reasonTimeout
+	reasonClientGone
+	reasonTruncated
+	reasonStopping
+	reasonInternal
+	reasonCount
+)
+
+// reasons holds for each reason its name in metrics, the value of
+// X-Cf-RouterError, the status and what a person reads. No text ever holds an
+// address or an error of the inside.
+var reasons = [reasonCount]struct {
+	name, code string
+	status     int
+	text       string
+}{
+	reasonNone:               {"none", "", 0, ""},
+	reasonUnknownRoute:       {"unknown_route", "unknown_route", 404, ""},
+	reasonEmptyHost:          {"empty_host", "empty_host", 400, "Request had empty Host header"},
+	reasonBadRequest:         {"bad_request", "bad_request", 400, "The request is malformed or ambiguous."},
+	reasonBadAppInstance:     {"invalid_cf_app_instance_header", "invalid_cf_app_instance_header", 400, "Invalid X-CF-App-Instance Header"},
+	reasonBadProcessInstance: {"invalid_cf_process_instance_header", "invalid_cf_process_instance_header", 400, "Invalid X-CF-Process-Instance Header"},
+	reasonUnknownInstance:    {"unknown_instance", "unknown_route", 404, "Requested instance does not exist for this route."},
+	reasonMethod:             {"method_not_allowed", "method_not_allowed", 405, "CONNECT is not served here."},
+	reasonHeadTooLarge:       {"head_too_large", "head_too_large", 431, "The request head is too large."},
+	reasonURITooLong:         {"uri_too_long", "uri_too_long", 414, "The request target is too long."},
+	reasonVersion:            {"version_not_supported", "version_not_supported", 505, "This version of HTTP is not served here."},
+	reasonTransferCoding:     {"transfer_coding", "transfer_coding", 501, "This transfer coding is not understood."},
+	reasonBodyStalled:        {"body_stalled", "body_stalled", 408, "The request body did not arrive in time."},
+	reasonNoEndpoints:        {"no_endpoints", "no_endpoints", 503, "Requested route has no available endpoints."},
+	reasonUnreachable:        {"endpoint_unreachable", "endpoint_failure", 502, "The app could not be reached."},
+	reasonClosed:             {"endpoint_closed", "endpoint_failure", 502, "The app closed the connection without an answer."},
+	reasonBadResponse:        {"bad_response", "endpoint_failure", 502, "The app gave an answer that is not valid HTTP."},
+	reasonTimeout:            {"timeout", "timeout", 504, "The app did not answer in time."},
+	reasonClientGone:         {"client_gone", "client_gone", 499, ""},
+	reasonTruncated:          {"response_truncated", "response_truncated", 502, ""},
+	reasonStopping:           {"stopping", "stopping", 503, "The router is about to restart."},
+	reasonInternal:           {"internal", "internal", 500, "The router failed."},
+}
+
+func (r reason) String() string { return reasons[r].name }
+
+// closes reports whether a connection whose request failed for this reason
+// must not carry another one.
+func (r reason) closes() bool {
+	switch r {
+	case reasonBadRequest, reasonMethod, reasonHeadTooLarge, reasonURITooLong,
+		reasonVersion, reasonTransferCoding, reasonBodyStalled, reasonEmptyHost:
+		return true
+	}
+	return false
+}
+
+// errorText returns the plain text of a failure, in gorouter's form.
+func errorText(why reason, host string) string {
+	text := reasons[why].text
+	if why == reasonUnknownRoute {
+		text = "Requested route ('" + host + "') does not exist."
+	}
+	status := reasons[why].status
+	return strconv.Itoa(status) + " " + http.StatusText(status) + ": " + text
+}
+
+// errorPage returns the body of a failure and its content type, in the form
+// the client prefers.
+func errorPage(why reason, host, requestID, accept string) (body, contentType string) {
+	status := reasons[why].status
+	switch preferredType(accept) {
+	case "text/html":
+		_, text, _ := strings.Cut(errorText(why, host), ": ")
+		title := strconv.Itoa(status) + " " + http.StatusText(status)
+		return "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + title + "</title>" +
+			"<style>body{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;padding:0 1em}small{color:#777}</style></head>\n" +
+			"<body><h1>" + title + "</h1><p>" + html.EscapeString(text) + "</p><small>" +
+			html.EscapeString(requestID) + "</small></body></html>\n", "text/html; charset=utf-8"
+	case "application/json":
+		return `{"status":` + strconv.Itoa(status) + `,"code":"` + reasons[why].code +
+			`","message":` + strconv.Quote(errorText(why, host)) +
+			`,"request_id":"` + requestID + "\"}\n", "application/json"
+	}
+	return errorText(why, host) + "\n", "text/plain; charset=utf-8"
+}
+
+// preferredType returns the first of the types an error can be shown in that
+// the client names; it does not weigh q-values, except that 0 means no.
+func preferredType(accept string) string {
+	for part := range strings.SplitSeq(accept, ",") {
+		typ, params, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if strings.TrimSpace(params) == "q=0" {
+			continue
+		}
+		switch typ = strings.ToLower(strings.TrimSpace(typ)); typ {
+		case "text/html", "application/json", "text/plain":
+			return typ
+		case "application/xhtml+xml":
+			return "text/html"
+		}
+	}
+	return "text/plain"
+}

@@ -1,0 +1,291 @@
+package router
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"sync"
+)
+
+// guard stands between a client's connection and the HTTP/1 parser of
+// net/http, which is more lenient than a router may be. It follows the
+// messages of the connection and passes on only what has one meaning: whole
+// heads that vetHead accepts, and bodies framed as those said.
+//
+// A head it refuses it replaces by one of its own that asks for
+// refusedTarget, and ends the stream, so that the refusal is answered,
+// counted and logged like any other request. A body it refuses ends in
+// errBadBody.
+//
+// What net/http still decides by itself, and the guard leaves to it: 417 for
+// an Expect other than 100-continue, the HTTP/2 frame layer (where Connection
+// and TE fields are answered with 400 instead of a stream error, and a
+// duplicate SETTINGS closes the connection), and the answers of instances (a
+// Content-Length beside Transfer-Encoding is dropped, not refused; a
+// Content-Length of a 304 is not passed on).
+type guard struct {
+	mode    guardMode
+	begun   bool   // a message was seen
+	skipped bool   // the empty line that may precede a head was seen
+	eof     bool   // the client sent its last byte
+	slow    bool   // the head at hand did not come in one piece
+	refused reason // why the head before the end was refused
+
+	buf    []byte // bytes read ahead; nil if there are none
+	ready  int    // how many of them may be passed on
+	looked bool   // buf was looked at since it last changed
+	seen   int    // how much of an incomplete head has no end in it
+
+	left  int64 // of a body with a length
+	chunk chunkScanner
+	bad   error // what comes after the ready bytes
+}
+
+type guardMode uint8
+
+const (
+	guardHead guardMode = iota
+	guardLength
+	guardChunks
+	guardOpen // no HTTP/1 any more: HTTP/2, or a tunnel
+)
+
+var (
+	errBadBody = errors.New("router: malformed request body")
+
+	// refusedTarget cannot be guessed; a client that could would gain a 400.
+	refusedTarget = "/refused/" + strconv.FormatUint(rand.Uint64(), 36) + strconv.FormatUint(rand.Uint64(), 36)
+
+	preface = []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+
+	guardBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
+)
+
+// read fills p with bytes that may be passed on. It calls in for more bytes,
+// and slow before it waits for the rest of a head.
+func (g *guard) read(p []byte, in net.Conn, slow func()) (int, error) {
+	for {
+		switch {
+		case g.ready > 0:
+			return g.take(p), nil
+		case g.bad != nil:
+			return 0, g.bad
+		case len(g.buf) > 0 && !g.looked:
+			g.looked = true
+			g.admit()
+			continue
+		case len(g.buf) > 0:
+			if !g.slow {
+				g.slow = true
+				slow()
+			}
+			if err := g.readOn(in); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		if n, err := g.readInto(p, in); n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// readInto reads from the connection straight into p and returns how many
+// bytes may be passed on at once. It holds the others.
+func (g *guard) readInto(p []byte, in net.Conn) (int, error) {
+	if g.mode == guardLength && int64(len(p)) > g.left {
+		p = p[:g.left]
+	}
+	n, err := in.Read(p)
+	if n == 0 {
+		return 0, err
+	}
+	p = p[:n]
+	switch g.mode {
+	case guardOpen:
+		return n, nil
+	case guardLength:
+		if g.left -= int64(n); g.left == 0 {
+			g.mode = guardHead
+		}
+		return n, nil
+	case guardChunks:
+		k, ok := g.chunk.scan(p)
+		g.scanned(ok)
+		g.hold(p[k:])
+		return k, nil
+	}
+	// Exactly one head is by far the most common.
+	if p[0] != '\r' && (g.begun || !isPreface(p)) && headEnd(p, 0) == n && g.judge(p) {
+		return n, nil
+	}
+	if g.refused == reasonNone {
+		g.hold(p)
+	}
+	return 0, nil
+}
+
+// hold keeps bytes that may not be passed on yet.
+func (g *guard) hold(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	if g.buf == nil {
+		g.buf = *guardBuffers.Get().(*[]byte)
+	}
+	g.buf = append(g.buf, b...)
+	g.looked = false
+}
+
+// readOn reads more of an incomplete head.
+func (g *guard) readOn(in net.Conn) error {
+	if cap(g.buf)-len(g.buf) < 1024 {
+		g.buf = append(make([]byte, 0, 2*cap(g.buf)), g.buf...)
+	}
+	n, err := in.Read(g.buf[len(g.buf):cap(g.buf)])
+	if n == 0 {
+		return err
+	}
+	g.buf = g.buf[:len(g.buf)+n]
+	g.looked = false
+	return nil
+}
+
+// take hands over ready bytes.
+func (g *guard) take(p []byte) int {
+	n := copy(p, g.buf[:g.ready])
+	g.ready -= n
+	g.drop(n)
+	return n
+}
+
+// drop forgets the first n held bytes.
+func (g *guard) drop(n int) {
+	g.buf = g.buf[:copy(g.buf, g.buf[n:])]
+	g.looked, g.seen = false, 0
+	if len(g.buf) == 0 {
+		if cap(g.buf) <= 16<<10 {
+			b := g.buf[:0]
+			guardBuffers.Put(&b)
+		}
+		g.buf = nil
+	}
+}
+
+// admit looks at the held bytes and decides how many of them are ready.
+func (g *guard) admit() {
+	switch g.mode {
+	case guardOpen:
+		g.ready = len(g.buf)
+	case guardLength:
+		g.ready = int(min(g.left, int64(len(g.buf))))
+		if g.left -= int64(g.ready); g.left == 0 {
+			g.mode = guardHead
+		}
+	case guardChunks:
+		n, ok := g.chunk.scan(g.buf)
+		g.ready = n
+		g.scanned(ok)
+	case guardHead:
+		g.admitHead()
+	}
+}
+
+// scanned acts on the chunk scanner's verdict.
+func (g *guard) scanned(ok bool) {
+	switch {
+	case !ok:
+		g.bad = errBadBody
+	case g.chunk.done():
+		g.mode = guardHead
+	}
+}
+
+func (g *guard) admitHead() {
+	if g.begun && !g.skipped && len(g.buf) >= 2 && g.buf[0] == '\r' && g.buf[1] == '\n' {
+		// One empty line between messages is tolerated, and not passed on.
+		g.skipped = true
+		g.drop(2)
+		return
+	}
+	if !g.begun && isPreface(g.buf) {
+		if len(g.buf) >= len(preface) {
+			g.mode, g.ready = guardOpen, len(g.buf)
+		}
+		return
+	}
+	n := headEnd(g.buf, g.seen)
+	switch {
+	case n > maxHeadBytes, n == 0 && len(g.buf) > maxHeadBytes:
+		g.refuse(reasonHeadTooLarge)
+	case n > 0:
+		if g.judge(g.buf[:n]) {
+			g.ready = n
+		}
+	case n < 0:
+		g.refuse(reasonBadRequest)
+	case lineTooLong(g.buf):
+		g.refuse(reasonURITooLong)
+	}
+	g.seen = len(g.buf)
+}
+
+// isPreface reports whether b is, or may become, the preface of HTTP/2.
+func isPreface(b []byte) bool {
+	n := min(len(b), len(preface))
+	return string(b[:n]) == string(preface[:n])
+}
+
+// headEnd returns the length of the complete head that b begins with, 0 if it
+// is not complete, and -1 if it cannot become one that is accepted. The first
+// seen bytes are known to hold no end.
+func headEnd(b []byte, seen int) int {
+	from := max(seen-3, 0)
+	if i := bytes.Index(b[from:], []byte("\r\n\r\n")); i >= 0 {
+		return from + i + 4
+	}
+	// net/http would see an end in LF LF.
+	for at := seen; ; at++ {
+		i := bytes.IndexByte(b[at:], '\n')
+		if i < 0 {
+			return 0
+		}
+		if at += i; at == 0 || b[at-1] != '\r' {
+			return -1
+		}
+	}
+}
+
+// lineTooLong reports whether the request line has no end within the limit.
+func lineTooLong(b []byte) bool {
+	const limit = maxTargetBytes + maxMethodBytes + 16
+	return len(b) > limit && bytes.IndexByte(b[:limit], '\n') < 0
+}
+
+// judge decides on a complete head. If it is refused, the answer is prepared.
+func (g *guard) judge(head []byte) bool {
+	f, why := vetHead(head)
+	if why != reasonNone {
+		g.refuse(why)
+		return false
+	}
+	g.begun, g.skipped, g.slow = true, false, false
+	switch {
+	case f.chunked:
+		g.mode, g.chunk = guardChunks, chunkScanner{}
+	case f.length > 0:
+		g.mode, g.left = guardLength, f.length
+	}
+	return true
+}
+
+// refuse puts a request for refusedTarget, and the end of the stream, in
+// place of everything held.
+func (g *guard) refuse(why reason) {
+	g.buf = []byte("GET " + refusedTarget + " HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n")
+	g.ready = len(g.buf)
+	g.bad, g.refused = io.EOF, why
+}

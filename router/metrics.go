@@ -1,0 +1,233 @@
+package router
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// latencyBounds are the upper bounds of the latency histogram.
+var latencyBounds = [...]time.Duration{
+	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond,
+	25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond,
+	500 * time.Millisecond, time.Second, 2500 * time.Millisecond, 5 * time.Second,
+	10 * time.Second, 30 * time.Second, 60 * time.Second,
+}
+
+// statusClasses are the values of the label "status".
+var statusClasses = [...]string{"other", "1xx", "2xx", "3xx", "4xx", "5xx"}
+
+// destStats are the counts of one destination of one route. They live as long
+// as the route has that destination.
+type destStats struct {
+	inFlight atomic.Int64
+	retries  atomic.Uint64
+	status   [len(statusClasses)]atomic.Uint64
+	latency  [len(latencyBounds) + 1]atomic.Uint64
+	nanos    atomic.Int64 // sum of latencies
+	bytesIn  atomic.Int64 // request bodies
+	bytesOut atomic.Int64 // response bodies
+}
+
+func (s *destStats) requests() (n uint64) {
+	for i := range s.status {
+		n += s.status[i].Load()
+	}
+	return n
+}
+
+func statusClass(status int) int {
+	if c := status / 100; c >= 1 && c <= 5 {
+		return c
+	}
+	return 0
+}
+
+// metrics are the counts of the router as a whole.
+type metrics struct {
+	status   [len(statusClasses)]atomic.Uint64
+	errors   [reasonCount]atomic.Uint64
+	retries  atomic.Uint64
+	requests atomic.Int64 // trips under way
+	tunnels  atomic.Int64 // of those, upgraded connections
+	conns    atomic.Int64 // from clients
+	accepted atomic.Uint64
+	updates  atomic.Uint64 // of the table
+	unsaved  atomic.Uint64 // of the table, that could not be kept on disk
+}
+
+func (m *metrics) count(t *trip, why reason) {
+	class := statusClass(t.rec.Status)
+	m.status[class].Add(1)
+	if why != reasonNone {
+		m.errors[why].Add(1)
+	}
+	if t.attempts > 1 {
+		m.retries.Add(uint64(t.attempts - 1))
+	}
+	if t.dest == nil {
+		return
+	}
+	s := t.dest.stats
+	s.status[class].Add(1)
+	s.nanos.Add(int64(t.rec.Total))
+	i := 0
+	for i < len(latencyBounds) && t.rec.Total > latencyBounds[i] {
+		i++
+	}
+	s.latency[i].Add(1)
+	s.bytesIn.Add(t.rec.RequestBytes)
+	s.bytesOut.Add(t.rec.ResponseBytes)
+}
+
+// maxSeries bounds how many destinations the metrics name; what the others
+// count is summed up under the route "other".
+const maxSeries = 5000
+
+var (
+	destLabels = []string{"route", "app", "app_name", "process"}
+
+	descRequests = prometheus.NewDesc("weir_router_requests_total",
+		"Requests answered, by destination and status class.", append([]string{"status"}, destLabels...), nil)
+	descLatency = prometheus.NewDesc("weir_router_request_duration_seconds",
+		"Time from request head to the last byte of the answer.", destLabels, nil)
+	descInFlight = prometheus.NewDesc("weir_router_requests_in_flight",
+		"Requests under way, by destination.", destLabels, nil)
+	descBytes = prometheus.NewDesc("weir_router_body_bytes_total",
+		"Bytes of bodies, by destination and direction.", append([]string{"direction"}, destLabels...), nil)
+	descDestRetries = prometheus.NewDesc("weir_router_retries_total",
+		"Attempts after the first, by destination that got them.", destLabels, nil)
+
+	descAll = prometheus.NewDesc("weir_router_responses_total",
+		"All answers, the router's own included, by status class.", []string{"status"}, nil)
+	descErrors = prometheus.NewDesc("weir_router_errors_total",
+		"Requests that did not go well, by reason.", []string{"reason"}, nil)
+	descOpen = prometheus.NewDesc("weir_router_connections_open",
+		"Connections from clients.", nil, nil)
+	descAccepted = prometheus.NewDesc("weir_router_connections_total",
+		"Connections accepted.", nil, nil)
+	descTunnels = prometheus.NewDesc("weir_router_tunnels_open",
+		"Upgraded connections (WebSockets) under way.", nil, nil)
+	descDropped = prometheus.NewDesc("weir_router_log_records_dropped_total",
+		"Access log records that found the queue full.", nil, nil)
+	descNumber = prometheus.NewDesc("weir_router_table_number",
+		"Number of the route table in use.", nil, nil)
+	descRoutes = prometheus.NewDesc("weir_router_table_routes",
+		"Routes in the table in use.", nil, nil)
+	descUpdates = prometheus.NewDesc("weir_router_table_updates_total",
+		"Tables and updates taken.", nil, nil)
+	descUnsaved = prometheus.NewDesc("weir_router_table_unsaved_total",
+		"Tables and updates that could not be kept on disk.", nil, nil)
+	descEjected = prometheus.NewDesc("weir_router_instances_ejected",
+		"Instances that get nothing for a moment because they could not be reached.", nil, nil)
+)
+
+// collector shows the counts of a Router to Prometheus.
+type collector struct{ r *Router }
+
+// Describe sends no descriptions: what there is depends on the table.
+func (c collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect reads the counts at this moment.
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	m := &c.r.metrics
+	counter := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for i, class := range statusClasses {
+		counter(descAll, float64(m.status[i].Load()), class)
+	}
+	for why := reasonNone + 1; why < reasonCount; why++ {
+		counter(descErrors, float64(m.errors[why].Load()), why.String())
+	}
+	gauge(descOpen, float64(m.conns.Load()))
+	counter(descAccepted, float64(m.accepted.Load()))
+	gauge(descTunnels, float64(m.tunnels.Load()))
+	counter(descDropped, float64(c.r.log.dropped.Load()))
+	s := c.r.table.Load()
+	gauge(descNumber, float64(s.number))
+	gauge(descRoutes, float64(s.routes))
+	counter(descUpdates, float64(m.updates.Load()))
+	counter(descUnsaved, float64(m.unsaved.Load()))
+	ejected, now := 0, c.r.now()
+	c.r.backends.each(func(b *backend) {
+		if b.ejectedUntil.Load() > now {
+			ejected++
+		}
+	})
+	gauge(descEjected, float64(ejected))
+	c.collectDestinations(out, s)
+}
+
+// collectDestinations shows the destinations that ever had a request.
+func (c collector) collectDestinations(out chan<- prometheus.Metric, s *snapshot) {
+	shown := 0
+	var rest destStats
+	folded := false
+	for r := range s.all {
+		for i, d := range r.dests {
+			if d.stats.requests() == 0 && d.stats.inFlight.Load() == 0 || sharesStats(r.dests[:i], d) {
+				continue
+			}
+			if shown++; shown > maxSeries {
+				rest.add(d.stats)
+				folded = true
+				continue
+			}
+			d.stats.collect(out, r.src.Host+r.src.Path, d.src.AppGUID, d.src.AppName, d.src.Process)
+		}
+	}
+	if folded {
+		rest.collect(out, "other", "", "", "")
+	}
+}
+
+// sharesStats reports whether an earlier destination has the counts of d: the
+// same process mapped twice, on two ports.
+func sharesStats(earlier []*destination, d *destination) bool {
+	for _, e := range earlier {
+		if e.src.AppGUID == d.src.AppGUID && e.src.Process == d.src.Process {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *destStats) add(o *destStats) {
+	for i := range s.status {
+		s.status[i].Add(o.status[i].Load())
+	}
+	for i := range s.latency {
+		s.latency[i].Add(o.latency[i].Load())
+	}
+	s.inFlight.Add(o.inFlight.Load())
+	s.retries.Add(o.retries.Load())
+	s.nanos.Add(o.nanos.Load())
+	s.bytesIn.Add(o.bytesIn.Load())
+	s.bytesOut.Add(o.bytesOut.Load())
+}
+
+func (s *destStats) collect(out chan<- prometheus.Metric, labels ...string) {
+	with := func(first string) []string { return append([]string{first}, labels...) }
+	for i, class := range statusClasses {
+		if n := s.status[i].Load(); n > 0 {
+			out <- prometheus.MustNewConstMetric(descRequests, prometheus.CounterValue, float64(n), with(class)...)
+		}
+	}
+	buckets := make(map[float64]uint64, len(latencyBounds))
+	sum := uint64(0)
+	for i, bound := range latencyBounds {
+		sum += s.latency[i].Load()
+		buckets[bound.Seconds()] = sum
+	}
+	sum += s.latency[len(latencyBounds)].Load()
+	out <- prometheus.MustNewConstHistogram(descLatency, sum, time.Duration(s.nanos.Load()).Seconds(), buckets, labels...)
+	out <- prometheus.MustNewConstMetric(descInFlight, prometheus.GaugeValue, float64(s.inFlight.Load()), labels...)
+	out <- prometheus.MustNewConstMetric(descBytes, prometheus.CounterValue, float64(s.bytesIn.Load()), with("in")...)
+	out <- prometheus.MustNewConstMetric(descBytes, prometheus.CounterValue, float64(s.bytesOut.Load()), with("out")...)
+	out <- prometheus.MustNewConstMetric(descDestRetries, prometheus.CounterValue, float64(s.retries.Load()), labels...)
+}

@@ -1,0 +1,193 @@
+package router
+
+import (
+	"fmt"
+	"net"
+	"strings"
+)
+
+// snapshot is one numbered state of the table. It never changes once it is
+// published; requests load it once and use it to their end.
+type snapshot struct {
+	number uint64
+	exact  hostTree // by host
+	wild   hostTree // by what follows "*."
+	routes int
+}
+
+// find returns the route for a normalised host and a path, or nil: the exact
+// host before wildcards, of those the most specific, and there the longest
+// path. A host none of whose paths match leaves the request to the wildcards.
+func (s *snapshot) find(hostname, path string) *route {
+	if h := s.exact.find(hostname); h != nil {
+		if r := h.match(path); r != nil {
+			return r
+		}
+	}
+	if s.wild.n == 0 {
+		return nil
+	}
+	for rest := hostname; rest != ""; {
+		_, rest, _ = strings.Cut(rest, ".")
+		if h := s.wild.find(rest); h != nil {
+			if r := h.match(path); r != nil {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+// all calls yield for every route until it returns false.
+func (s *snapshot) all(yield func(*route) bool) {
+	for _, t := range []hostTree{s.exact, s.wild} {
+		for h := range t.all {
+			for _, r := range h.routes {
+				if !yield(r) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// tree returns the tree and the name under which a route's host is kept.
+func (s *snapshot) tree(hostname string) (t *hostTree, name string) {
+	if hostname == "*" {
+		return &s.wild, ""
+	}
+	if rest, ok := strings.CutPrefix(hostname, "*."); ok {
+		return &s.wild, rest
+	}
+	return &s.exact, hostname
+}
+
+func (s *snapshot) lookup(k RouteKey) *route {
+	t, name := s.tree(k.Host)
+	h := t.find(name)
+	if h == nil {
+		return nil
+	}
+	for _, r := range h.routes {
+		if r.src.Path == k.Path {
+			return r
+		}
+	}
+	return nil
+}
+
+// table returns the snapshot in the form it came in.
+func (s *snapshot) table() Table {
+	t := Table{Number: s.number, Routes: make([]Route, 0, s.routes)}
+	for r := range s.all {
+		t.Routes = append(t.Routes, r.src)
+	}
+	return t
+}
+
+// normalHost returns host in lower case without port and without one trailing
+// dot, and whether it is a host at all. It allocates only for upper case.
+func normalHost(host string) (name string, ok bool) {
+	name = host
+	if strings.HasPrefix(name, "[") {
+		end := strings.IndexByte(name, ']')
+		if end < 0 {
+			return "", false
+		}
+		if port := name[end+1:]; port != "" && !isPort(port) {
+			return "", false
+		}
+		name = name[:end+1]
+		for i := 1; i < end; i++ {
+			if c := name[i]; !isHex(c) && c != ':' && c != '.' {
+				return "", false
+			}
+		}
+		return strings.ToLower(name), end > 1
+	}
+	if i := strings.IndexByte(name, ':'); i >= 0 {
+		if !isPort(name[i:]) {
+			return "", false
+		}
+		name = name[:i]
+	}
+	name = strings.TrimSuffix(name, ".")
+	upper := false
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '.', c == '_', c == '~':
+		case 'A' <= c && c <= 'Z':
+			upper = true
+		default:
+			return "", false
+		}
+	}
+	if upper {
+		name = strings.ToLower(name)
+	}
+	return name, name != "" && len(name) <= 253
+}
+
+// isPort reports whether s is a colon and at most five digits, or only a colon.
+func isPort(s string) bool {
+	if s == "" || s[0] != ':' || len(s) > 6 {
+		return false
+	}
+	for i := 1; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+// normalRoute checks a route of a table and brings its key into normal form.
+func normalRoute(r Route) (Route, error) {
+	k, err := normalKey(r.Key())
+	if err != nil {
+		return r, err
+	}
+	r.Host, r.Path = k.Host, k.Path
+	for i, d := range r.Destinations {
+		if d.Weight < 0 || d.Weight > 1<<30 {
+			return r, fmt.Errorf("route %q: destination %d: weight %d is out of range", r.Host+r.Path, i, d.Weight)
+		}
+		switch d.Protocol {
+		case "", ProtocolHTTP1, ProtocolHTTP2:
+		default:
+			return r, fmt.Errorf("route %q: destination %d: unknown protocol %q", r.Host+r.Path, i, d.Protocol)
+		}
+		for _, b := range d.Backends {
+			if _, _, err := net.SplitHostPort(b.Addr); err != nil || b.InstanceGUID == "" {
+				return r, fmt.Errorf("route %q: destination %d: instance %q has no usable address: %q",
+					r.Host+r.Path, i, b.InstanceGUID, b.Addr)
+			}
+		}
+	}
+	return r, nil
+}
+
+func normalKey(k RouteKey) (RouteKey, error) {
+	name, wild := k.Host, ""
+	if k.Host == "*" {
+		name, wild = "", "*"
+	} else if rest, ok := strings.CutPrefix(k.Host, "*."); ok {
+		name, wild = rest, "*."
+	}
+	if wild != "*" {
+		n, ok := normalHost(name)
+		if !ok || strings.HasSuffix(name, ":") {
+			return k, fmt.Errorf("route with invalid host %q", k.Host)
+		}
+		name = n
+	}
+	path := strings.TrimRight(k.Path, "/")
+	if path != "" && path[0] != '/' {
+		return k, fmt.Errorf("route %q with a path that does not begin with a slash: %q", k.Host, k.Path)
+	}
+	return RouteKey{Host: wild + name, Path: path}, nil
+}

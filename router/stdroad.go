@@ -1,0 +1,225 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// stdRoad carries requests with net/http: HTTP/1.1 behind the guard, and
+// HTTP/2 with prior knowledge.
+type stdRoad struct {
+	r     *Router
+	http  *http.Server
+	empty chan struct{} // one slot: the last connection closed while draining
+
+	mu        sync.Mutex // guards listeners
+	listeners []*stopListener
+	accepting sync.WaitGroup
+}
+
+type connKey struct{}
+
+func newStdRoad(r *Router) *stdRoad {
+	s := &stdRoad{r: r, empty: make(chan struct{}, 1)}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s.http = &http.Server{
+		Handler:                      s,
+		DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout:            r.cfg.HeadTimeout,
+		IdleTimeout:                  r.cfg.IdleTimeout,
+		MaxHeaderBytes:               maxHeadBytes,
+		Protocols:                    &protocols,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 250,
+			MaxReadFrameSize:     16 << 10,
+			SendPingTimeout:      30 * time.Second,
+			PingTimeout:          15 * time.Second,
+			WriteByteTimeout:     r.cfg.StallTimeout,
+		},
+		ErrorLog: slog.NewLogLogger(r.cfg.Logger.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, c)
+		},
+		ConnState: s.connState,
+	}
+	return s
+}
+
+func (s *stdRoad) connState(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.r.metrics.conns.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		if s.r.metrics.conns.Add(-1) == 0 && s.r.draining.Load() {
+			select {
+			case s.empty <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// serve accepts connections until drain is called.
+func (s *stdRoad) serve(ln net.Listener) error {
+	l := &stopListener{Listener: ln, r: s.r}
+	s.mu.Lock()
+	if s.r.draining.Load() {
+		s.mu.Unlock()
+		return errStopped
+	}
+	s.listeners = append(s.listeners, l)
+	s.accepting.Add(1)
+	s.mu.Unlock()
+	defer s.accepting.Done()
+	err := s.http.Serve(l)
+	if l.stopped.Load() || errors.Is(err, http.ErrServerClosed) {
+		return errStopped
+	}
+	return err
+}
+
+// drain stops accepting, waits for what is under way and cuts what is left
+// when the time is over. Router.draining was set before: each answer says
+// that its connection closes. A connection that is idle stays readable for a
+// while, because a request may be on its way on it.
+func (s *stdRoad) drain() {
+	ctx, cancel := context.WithTimeout(context.Background(), s.r.cfg.DrainTimeout)
+	defer cancel()
+	s.mu.Lock()
+	for _, l := range s.listeners {
+		l.stop()
+	}
+	s.mu.Unlock()
+	s.accepting.Wait()
+	if s.r.metrics.conns.Load() > 0 {
+		grace := time.NewTimer(min(s.r.cfg.IdleGrace, s.r.cfg.DrainTimeout))
+		select {
+		case <-s.empty:
+		case <-grace.C:
+		}
+		grace.Stop()
+	}
+	// HTTP/2 connections are told by GOAWAY, in two steps.
+	if err := s.http.Shutdown(ctx); err != nil {
+		s.r.cfg.Logger.Warn("requests cut off at the end of the drain", "requests", s.r.metrics.requests.Load())
+	}
+	if !s.r.waitIdle(ctx) {
+		s.r.cfg.Logger.Warn("tunnels cut off at the end of the drain", "tunnels", s.r.metrics.tunnels.Load())
+	}
+	_ = s.http.Close()
+	s.r.tunnels.closeAll()
+	last, cancelLast := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancelLast()
+	s.r.waitIdle(last)
+}
+
+// waitIdle waits until no request is under way, and reports whether that came
+// to pass.
+func (r *Router) waitIdle(ctx context.Context) bool {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for r.metrics.requests.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// ServeHTTP implements http.Handler.
+func (s *stdRoad) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	x := &exchange{w: w, req: req, rc: http.NewResponseController(w)}
+	x.conn, _ = req.Context().Value(connKey{}).(*clientConn)
+	x.trip.r = s.r
+	x.begin()
+	served := false
+	defer func() {
+		if !served { // a panic on its way up
+			x.why = reasonInternal
+			x.end()
+		}
+	}()
+	x.serve()
+	served = true
+	x.end()
+	if x.abort {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// begin notes what the log will say.
+func (x *exchange) begin() {
+	t := &x.trip
+	t.r.metrics.requests.Add(1)
+	t.begun = t.r.now()
+	req := x.req
+	t.rec = Record{
+		Start: time.Now(), Host: req.Host, Method: req.Method, Target: req.RequestURI, Proto: req.Proto,
+		Referer: req.Referer(), UserAgent: req.UserAgent(), ClientAddr: req.RemoteAddr,
+		RequestID: newRequestID(),
+	}
+}
+
+// end releases, counts and logs.
+func (x *exchange) end() {
+	t := &x.trip
+	x.watch.stop()
+	if x.up != nil {
+		t.rec.RequestBytes = x.up.read.Load()
+		if !x.up.eof.Load() {
+			// What is left of the body gets a moment to arrive, so that the
+			// connection may live on; this also ends a read under way.
+			_ = x.rc.SetReadDeadline(time.Now().Add(time.Second))
+		}
+	}
+	if x.cancel != nil {
+		x.cancel(nil)
+	}
+	t.unclaim()
+	t.finish(x.why)
+	t.r.metrics.requests.Add(-1)
+}
+
+// fail answers for the router. After the head was sent it can only abort.
+func (x *exchange) fail(why reason) {
+	x.why = why
+	x.trip.rec.Status = reasons[why].status
+	if why == reasonClientGone {
+		x.abort = true
+		return
+	}
+	h := x.w.Header()
+	clear(h)
+	body, contentType := errorPage(why, x.trip.ask.host, x.trip.rec.RequestID, x.req.Header.Get("Accept"))
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Cf-RouterError", reasons[why].code)
+	h.Set("X-Vcap-Request-Id", x.trip.rec.RequestID)
+	if why == reasonNoEndpoints {
+		h.Set("Retry-After", "5")
+	}
+	if why == reasonMethod {
+		h.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+	}
+	if why.closes() && x.req.ProtoMajor == 1 || x.trip.r.draining.Load() {
+		h.Set("Connection", "close")
+	}
+	x.lastWrite()
+	x.w.WriteHeader(reasons[why].status)
+	if x.req.Method != http.MethodHead {
+		n, _ := x.w.Write([]byte(body))
+		x.trip.rec.ResponseBytes = int64(n)
+	}
+}
