@@ -41,7 +41,9 @@ type Deployment struct {
 	PreviousGUID string
 	MaxInFlight  int   // at least 1
 	CanarySteps  []int // instance weights in percent, ascending
-	CanaryStep   int   // current, from 1
+	// CanaryStep is the current step, from 1. It is larger than the number of
+	// steps (at least 1) once the last was continued and the rest rolls.
+	CanaryStep int
 	// Error says why the deployment was cancelled by the platform.
 	Error         string
 	StatusChanged time.Time

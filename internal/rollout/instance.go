@@ -1,0 +1,259 @@
+package rollout
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"weir/internal/logs"
+	"weir/internal/platform"
+	"weir/internal/runner"
+	"weir/internal/store"
+)
+
+// copySpec is everything an instance is made of, as its deployment's revision
+// has it: a restart after a crash brings up the same program.
+type copySpec struct {
+	app      platform.App
+	process  platform.Process
+	revision platform.Revision
+	droplet  platform.Droplet
+	command  string
+	names    names
+}
+
+// names are what the environment tells about where an app stands.
+type names struct {
+	space platform.Space
+	org   platform.Organization
+	uris  []string
+}
+
+// copySpec reads what an instance is made of.
+func (e *Engine) copySpec(ctx context.Context, row platform.Instance) (copySpec, error) {
+	var c copySpec
+	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+		if c.app, err = tx.App(ctx, row.AppGUID); err != nil {
+			return err
+		}
+		d, err := tx.Deployment(ctx, row.DeploymentGUID)
+		if err != nil {
+			return err
+		}
+		if c.revision, err = tx.Revision(ctx, d.RevisionGUID); err != nil {
+			return err
+		}
+		if c.droplet, err = tx.Droplet(ctx, d.DropletGUID); err != nil {
+			return err
+		}
+		if c.process, err = processOf(ctx, tx, c.revision, row); err != nil {
+			return err
+		}
+		c.names, err = namesOf(ctx, tx, c.app)
+		return err
+	})
+	c.command = cmp.Or(c.process.Command, c.droplet.ProcessTypes[row.ProcessType])
+	return c, err
+}
+
+// processOf returns the process as the revision has it; one that is newer than
+// the revision as it is.
+func processOf(ctx context.Context, tx *store.Tx, v platform.Revision, row platform.Instance) (platform.Process, error) {
+	for _, p := range v.Processes {
+		if p.Type == row.ProcessType {
+			return p, nil
+		}
+	}
+	return tx.Process(ctx, row.ProcessGUID)
+}
+
+// namesOf reads where an app stands and how it is reached.
+func namesOf(ctx context.Context, tx *store.Tx, app platform.App) (n names, err error) {
+	if n.space, err = tx.Space(ctx, app.SpaceGUID); err != nil {
+		return n, err
+	}
+	if n.org, err = tx.Organization(ctx, n.space.OrganizationGUID); err != nil {
+		return n, err
+	}
+	routes, _, err := tx.Routes(ctx, store.Query{In: map[string][]string{"app_guids": {app.GUID}}})
+	for _, r := range routes {
+		n.uris = append(n.uris, r.URL())
+	}
+	return n, err
+}
+
+// startInstance starts the process of an instance. What it cannot start leaves
+// nothing behind.
+func (e *Engine) startInstance(ctx context.Context, row platform.Instance) (runner.Status, error) {
+	c, err := e.copySpec(ctx, row)
+	if err != nil {
+		return runner.Status{}, err
+	}
+	release, err := e.cfg.Droplets.Lease(c.droplet.Digest)
+	if err != nil {
+		return runner.Status{}, &platform.Error{
+			Kind: platform.KindInvalid,
+			Msg:  "the files of the droplet are not there any more; push or restage the app",
+			Err:  err,
+		}
+	}
+	defer release()
+	tree, ok := e.cfg.Droplets.Tree(c.droplet.Digest)
+	if !ok {
+		return runner.Status{}, platform.Invalidf("the files of the droplet are not there any more; push or restage the app")
+	}
+	e.line(row.AppGUID, "CELL", "Starting instance %s", nameInstance(row))
+	status, err := e.runner.Start(ctx, runner.Spec{
+		GUID: row.GUID, AppGUID: row.AppGUID, Process: row.ProcessType, Index: row.Index,
+		Tree: tree, Dir: "app",
+		Args:     launch(e.cfg.Shell, c.command),
+		Env:      func(at runner.Endpoint) []string { return e.environ(c, row, at) },
+		MemoryMB: c.process.MemoryMB, DiskMB: c.process.DiskMB,
+		Ports: 1, Grace: e.cfg.StopGrace,
+	})
+	if err != nil {
+		if platform.KindOf(err) != platform.KindUnavailable {
+			e.line(row.AppGUID, "CELL", "Instance %s could not be started: %s", nameInstance(row), reasonOf(err))
+		}
+		if ctx.Err() == nil && e.remove(ctx, row.GUID) != nil {
+			e.log.Warn("an instance that did not start may have left something", "app", row.AppGUID, "instance", row.GUID)
+		}
+	}
+	return status, err
+}
+
+// nameInstance names an instance in the log: "0", or "worker 0".
+func nameInstance(i platform.Instance) string {
+	if i.ProcessType == platform.WebProcess {
+		return strconv.Itoa(i.Index)
+	}
+	return fmt.Sprintf("%s %d", i.ProcessType, i.Index)
+}
+
+// drain waits until the router has no request of the instance in flight.
+func (e *Engine) drain(ctx context.Context, row platform.Instance) {
+	err := e.cfg.Router.Drain(ctx, []string{row.GUID}, e.cfg.DrainTimeout)
+	if err != nil && ctx.Err() == nil {
+		e.line(row.AppGUID, "CELL", "Instance %s is stopped although requests are under way", nameInstance(row))
+	}
+}
+
+// lastOutput is how long the output of an ended instance is waited for.
+const lastOutput = 2 * time.Second
+
+// takeAway stops an instance, waits for its last output and deletes the rest.
+func (e *Engine) takeAway(ctx context.Context, guid string, pumps <-chan struct{}) error {
+	if err := e.runner.Stop(ctx, guid, e.cfg.StopGrace); err != nil {
+		return err
+	}
+	if pumps != nil {
+		timer := time.NewTimer(lastOutput)
+		defer timer.Stop()
+		select {
+		case <-pumps:
+		case <-timer.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return e.runner.Remove(ctx, guid)
+}
+
+// attach reads an instance's output and watches its health.
+func (l *loop) attach(ctx context.Context, wg *sync.WaitGroup, guid string, r *run) {
+	o := l.ops[guid]
+	if o == nil {
+		o = &operations{cancelStart: func() {}}
+		l.ops[guid] = o
+	}
+	l.noteUp()
+	o.pumps = make(chan struct{})
+	probing, cancel := context.WithCancel(ctx)
+	o.cancelProbe = cancel
+	pid, started, healthy, ended := r.pid, r.started, r.healthy, r.exit != nil
+	at := endpoint{r.host, r.port}
+	pumps := o.pumps
+	wg.Go(func() {
+		defer close(pumps)
+		row, err := l.e.store.Instance(ctx, guid)
+		if err != nil {
+			return
+		}
+		l.e.pump(ctx, row)
+	})
+	if ended {
+		cancel()
+		return
+	}
+	wg.Go(func() {
+		defer cancel()
+		p := &probe{
+			at: at, pid: pid, started: started, healthy: healthy,
+			report: func(f func(*run)) { l.observe(guid, r, f) },
+		}
+		l.probe(probing, guid, p)
+	})
+}
+
+// probe runs the health checks of an instance.
+func (l *loop) probe(ctx context.Context, guid string, p *probe) {
+	for {
+		row, err := l.e.store.Instance(ctx, guid)
+		if isNotFound(err) {
+			return
+		}
+		var c copySpec
+		if err == nil {
+			c, err = l.e.copySpec(ctx, row)
+		}
+		if err == nil {
+			p.health, p.readiness = c.process.Health, c.process.Readiness
+			p.note = func(format string, args ...any) {
+				l.e.line(l.app, "CELL", "Instance "+nameInstance(row)+" "+format, args...)
+			}
+			p.run(ctx)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// observe has f change what is known of an instance, if it is still the one.
+func (l *loop) observe(guid string, r *run, f func(*run)) {
+	l.post(func() {
+		if l.runs[guid] != r || r.exit != nil || r.phase != phaseUp {
+			return
+		}
+		f(r)
+		l.settle(r)
+	})
+}
+
+// pump copies the output of an instance into the app's log until it ended.
+func (e *Engine) pump(ctx context.Context, row platform.Instance) {
+	if e.cfg.Logs == nil {
+		return
+	}
+	stdout, stderr := e.runner.Logs(row.GUID)
+	source := "APP/PROC/" + strings.ToUpper(row.ProcessType)
+	index := strconv.Itoa(row.Index)
+	var wg sync.WaitGroup
+	copyFIFO := func(path string, w io.WriteCloser) {
+		err := logs.CopyFIFO(ctx, path, w)
+		if err != nil && ctx.Err() == nil {
+			e.log.Warn("the output of an instance cannot be read", "app", row.AppGUID, "instance", row.GUID, "err", err)
+		}
+	}
+	wg.Go(func() { copyFIFO(stdout, e.cfg.Logs.Writer(row.AppGUID, source, index, false)) })
+	wg.Go(func() { copyFIFO(stderr, e.cfg.Logs.Writer(row.AppGUID, source, index, true)) })
+	wg.Wait()
+}
