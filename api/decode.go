@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,7 +31,8 @@ const (
 //	path:"guid"          a part of the path
 //	query:"wait"         a query parameter: string, bool, int or *int
 //	include:"space,…"    on an includes: what include= may name
-//	body:"json"          the body, strictly
+//	body:"json"          the body, strictly; with
+//	  limit:"16"         of at most so many MB instead of one
 //	body:"yaml"          the body as bytes, if its content type is YAML
 //	filters:"names,…"    on a list: what it may be filtered by; with
 //	  fields:"true"      if sparse fields[…] are tolerated; "*" takes any
@@ -47,6 +49,7 @@ type field struct {
 	index []int
 	from  string // path, query, include, body, list
 	name  string // or the content type, or the names allowed
+	limit int64  // of the body
 }
 
 func newDecoder[T any]() *decoder {
@@ -65,7 +68,11 @@ func (d *decoder) add(f reflect.StructField) {
 		if !ok {
 			continue
 		}
-		d.fields = append(d.fields, field{f.Index, from, name})
+		limit := int64(maxBody)
+		if mb, err := strconv.Atoi(f.Tag.Get("limit")); err == nil {
+			limit = int64(mb) << 20
+		}
+		d.fields = append(d.fields, field{f.Index, from, name, limit})
 		switch from {
 		case "query":
 			d.known = append(d.known, name)
@@ -102,10 +109,10 @@ func (d *decoder) decode(c *gin.Context, into any) error {
 			err = target.Addr().Interface().(*list).parse(query, f.name)
 		case "body":
 			if f.name == "yaml" {
-				err = readYAML(c, target.Addr().Interface().(*[]byte))
+				err = readYAML(c, f.limit, target.Addr().Interface().(*[]byte))
 				break
 			}
-			err = readJSON(c, target.Addr().Interface())
+			err = readJSON(c, f.limit, target.Addr().Interface())
 		}
 		if err != nil {
 			return err
@@ -167,15 +174,15 @@ func setScalar(target reflect.Value, name string, query url.Values) error {
 
 // readBody reads the whole body, but no more than is decent and not for longer
 // than that takes.
-func readBody(c *gin.Context) ([]byte, error) {
+func readBody(c *gin.Context, limit int64) ([]byte, error) {
 	ctl := http.NewResponseController(c.Writer)
 	_ = ctl.SetReadDeadline(time.Now().Add(bodyTimeout)) // not every writer has one
-	b, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, maxBody))
+	b, err := io.ReadAll(http.MaxBytesReader(c.Writer, c.Request.Body, limit))
 	_ = ctl.SetReadDeadline(time.Time{})
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return nil, &platform.Error{
 			Kind: platform.KindTooLarge,
-			Msg:  fmt.Sprintf("the request body is larger than %d bytes", maxBody),
+			Msg:  fmt.Sprintf("the request body is larger than %d MB", limit>>20),
 		}
 	}
 	if err != nil {
@@ -185,19 +192,19 @@ func readBody(c *gin.Context) ([]byte, error) {
 }
 
 // readYAML reads a manifest.
-func readYAML(c *gin.Context, into *[]byte) (err error) {
+func readYAML(c *gin.Context, limit int64, into *[]byte) (err error) {
 	if !strings.Contains(c.ContentType(), "yaml") {
 		return &platform.Error{Kind: platform.KindBadRequest, Msg: "Content-Type must be yaml"}
 	}
-	*into, err = readBody(c)
+	*into, err = readBody(c, limit)
 	return err
 }
 
 // readJSON decodes the body into the struct that into points to. Each key must
 // be one of its fields, spelled so and given once, and hold what the field
 // holds; null is always accepted. No body is an empty object.
-func readJSON(c *gin.Context, into any) error {
-	b, err := readBody(c)
+func readJSON(c *gin.Context, limit int64, into any) error {
+	b, err := readBody(c, limit)
 	if err != nil {
 		return err
 	}
@@ -205,10 +212,10 @@ func readJSON(c *gin.Context, into any) error {
 }
 
 func decodeJSON(b []byte, into any) error {
-	if len(strings.TrimSpace(string(b))) == 0 {
+	if len(bytes.TrimSpace(b)) == 0 {
 		return nil
 	}
-	chk := &checker{dec: json.NewDecoder(strings.NewReader(string(b)))}
+	chk := &checker{dec: json.NewDecoder(bytes.NewReader(b)), members: map[reflect.Type]map[string]reflect.Type{}}
 	chk.dec.UseNumber()
 	if err := chk.value(reflect.TypeOf(into).Elem(), "", 0); err != nil {
 		return err
@@ -228,6 +235,7 @@ func decodeJSON(b []byte, into any) error {
 // checker compares a JSON text with a Go type and notes what does not fit.
 type checker struct {
 	dec      *json.Decoder
+	members  map[reflect.Type]map[string]reflect.Type
 	unknown  []string
 	problems []string
 }
@@ -308,14 +316,26 @@ func (k *checker) member(t reflect.Type, path, name string) reflect.Type {
 	case t.Kind() != reflect.Struct:
 		return nil
 	}
-	for _, f := range reflect.VisibleFields(t) {
-		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if tag == name && name != "-" {
-			return f.Type
-		}
+	if f, ok := k.membersOf(t)[name]; ok {
+		return f
 	}
 	k.unknown = append(k.unknown, join(path, name))
 	return nil
+}
+
+// membersOf returns the types of a struct's fields by their JSON names.
+func (k *checker) membersOf(t reflect.Type) map[string]reflect.Type {
+	if m := k.members[t]; m != nil {
+		return m
+	}
+	m := map[string]reflect.Type{}
+	for _, f := range reflect.VisibleFields(t) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
+			m[name] = f.Type
+		}
+	}
+	k.members[t] = m
+	return m
 }
 
 func (k *checker) array(t reflect.Type, path string, depth int) error {

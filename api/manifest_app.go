@@ -24,9 +24,6 @@ func parseManifestApp(index int, v any) (platform.ManifestApp, error) {
 		DefaultRoute:  r.boolean("default-route"),
 		Web:           r.process(),
 	}
-	if app.Name == "" {
-		r.problems = append([]string{"Name must not be empty"}, r.problems...)
-	}
 	if one := r.text("buildpack"); one != nil && app.Buildpacks == nil {
 		app.Buildpacks = []string{*one}
 		if *one == "default" || *one == "null" {
@@ -126,9 +123,6 @@ func (r *fieldReader) routes(key string) []platform.ManifestRoute {
 		if checkProtocol(route.Protocol) != nil {
 			r.problems = append(r.problems, "Route protocol must be 'http1' or 'http2'")
 		}
-		if err := checkWeight(route.Weight); err != nil {
-			r.problems = append(r.problems, "Route "+err.Error())
-		}
 		for _, p := range in.mapping("options") {
 			if route.Options == nil {
 				route.Options = map[string]string{}
@@ -186,9 +180,6 @@ func (r *fieldReader) processes(key string) []platform.ManifestProcess {
 		in := &fieldReader{m: m}
 		p := in.process()
 		p.Type = in.str("type")
-		if p.Type == "" {
-			r.problems = append(r.problems, "All Processes must specify a 'type'")
-		}
 		for _, problem := range in.problems {
 			r.problems = append(r.problems, fmt.Sprintf("Process \"%s\": %s", p.Type, problem))
 		}

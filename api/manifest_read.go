@@ -19,8 +19,9 @@ const (
 )
 
 // parseManifest reads a manifest. Keys may be written with "-" or "_"; those
-// it does not know are ignored, for clients send their own. What does not fit
-// is refused with one error per application.
+// it does not know are ignored, for clients send their own. It refuses what
+// has the wrong shape, with one error per application; whether the values make
+// sense is the engine's to say.
 func parseManifest(text []byte) (platform.Manifest, error) {
 	var m platform.Manifest
 	var doc yaml.Node
@@ -51,13 +52,8 @@ func parseManifest(text []byte) (platform.Manifest, error) {
 		return m, platform.Invalidf("Applications must be an array of application configurations")
 	}
 	var errs []error
-	seen := map[string]bool{}
 	for i, entry := range list {
 		app, err := parseManifestApp(i, entry)
-		if err == nil && seen[app.Name] {
-			err = platform.Invalidf("For application '%s': the name is given twice", app.Name)
-		}
-		seen[app.Name] = true
 		if err != nil {
 			errs = append(errs, err)
 			continue

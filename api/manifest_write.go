@@ -86,6 +86,9 @@ func writeApp(app platform.ManifestApp) appYAML {
 		Name: app.Name, Stack: app.Stack, Buildpacks: app.Buildpacks,
 		Env: app.Env, Features: app.Features, NoRoute: app.NoRoute,
 	}
+	if y.Stack != nil && *y.Stack == "" {
+		y.Stack = nil // the default one
+	}
 	if len(app.Labels)+len(app.Annotations) > 0 {
 		y.Metadata = &metadataYAML{Labels: app.Labels, Annotations: app.Annotations}
 	}

@@ -30,7 +30,7 @@ const (
 )
 
 type matchResources struct {
-	Body v3.FileResources `body:"json"`
+	Body v3.FileResources `body:"json" limit:"16"` // 5,000 files with long names
 }
 
 // matchResources answers with those of the files that the server has already.
