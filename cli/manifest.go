@@ -215,9 +215,14 @@ func sameKey(a, b string) bool {
 	return strings.ReplaceAll(a, "_", "-") == strings.ReplaceAll(b, "_", "-")
 }
 
+// textNode returns a text, quoted if YAML 1.1 would take it for a switch.
 func textNode(s string) *yaml.Node {
 	var n yaml.Node
 	n.SetString(s)
+	switch strings.ToLower(s) {
+	case "y", "yes", "on", "n", "no", "off":
+		n.Style = yaml.DoubleQuotedStyle
+	}
 	return &n
 }
 

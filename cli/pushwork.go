@@ -1,13 +1,10 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,16 +72,10 @@ func (p *push) createPackage(ctx context.Context, app, commit string) (v3.Packag
 	if commit == "" {
 		return p.CreatePackage(ctx, app)
 	}
-	body, err := json.Marshal(v3.PackageCreate{
+	return p.CreatePackageWith(ctx, v3.PackageCreate{
 		Type: "bits", Relationships: v3.Relationships{"app": v3.To(app)},
 		Metadata: &v3.MetadataPatch{Annotations: map[string]*string{"source-version": &commit}},
 	})
-	if err != nil {
-		return v3.Package{}, err
-	}
-	var pkg v3.Package
-	err = p.postJSON(ctx, "/v3/packages", body, &pkg)
-	return pkg, err
 }
 
 // send uploads what the server does not have.
@@ -345,26 +336,4 @@ func (p *push) begin(ctx context.Context, app v3.App) (deployment string, err er
 	p.c.out.step("Starting %s", app.Name)
 	_, deployment, err = p.StartApp(ctx, app.GUID)
 	return deployment, err
-}
-
-// postJSON sends a request that the client has no method for.
-func (s *session) postJSON(ctx context.Context, path string, body []byte, out any) error {
-	resp, err := s.Raw(ctx, http.MethodPost, path, nil, body)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode >= 400 {
-		e := &client.Error{Status: resp.StatusCode, Method: http.MethodPost, Path: path, Errors: []v3.Error{{Detail: string(bytes.TrimSpace(b))}}}
-		var list v3.Errors
-		if json.Unmarshal(b, &list) == nil && len(list.Errors) > 0 {
-			e.Errors = list.Errors
-		}
-		return e
-	}
-	return json.Unmarshal(b, out)
 }

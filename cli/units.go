@@ -26,8 +26,6 @@ func formatBytes(n int64) string {
 	return strconv.FormatInt(n, 10) + "B"
 }
 
-func formatMB(mb int) string { return formatBytes(int64(mb) << 20) }
-
 // parseMB reads a size with a unit and returns megabytes.
 func parseMB(flag, s string) (int, error) {
 	text := strings.ToUpper(strings.TrimSpace(s))
