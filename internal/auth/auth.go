@@ -26,6 +26,7 @@ type Store interface {
 	RefreshToken(ctx context.Context, hash string) (platform.RefreshToken, error)
 	InsertRefreshToken(ctx context.Context, t platform.RefreshToken) error
 	ExchangeRefreshToken(ctx context.Context, hash string, now time.Time, successor platform.RefreshToken) (platform.RefreshToken, error)
+	HasRefreshFamily(ctx context.Context, family string) (bool, error)
 	DeleteRefreshFamily(ctx context.Context, family string) error
 	DeleteUserRefreshTokens(ctx context.Context, userGUID string) error
 	DeleteExpiredRefreshTokens(ctx context.Context, now time.Time) error
@@ -78,6 +79,9 @@ type Actor struct {
 	Client string // that the token was given to: "cf"
 	// TokenID is the token's jti.
 	TokenID string
+	// Session names the login that the token comes from. Empty for a client,
+	// whose tokens end by themselves only.
+	Session string
 	Expires time.Time
 }
 
@@ -162,16 +166,16 @@ func (s *Service) Password(ctx context.Context, client, username, password strin
 	if err := s.store.DeleteExpiredRefreshTokens(ctx, now); err != nil {
 		return Tokens{}, err
 	}
-	refresh := randomText(32)
+	refresh, session := randomText(32), platform.NewGUID()
 	err = s.store.InsertRefreshToken(ctx, platform.RefreshToken{
-		Hash: hashToken(refresh), Family: platform.NewGUID(), UserGUID: user.GUID, Client: client,
+		Hash: hashToken(refresh), Family: session, UserGUID: user.GUID, Client: client,
 		CreatedAt: now, ExpiresAt: now.Add(RefreshLifetime),
 	})
 	if err != nil {
 		return Tokens{}, err
 	}
 	s.logger.InfoContext(ctx, "user logged in", "user", user.Username, "client", client)
-	return s.issue(key, user, client, "password", refresh)
+	return s.issue(key, user, grant{"password", client, session, refresh})
 }
 
 // ClientCredentials logs a client in with its secret. Clients get no refresh
@@ -185,7 +189,7 @@ func (s *Service) ClientCredentials(ctx context.Context, id, secret string) (Tok
 	if err != nil {
 		return Tokens{}, err
 	}
-	return s.issue(key, client, client.Username, "client_credentials", "")
+	return s.issue(key, client, grant{"client_credentials", client.Username, "", ""})
 }
 
 // CheckClient verifies the client of a password or refresh grant. The clients
@@ -237,7 +241,16 @@ func (s *Service) Refresh(ctx context.Context, client, token string) (Tokens, er
 		s.logger.WarnContext(ctx, "refresh token was used twice: login ended", "user", user.Username, "client", client)
 		return Tokens{}, invalidToken(errors.New("refresh token used twice"))
 	}
-	return s.issue(key, user, client, "refresh_token", next)
+	return s.issue(key, user, grant{"refresh_token", client, old.Family, next})
+}
+
+// Revoke ends the login that an actor's token comes from, at once: all its
+// access and refresh tokens.
+func (s *Service) Revoke(ctx context.Context, who Actor) error {
+	if who.Session == "" {
+		return nil
+	}
+	return s.store.DeleteRefreshFamily(ctx, who.Session)
 }
 
 // key returns the secret that tokens are signed with; the first call makes it.

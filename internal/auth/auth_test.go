@@ -174,6 +174,27 @@ func TestRefresh_RotatesAndToleratesARetry(t *testing.T) {
 	}
 }
 
+func TestRevoke_EndsOneLogin(t *testing.T) {
+	s, _, _ := setup(t)
+	ctx := t.Context()
+	one, two := login(t, s), login(t, s)
+	next, err := s.Refresh(ctx, "cf", one.Refresh)
+	must(t, err)
+	who, err := s.Verify(ctx, next.Access)
+	must(t, err)
+	must(t, s.Revoke(ctx, who))
+	must(t, s.Revoke(ctx, auth.Actor{})) // a client's: nothing to end
+	for name, token := range map[string]string{"first": one.Access, "next": next.Access} {
+		_, err := s.Verify(ctx, token)
+		wantIs(t, name, err, auth.ErrInvalidToken)
+	}
+	_, err = s.Refresh(ctx, "cf", next.Refresh)
+	wantIs(t, "refresh", err, auth.ErrInvalidToken)
+	if _, err := s.Verify(ctx, two.Access); err != nil {
+		t.Errorf("the other login: %v", err)
+	}
+}
+
 func TestRefresh_RefusesExpiredForeignAndMadeUpTokens(t *testing.T) {
 	s, db, c := setup(t)
 	ctx := t.Context()

@@ -2,6 +2,6 @@
 // that stand for a login, and the table of permissions.
 //
 // Access tokens are JWTs of twenty minutes, signed with a key that lives in
-// the store; they end early when their user goes or changes the password.
-// Refresh tokens are opaque, kept as hashes, and good for one exchange.
+// the store; they end early when their user goes, changes the password or logs
+// out. Refresh tokens are opaque, kept as hashes, and good for one exchange.
 package auth

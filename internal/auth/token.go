@@ -33,26 +33,33 @@ type claims struct {
 	// Signature ties the token to the password it was given for, so that
 	// changing the password ends it.
 	Signature string `json:"rev_sig"`
+	// Session is the login; the token ends with it.
+	Session   string `json:"sid,omitempty"`
 	Revocable bool   `json:"revocable"`
 }
 
-// issue makes the tokens of a login that was checked.
-func (s *Service) issue(key []byte, user platform.User, client, grant, refresh string) (Tokens, error) {
+// grant is a login that was checked.
+type grant struct{ typ, client, session, refresh string }
+
+// issue makes the tokens of a grant to a user.
+func (s *Service) issue(key []byte, user platform.User, g grant) (Tokens, error) {
 	now := s.now()
 	c := claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			ID:        platform.NewGUID(),
 			Issuer:    issuer,
 			Subject:   user.GUID,
-			Audience:  jwt.ClaimStrings{audience, client},
+			Audience:  jwt.ClaimStrings{audience, g.client},
 			IssuedAt:  jwt.NewNumericDate(now),
 			NotBefore: jwt.NewNumericDate(now),
 			ExpiresAt: jwt.NewNumericDate(now.Add(AccessLifetime)),
 		},
-		ClientID:  client,
-		GrantType: grant,
+		ClientID:  g.client,
+		GrantType: g.typ,
 		Scope:     slices.Clone(user.Scopes),
 		Signature: passwordMark(key, user),
+		Session:   g.session,
+		Revocable: g.session != "",
 	}
 	if user.Origin != OriginClient {
 		c.UserName, c.UserID, c.Origin = user.Username, user.GUID, user.Origin
@@ -61,7 +68,7 @@ func (s *Service) issue(key []byte, user platform.User, client, grant, refresh s
 	if err != nil {
 		return Tokens{}, err
 	}
-	return Tokens{Access: token, Refresh: refresh, ExpiresIn: AccessLifetime, Scopes: c.Scope, ID: c.ID}, nil
+	return Tokens{Access: token, Refresh: g.refresh, ExpiresIn: AccessLifetime, Scopes: c.Scope, ID: c.ID}, nil
 }
 
 // Verify returns the actor an access token speaks for. The actor has the
@@ -93,11 +100,21 @@ func (s *Service) Verify(ctx context.Context, token string) (Actor, error) {
 	if c.Signature != passwordMark(key, user) {
 		return Actor{}, invalidToken(errors.New("the password was changed"))
 	}
+	if c.Session != "" || user.Origin != OriginClient {
+		alive, err := s.store.HasRefreshFamily(ctx, c.Session)
+		if err != nil {
+			return Actor{}, err
+		}
+		if !alive {
+			return Actor{}, invalidToken(errors.New("the login was ended"))
+		}
+	}
 	actor := Actor{
 		Actor:   platform.Actor{GUID: user.GUID, Name: user.Username, Type: "user"},
 		Scopes:  slices.DeleteFunc(c.Scope, func(scope string) bool { return !slices.Contains(user.Scopes, scope) }),
 		Client:  c.ClientID,
 		TokenID: c.ID,
+		Session: c.Session,
 		Expires: c.ExpiresAt.UTC(),
 	}
 	if user.Origin == OriginClient {

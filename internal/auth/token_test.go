@@ -47,7 +47,7 @@ func TestToken_HasWhatTheCFCommandLineReads(t *testing.T) {
 	if left := int64(exp) - c.Now().Unix(); !ok || left < 600 || left > 1200 {
 		t.Errorf("exp is %v, %d s ahead", claims["exp"], left)
 	}
-	if claims["revocable"] != false || claims["user_name"] != "admin" || claims["origin"] != "uaa" || claims["jti"] != tokens.ID {
+	if claims["revocable"] != true || claims["user_name"] != "admin" || claims["origin"] != "uaa" || claims["jti"] != tokens.ID {
 		t.Errorf("claims: %v", claims)
 	}
 	if _, ok := claims["scope"].([]any); !ok {
@@ -150,6 +150,8 @@ func TestVerify_RefusesForgedTokens(t *testing.T) {
 		"not yet valid":      sign(jwt.SigningMethodHS256, with("nbf", now+60), key),
 		"unknown user":       sign(jwt.SigningMethodHS256, with("sub", "none"), key),
 		"no user":            sign(jwt.SigningMethodHS256, with("sub", nil), key),
+		"no login":           sign(jwt.SigningMethodHS256, with("sid", nil), key),
+		"another login":      sign(jwt.SigningMethodHS256, with("sid", "none"), key),
 		"no password mark":   sign(jwt.SigningMethodHS256, with("rev_sig", nil), key),
 	} {
 		_, err := s.Verify(ctx, token)

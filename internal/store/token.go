@@ -70,6 +70,17 @@ func (r Rows) ExchangeRefreshToken(ctx context.Context, hash string, now time.Ti
 	return before, err
 }
 
+// HasRefreshFamily reports whether there are refresh tokens of a login: whether
+// it has not ended yet.
+func (r Rows) HasRefreshFamily(ctx context.Context, family string) (has bool, err error) {
+	err = r.run.read(ctx, func(c *conn) error {
+		n, err := c.number(ctx, "SELECT COUNT(*) FROM refresh_tokens WHERE family = ?", family)
+		has = n > 0
+		return err
+	})
+	return has, err
+}
+
 // DeleteRefreshFamily removes all refresh tokens that descend from one login.
 func (r Rows) DeleteRefreshFamily(ctx context.Context, family string) error {
 	return r.quietly(ctx, func(c *conn) error {
