@@ -246,9 +246,8 @@ func tooMany(w http.ResponseWriter, wait time.Duration) {
 	})
 }
 
-// revoke answers a logout. weir's access tokens end by themselves after
-// minutes and say that they cannot be revoked one by one, so there is nothing
-// to forget; whoever asks must hold the token.
+// revoke answers a logout: it ends the login that the caller's token comes
+// from, with all its tokens. Whoever asks must hold the token.
 func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	who, err := s.auth.Verify(r.Context(), strings.TrimSpace(token))
@@ -258,6 +257,10 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 	case who.TokenID != r.PathValue("jti"):
 		answer(w, http.StatusForbidden, v3.OAuthError{Error: "insufficient_scope", Description: "Only one's own token can be revoked"})
 	default:
+		if err := s.auth.Revoke(r.Context(), who); err != nil {
+			s.refuse(w, r, remote(r), err)
+			return
+		}
 		answer(w, http.StatusOK, struct{}{})
 	}
 }
