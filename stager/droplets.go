@@ -54,7 +54,7 @@ func (s *Stager) UploadDroplet(ctx context.Context, actor platform.Actor, guid s
 	inspect := func(dir string) (droplets.CommitInfo, error) { return s.inspectDroplet(dir, d.ProcessTypes) }
 	m, err := s.cfg.Droplets.Import(ctx, r, inspect)
 	if err != nil {
-		if kind := platform.KindOf(err); ctx.Err() == nil && (kind == platform.KindInvalid || kind == platform.KindTooLarge) {
+		if kind := platform.KindOf(err); ctx.Err() == nil && (kind == platform.KindInvalid || kind == platform.KindBadRequest || kind == platform.KindTooLarge) {
 			failing := s.changeDroplet(ctx, guid, func(_ *store.Tx, d *platform.Droplet) error {
 				d.State, d.Error = platform.DropletFailed, message(err)
 				return nil

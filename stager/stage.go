@@ -87,7 +87,7 @@ func (s *Stager) newJob(ctx context.Context, guid string) (*job, error) {
 
 // run is a build from the package to the droplet.
 func (j *job) run(ctx context.Context) error {
-	if err := j.begin(); err != nil {
+	if err := j.open(); err != nil {
 		return err
 	}
 	picked, err := j.prepare(ctx)
@@ -105,8 +105,8 @@ func (j *job) run(ctx context.Context) error {
 	return j.commit(context.WithoutCancel(ctx), picked, result)
 }
 
-// begin makes the build's directory and counts the attempt.
-func (j *job) begin() error {
+// open makes the build's directory and counts the attempt.
+func (j *job) open() error {
 	attempt := attempts(j.dir) + 1
 	if attempt > maxAttempts {
 		return &failure{"StagerInterrupted", fmt.Sprintf("the build was interrupted %d times", maxAttempts), "push again; the server's log says why it stopped"}

@@ -137,10 +137,10 @@ func (s *Stager) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.installBuiltIns(ctx); err != nil {
-		return err
-	}
-	if err := s.takeUp(ctx); err != nil {
+	if err := s.begin(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped before it had begun
+		}
 		return err
 	}
 	var wg sync.WaitGroup
@@ -155,6 +155,13 @@ func (s *Stager) Run(ctx context.Context) error {
 	<-ctx.Done()
 	wg.Wait()
 	return nil
+}
+
+func (s *Stager) begin(ctx context.Context) error {
+	if err := s.installBuiltIns(ctx); err != nil {
+		return err
+	}
+	return s.takeUp(ctx)
 }
 
 // watch tells waiting workers about the end of their builds.
