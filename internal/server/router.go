@@ -67,7 +67,7 @@ func logAccess(l *logs.Store, rec router.Record) {
 	// A log that cannot be written must not stop traffic.
 	_ = l.Append(logs.Envelope{
 		App: rec.AppGUID, Instance: strconv.Itoa(rec.InstanceIndex), SourceType: "RTR",
-		Timestamp: rec.Start.Add(rec.Duration).UnixNano(), Payload: rec.AppendRTR(nil),
+		Timestamp: rec.Start.Add(rec.Total).UnixNano(), Payload: rec.AppendRTR(nil),
 	})
 }
 
