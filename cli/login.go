@@ -76,8 +76,8 @@ func loginCommands() []*command {
 // targetView is the result of login, target and their like.
 type targetView struct {
 	API        string `json:"api"`
-	APIVersion string `json:"apiVersionCF,omitempty"` // of Cloud Foundry's v3 API
-	Server     string `json:"serverVersion,omitempty"`
+	APIVersion string `json:"cfApiVersion"` // of Cloud Foundry's v3 API
+	Server     string `json:"serverVersion"`
 	User       string `json:"user"`
 	Org        string `json:"org"`
 	Space      string `json:"space"`
