@@ -117,7 +117,7 @@ func (e *Engine) startInstance(ctx context.Context, row platform.Instance) (runn
 		Ports: 1, Grace: e.cfg.StopGrace,
 	})
 	if err != nil {
-		if platform.KindOf(err) != platform.KindUnavailable {
+		if platform.KindOf(err) == platform.KindExhausted { // others count as crashes, and are told as such
 			e.line(row.AppGUID, "CELL", "Instance %s could not be started: %s", nameInstance(row), reasonOf(err))
 		}
 		if ctx.Err() == nil && e.remove(ctx, row.GUID) != nil {
