@@ -11,10 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+type fileOwner struct{ uid, gid int }
+
 // copyTree copies a directory: files share their blocks with the original
-// where the file system can. With owner ≥ 0 everything is given to that user
-// and group.
-func copyTree(ctx context.Context, from, to string, owner int) error {
+// where the file system can. Everything is given to the owner, if there is one.
+func copyTree(ctx context.Context, from, to string, owner *fileOwner) error {
 	type dirMode struct {
 		path string
 		mode fs.FileMode
@@ -47,8 +48,8 @@ func copyTree(ctx context.Context, from, to string, owner int) error {
 		default:
 			return nil // a droplet holds nothing else
 		}
-		if err == nil && owner >= 0 {
-			err = os.Lchown(dst, owner, owner)
+		if err == nil && owner != nil {
+			err = os.Lchown(dst, owner.uid, owner.gid)
 		}
 		return err
 	})

@@ -111,7 +111,7 @@ func (h *Host) try(ctx context.Context, dir string, overlay bool) error {
 		}
 	}
 	p := plan{
-		Root: h.caps.Root, UID: 65533, Namespaces: true, Overlay: overlay, Tree: filepath.Join(dir, "tree"),
+		Root: h.caps.Root, UID: 65533, GID: 65533, Namespaces: true, Overlay: overlay, Tree: filepath.Join(dir, "tree"),
 		TreeUID: os.Geteuid(), TreeGID: os.Getegid(), Probe: true,
 	}
 	proc, control, err := h.spawn(dir, "probe", p.Namespaces)
@@ -226,7 +226,7 @@ func (h *Host) launch(ctx context.Context, inst *Instance, s Spec) error {
 func (h *Host) prepare(ctx context.Context, inst *Instance, s Spec) (plan, error) {
 	p := plan{
 		Args: s.Args, Env: s.Env, WorkDir: filepath.Join(h.RootOf(s), s.WorkDir),
-		Root: h.caps.Root, UID: s.UID, Processes: s.Processes,
+		Root: h.caps.Root, UID: s.UID, GID: s.GID, Processes: s.Processes,
 		Namespaces: h.caps.Namespaces, Overlay: h.caps.Overlay,
 		Tree: s.Tree, InPlace: s.Root,
 		MemoryMB: s.MemoryMB, Timeout: s.Timeout,
@@ -260,11 +260,11 @@ func (h *Host) prepareTree(ctx context.Context, dir string, p *plan) error {
 	}
 	sys := st.Sys().(*syscall.Stat_t)
 	p.TreeUID, p.TreeGID = int(sys.Uid), int(sys.Gid)
-	owner := -1
-	if p.Root {
-		owner = p.UID
-	}
 	if !p.Overlay {
+		var owner *fileOwner
+		if p.Root {
+			owner = &fileOwner{p.UID, p.GID}
+		}
 		return copyTree(ctx, p.Tree, filepath.Join(dir, "fs"), owner)
 	}
 	if err := os.Mkdir(filepath.Join(dir, "rw"), 0o700); err != nil {
@@ -281,7 +281,7 @@ func (h *Host) prepareTree(ctx context.Context, dir string, p *plan) error {
 		return err
 	}
 	if p.Root {
-		return os.Lchown(upper, owner, owner)
+		return os.Lchown(upper, p.UID, p.GID)
 	}
 	return nil
 }

@@ -176,8 +176,7 @@ func (in *initProcess) fork(path string) error {
 		attr.Files = append(attr.Files, f.Fd())
 	}
 	if in.plan.Root {
-		id := uint32(in.plan.UID)
-		attr.Sys.Credential = &syscall.Credential{Uid: id, Gid: id}
+		attr.Sys.Credential = &syscall.Credential{Uid: uint32(in.plan.UID), Gid: uint32(in.plan.GID)}
 	}
 	if dir := in.plan.Groups.V2; dir != "" {
 		group, err := os.Open(dir)

@@ -91,10 +91,10 @@ type Spec struct {
 	Env  []string // complete: nothing is inherited
 	// WorkDir is relative to the tree.
 	WorkDir string
-	// UID is the user and group of the program, and LogGID the group that may
-	// read its output; as root only.
-	UID, LogGID int
-	MemoryMB    int // 0: no limit
+	// UID and GID are the user and group of the program, and LogGID the group
+	// that may read its output; as root only.
+	UID, GID, LogGID int
+	MemoryMB         int // 0: no limit
 	// Processes limits the processes and threads of UID; as root only. 0: no limit.
 	Processes int
 	// Timeout ends the instance when it ran that long. Zero means never.

@@ -148,7 +148,7 @@ func mountOverlay(p plan) error {
 	}
 	defer unix.Close(lower)
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
-	if p.Root && (p.TreeUID != p.UID || p.TreeGID != p.UID) {
+	if p.Root && (p.TreeUID != p.UID || p.TreeGID != p.GID) {
 		ns, err := userNamespace(p)
 		if err != nil {
 			return failed("mapping the tree's owner", err)
@@ -190,7 +190,7 @@ func userNamespace(p plan) (*os.File, error) {
 			Ptrace:      true,
 			Cloneflags:  unix.CLONE_NEWUSER,
 			UidMappings: []syscall.SysProcIDMap{{ContainerID: p.TreeUID, HostID: p.UID, Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: p.TreeGID, HostID: p.UID, Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: p.TreeGID, HostID: p.GID, Size: 1}},
 		},
 	})
 	if err != nil {

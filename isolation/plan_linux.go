@@ -28,15 +28,15 @@ type plan struct {
 	Env     []string
 	WorkDir string // as the program sees it, absolute
 
-	Root      bool // we are root: give up privileges, use UID
-	UID       int
+	Root      bool // we are root: give up privileges, become UID and GID
+	UID, GID  int
 	Processes int // RLIMIT_NPROC; 0: as it is
 
 	Namespaces bool
 	Overlay    bool
 	Tree       string // shown at HomeRoot, writable: over "rw/upper", or its copy "fs"
 	InPlace    string // shown at HomeRoot as it is
-	TreeUID    int    // owner of Tree, shown as UID
+	TreeUID    int    // owner of Tree, shown as UID and GID
 	TreeGID    int
 	Hide       []string
 

@@ -1,9 +1,33 @@
 package keeper
 
-import "net"
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 
-// Inherited is what a child got from the keeper.
-type Inherited struct{}
+	"weir/internal/platform"
+)
+
+// Inherited is what a child got from the keeper, and its line to it. A helper
+// goroutine answers the next keeper when this one was killed.
+type Inherited struct {
+	heritage
+	listeners map[string][]net.Listener
+	files     []*os.File // the sockets, to hand on
+	adopt     *net.UnixListener
+	gone      chan struct{} // closed when the keeper is, and we do not survive it
+	wg        sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows
+	link   net.Conn
+	ready  bool
+	closed bool
+}
 
 // Inherit takes over what the keeper passed to this process. A child calls it
 // once, at its start. It also makes the process survive a broken stderr.
@@ -13,17 +37,159 @@ type Inherited struct{}
 //	… serve …
 //	in.Ready()
 //	<-in.Gone() // the controller ends then
-func Inherit() (*Inherited, error) { return nil, nil }
+func Inherit() (*Inherited, error) {
+	value, ok := os.LookupEnv(linkEnv)
+	if !ok {
+		return nil, &platform.Error{
+			Kind: platform.KindInvalid, Msg: "this command is started by weir serve, not by hand", Hint: "run weir serve",
+		}
+	}
+	os.Unsetenv(linkEnv)
+	in := &Inherited{listeners: map[string][]net.Listener{}, gone: make(chan struct{})}
+	if err := json.Unmarshal([]byte(value), &in.heritage); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", linkEnv, err)
+	}
+	// Whoever reads our log may go away with the keeper; a write to it must
+	// not kill us. A handler, unlike ignoring, does not pass to programs.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	if err := in.open(); err != nil {
+		return nil, err
+	}
+	var h hello
+	if err := json.NewDecoder(in.link).Decode(&h); err != nil || !h.Go {
+		return nil, errors.Join(errors.New("the keeper ended before it knew us"), err)
+	}
+	in.wg.Go(func() { in.followLink(in.link) })
+	if in.Survives {
+		in.wg.Go(in.serveAdoption)
+	}
+	return in, nil
+}
+
+// open makes Go objects of the descriptors.
+func (in *Inherited) open() error {
+	link := os.NewFile(uintptr(in.Link), "link")
+	defer link.Close()
+	var err error
+	if in.link, err = net.FileConn(link); err != nil {
+		return fmt.Errorf("opening the link to the keeper: %w", err)
+	}
+	adopt := os.NewFile(uintptr(in.Adopt), "adopt")
+	defer adopt.Close()
+	l, err := net.FileListener(adopt)
+	if err != nil {
+		return fmt.Errorf("opening the adoption socket: %w", err)
+	}
+	in.adopt = l.(*net.UnixListener)
+	in.adopt.SetUnlinkOnClose(false)
+	for i, s := range in.Sockets {
+		fd := in.First + i
+		syscall.CloseOnExec(fd)
+		f := os.NewFile(uintptr(fd), s.Name)
+		in.files = append(in.files, f)
+		ln, err := net.FileListener(f)
+		if err != nil {
+			return fmt.Errorf("opening the listener %s: %w", s.Name, err)
+		}
+		in.listeners[s.Name] = append(in.listeners[s.Name], ln)
+	}
+	return nil
+}
 
 // Listeners returns the listeners of the given name, nil if there are none.
-func (in *Inherited) Listeners(name string) []net.Listener { return nil }
+func (in *Inherited) Listeners(name string) []net.Listener { return in.listeners[name] }
 
 // Ready tells the keeper that this process serves.
-func (in *Inherited) Ready() error { return nil }
+func (in *Inherited) Ready() error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.ready = true
+	if in.link == nil {
+		return nil // the next keeper hears it when it adopts us
+	}
+	err := json.NewEncoder(in.link).Encode(hello{Ready: true})
+	if in.Survives {
+		return nil // as above
+	}
+	return err
+}
 
 // Gone is closed when the keeper is gone and this child should end. It is
 // never closed for a child that survives its keeper.
-func (in *Inherited) Gone() <-chan struct{} { return nil }
+func (in *Inherited) Gone() <-chan struct{} { return in.gone }
 
 // Close ends the conversation with the keeper and closes the listeners.
-func (in *Inherited) Close() error { return nil }
+func (in *Inherited) Close() error {
+	in.mu.Lock()
+	in.closed = true
+	if in.link != nil {
+		in.link.Close()
+	}
+	in.mu.Unlock()
+	in.adopt.Close()
+	for _, f := range in.files {
+		f.Close()
+	}
+	for _, all := range in.listeners {
+		for _, l := range all {
+			l.Close()
+		}
+	}
+	in.wg.Wait()
+	return nil
+}
+
+// followLink waits for the end of a keeper.
+func (in *Inherited) followLink(link net.Conn) {
+	link.Read(make([]byte, 1)) // it says nothing more
+	link.Close()
+	in.mu.Lock()
+	if in.link == link {
+		in.link = nil
+	}
+	ours := in.closed
+	in.mu.Unlock()
+	if !in.Survives && !ours {
+		close(in.gone)
+	}
+}
+
+// serveAdoption waits for the next keeper, and the one after that.
+func (in *Inherited) serveAdoption() {
+	for {
+		conn, err := in.adopt.AcceptUnix()
+		if err != nil {
+			return // closed
+		}
+		uid, err := peerUID(conn)
+		if err != nil || (uid != 0 && uid != in.UID) || in.greet(conn) != nil {
+			conn.Close()
+		}
+	}
+}
+
+// greet hands the listeners to a keeper, which is ours from then on.
+func (in *Inherited) greet(conn *net.UnixConn) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.closed {
+		return net.ErrClosed
+	}
+	b, err := json.Marshal(hello{PID: os.Getpid(), Sockets: in.Sockets, Ready: in.ready})
+	if err != nil {
+		return err
+	}
+	var fds []int
+	for _, f := range in.files {
+		fds = append(fds, int(f.Fd()))
+	}
+	if _, _, err := conn.WriteMsgUnix(append(b, '\n'), syscall.UnixRights(fds...), nil); err != nil {
+		return err
+	}
+	if in.link != nil {
+		in.link.Close()
+	}
+	in.link = conn
+	in.wg.Go(func() { in.followLink(conn) })
+	return nil
+}

@@ -9,6 +9,8 @@ package runner
 
 import (
 	"context"
+	"net"
+	"strconv"
 	"time"
 
 	"weir/internal/platform"
@@ -34,7 +36,7 @@ type Spec struct {
 	Args []string
 	// Env returns the complete environment: nothing is inherited. It is called
 	// once, when the endpoint is known.
-	Env func(Endpoint) []string
+	Env func(Endpoint) []string `json:"-"`
 	// Dir is the working directory relative to the root of the tree, such as "app".
 	Dir      string
 	MemoryMB int // 0: no limit
@@ -69,6 +71,14 @@ type Status struct {
 	Endpoint  Endpoint
 	StartedAt time.Time
 	Exit      *platform.Exit // set once it ended
+}
+
+// Address returns where the instance is dialled, as host:port; "" without a port.
+func (s Status) Address() string {
+	if s.Endpoint.Port == 0 {
+		return ""
+	}
+	return net.JoinHostPort(s.Endpoint.Host, strconv.Itoa(s.Endpoint.Port))
 }
 
 // Event reports that an instance ended.
