@@ -1,0 +1,585 @@
+package keeper_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"weir/internal/keeper"
+	"weir/internal/platform"
+	"weir/internal/runner"
+	"weir/internal/runner/local"
+	"weir/isolation"
+)
+
+func TestMain(m *testing.M) {
+	if isolation.IsInit() {
+		isolation.InitMain()
+	}
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "test-keeper":
+			keeperMain()
+		case "test-child":
+			childMain()
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// keeperConfig is what the keeper process of a test is told, as JSON.
+type keeperConfig struct {
+	Data       string
+	HTTP, API  string
+	ChildGrace time.Duration
+	ChildEnv   []string
+}
+
+// keeperMain is a keeper in a process of its own, so that it can be killed.
+func keeperMain() {
+	var c keeperConfig
+	if err := json.Unmarshal([]byte(os.Args[2]), &c); err != nil {
+		panic(err)
+	}
+	env := append([]string{"GORACE=atexit_sleep_ms=0"}, c.ChildEnv...)
+	k := keeper.New(keeper.Config{
+		DataDir: c.Data, UID: 199999, GID: 199999, ChildGrace: c.ChildGrace,
+		InitEnv: []string{"GORACE=atexit_sleep_ms=0"},
+		Logger:  slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Children: []keeper.Child{
+			{Name: "router", Args: []string{"test-child"}, Env: env, Survives: true, Listeners: map[string][]keeper.Listen{"http": {{Addr: c.HTTP, Flag: "--http"}}}},
+			{Name: "controller", Args: []string{"test-child"}, Env: env, Listeners: map[string][]keeper.Listen{"http": {{Addr: c.API, Flag: "--api"}}}},
+		},
+	})
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	go func() {
+		<-k.Ready()
+		fmt.Println("ready", k.Addrs("http")[0], k.Addrs("http")[len(k.Addrs("http"))-1])
+		for range hup {
+			fmt.Println("replaced", k.Replace(ctx))
+		}
+	}()
+	if err := k.Run(ctx); err != nil {
+		fmt.Println("failed", err)
+		os.Exit(1)
+	}
+	fmt.Println("stopped")
+	os.Exit(0)
+}
+
+// childMain is a child: it answers with its process ID, dies when told to, and
+// drains when it is terminated.
+func childMain() {
+	in, err := keeper.Inherit()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	if code, err := strconv.Atoi(os.Getenv("EXIT")); err == nil {
+		os.Exit(code)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, os.Getpid()) })
+	mux.HandleFunc("/die", func(http.ResponseWriter, *http.Request) { os.Exit(5) })
+	srv := &http.Server{Handler: mux}
+	for _, l := range in.Listeners("http") {
+		go srv.Serve(l)
+	}
+	in.Ready()
+	select {
+	case <-ctx.Done():
+	case <-in.Gone():
+	}
+	drain, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	srv.Shutdown(drain)
+	in.Close()
+	os.Exit(0)
+}
+
+// keeperProcess is a running test-keeper.
+type keeperProcess struct {
+	t         *testing.T
+	cmd       *exec.Cmd
+	lines     chan string
+	http, api string // base URLs
+}
+
+func dataDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "weir-keeper-")
+	must(t, err)
+	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	must(t, os.Chmod(dir, 0o711))
+	return dir
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// launch starts a keeper process.
+func launch(t *testing.T, c keeperConfig) *keeperProcess {
+	t.Helper()
+	if c.HTTP == "" {
+		c.HTTP, c.API = "localhost:0", "127.0.0.1:0"
+	}
+	b, err := json.Marshal(c)
+	must(t, err)
+	exe, err := os.Executable()
+	must(t, err)
+	k := &keeperProcess{t: t, cmd: exec.Command(exe, "test-keeper", string(b)), lines: make(chan string, 64)}
+	k.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	log, err := os.OpenFile(filepath.Join(c.Data, "keeper.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	must(t, err)
+	defer log.Close()
+	k.cmd.Stderr = log
+	out, theirs, err := os.Pipe()
+	must(t, err)
+	k.cmd.Stdout = theirs // a file: nobody waits until the children close it
+	must(t, k.cmd.Start())
+	theirs.Close()
+	go func() {
+		defer close(k.lines)
+		defer out.Close()
+		for sc := bufio.NewScanner(out); sc.Scan(); {
+			k.lines <- sc.Text()
+		}
+	}()
+	t.Cleanup(func() {
+		if k.cmd.ProcessState == nil {
+			k.stop()
+		}
+		if t.Failed() {
+			b, _ := os.ReadFile(log.Name())
+			t.Logf("keeper's log:\n%s", b)
+		}
+	})
+	return k
+}
+
+// start launches a keeper and waits until it is ready.
+func start(t *testing.T, c keeperConfig) *keeperProcess {
+	t.Helper()
+	k := launch(t, c)
+	f := strings.Fields(k.expect("ready"))
+	k.http, k.api = "http://"+f[0], "http://"+f[1]
+	return k
+}
+
+// expect waits for a line that begins with a word, and returns the rest.
+func (k *keeperProcess) expect(word string) string {
+	k.t.Helper()
+	timeout := time.After(30 * time.Second)
+	for {
+		select {
+		case line, ok := <-k.lines:
+			if !ok {
+				k.t.Fatalf("the keeper ended without %q", word)
+			}
+			if rest, ok := strings.CutPrefix(line, word); ok {
+				return strings.TrimSpace(rest)
+			}
+			k.t.Logf("keeper: %s", line)
+		case <-timeout:
+			k.t.Fatalf("no %q from the keeper", word)
+		}
+	}
+}
+
+func (k *keeperProcess) kill() {
+	k.t.Helper()
+	must(k.t, k.cmd.Process.Kill())
+	k.cmd.Wait()
+}
+
+func (k *keeperProcess) stop() {
+	k.t.Helper()
+	must(k.t, k.cmd.Process.Signal(syscall.SIGTERM))
+	if err := k.cmd.Wait(); err != nil {
+		k.t.Errorf("the keeper ended with %v", err)
+	}
+}
+
+// client makes a new connection for each request.
+var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+
+// pidAt returns the process ID that answers at a URL.
+func pidAt(t *testing.T, url string) int {
+	t.Helper()
+	resp, err := client.Get(url)
+	must(t, err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	must(t, err)
+	pid, err := strconv.Atoi(string(b))
+	must(t, err)
+	return pid
+}
+
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if cond() {
+			return
+		}
+	}
+	t.Fatalf("%s did not happen", what)
+}
+
+// isGone reports whether a process ended; a zombie did.
+func isGone(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(b[bytes.LastIndexByte(b, ')'):]), ") Z")
+}
+
+// load asks a URL all the time, a connection each, and counts.
+type load struct {
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows
+	ok      int
+	refused []error
+	broken  int
+}
+
+func underLoad(t *testing.T, url string) *load {
+	ctx, cancel := context.WithCancel(t.Context())
+	l := &load{stop: cancel}
+	for range 4 {
+		l.wg.Go(func() {
+			for ctx.Err() == nil {
+				resp, err := client.Get(url)
+				if err == nil {
+					_, err = io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+				}
+				l.mu.Lock()
+				switch {
+				case err == nil:
+					l.ok++
+				case errors.Is(err, syscall.ECONNREFUSED):
+					l.refused = append(l.refused, err)
+				default:
+					l.broken++
+				}
+				l.mu.Unlock()
+			}
+		})
+	}
+	return l
+}
+
+func (l *load) end(t *testing.T, maxBroken int) {
+	t.Helper()
+	l.stop()
+	l.wg.Wait()
+	t.Logf("%d requests, %d broken", l.ok, l.broken)
+	if len(l.refused) > 0 || l.broken > maxBroken || l.ok == 0 {
+		t.Errorf("%d answered, %d broken (at most %d may be), refused: %v", l.ok, l.broken, maxBroken, l.refused)
+	}
+}
+
+func TestKeeper_RestartsADeadChildWithoutARefusedConnection(t *testing.T) {
+	k := start(t, keeperConfig{Data: dataDir(t)})
+	l := underLoad(t, k.http)
+	for range 3 {
+		pid := pidAt(t, k.http)
+		must(t, syscall.Kill(pid, syscall.SIGKILL))
+		eventually(t, "another router", func() bool {
+			resp, err := client.Get(k.http)
+			if err != nil {
+				return false
+			}
+			defer resp.Body.Close()
+			b, _ := io.ReadAll(resp.Body)
+			return string(b) != strconv.Itoa(pid)
+		})
+	}
+	l.end(t, 3*5+1) // those in flight
+	k.stop()
+}
+
+func TestKeeper_ReplacesChildrenOnRequest(t *testing.T) {
+	k := start(t, keeperConfig{Data: dataDir(t)})
+	router, controller := pidAt(t, k.http), pidAt(t, k.api)
+	l := underLoad(t, k.http)
+	must(t, k.cmd.Process.Signal(syscall.SIGHUP))
+	if got := k.expect("replaced"); got != "<nil>" {
+		t.Fatalf("replace: %s", got)
+	}
+	eventually(t, "the end of the old ones", func() bool { return isGone(router) && isGone(controller) })
+	// net/http can lose a connection it has just accepted when it shuts down.
+	l.end(t, 2)
+	if pidAt(t, k.http) == router || pidAt(t, k.api) == controller {
+		t.Error("the old ones answer")
+	}
+	k.stop()
+}
+
+func instanceSpec(data, guid, script string) runner.Spec {
+	return runner.Spec{
+		GUID: guid, AppGUID: "app", Process: "web", Tree: filepath.Join(data, "tree"), Dir: "app", Ports: 1,
+		Args: []string{"/bin/sh", "-c", script},
+		Env:  func(runner.Endpoint) []string { return []string{"PATH=/usr/bin:/bin"} },
+	}
+}
+
+func makeTree(t *testing.T, data string) {
+	t.Helper()
+	must(t, os.MkdirAll(filepath.Join(data, "tree", "app"), 0o755))
+}
+
+func TestKeeper_KilledAndStartedAgainAdoptsEverything(t *testing.T) {
+	data := dataDir(t)
+	makeTree(t, data)
+	first := start(t, keeperConfig{Data: data})
+	c := keeperConfig{Data: data, HTTP: "localhost:0", API: "127.0.0.1:0"}
+	r := local.New(local.Config{DataDir: data})
+	lasting, err := r.Start(t.Context(), instanceSpec(data, "lasting", "sleep 1000"))
+	must(t, err)
+	leaving, err := r.Start(t.Context(), instanceSpec(data, "leaving", "trap 'exit 42' TERM; while :; do sleep 0.02; done"))
+	must(t, err)
+	router, controller := pidAt(t, first.http), pidAt(t, first.api)
+	l := underLoad(t, first.http)
+	first.kill()
+	eventually(t, "the controller's end", func() bool { return isGone(controller) })
+	if got := pidAt(t, first.http); got != router {
+		t.Errorf("router %d answers, was %d", got, router)
+	}
+	must(t, syscall.Kill(leaving.PID, syscall.SIGTERM)) // ends while nobody watches
+	eventually(t, "the instance's end", func() bool { return isGone(leaving.PID) })
+
+	second := start(t, c)
+	if second.http != first.http {
+		t.Errorf("it listens on %s, before on %s", second.http, first.http)
+	}
+	if got := pidAt(t, second.http); got != router {
+		t.Errorf("router %d answers, was %d", got, router)
+	}
+	if got := pidAt(t, second.api); got == controller {
+		t.Error("the old controller answers")
+	}
+	all, err := r.List(t.Context())
+	must(t, err)
+	if len(all) != 2 || !all[0].Running || all[0].PID != lasting.PID || all[0].Endpoint != lasting.Endpoint || all[0].AppGUID != "app" {
+		t.Errorf("listed: %+v", all)
+	} else if e := all[1].Exit; e == nil || e.Code != 42 || e.Reason != "exited with status 42" {
+		t.Errorf("the one that left: %+v", all[1])
+	}
+	// The adopted router is watched: it is restarted like any other.
+	must(t, syscall.Kill(router, syscall.SIGKILL))
+	eventually(t, "another router", func() bool {
+		resp, err := client.Get(second.http)
+		if err == nil {
+			resp.Body.Close()
+		}
+		return err == nil
+	})
+	l.end(t, 6)
+	second.stop()
+	if !isGone(lasting.PID) {
+		t.Error("the instance still runs")
+	}
+	assertNothingLeft(t, data)
+}
+
+func assertNothingLeft(t *testing.T, data string) {
+	t.Helper()
+	for _, sub := range []string{"instances/*", "run/*", "keeper"} {
+		if left, _ := filepath.Glob(filepath.Join(data, sub)); len(left) != 0 {
+			t.Errorf("left: %v", left)
+		}
+	}
+}
+
+func TestKeeper_AdoptedRouterEndsWhenTheAddressWasChanged(t *testing.T) {
+	data := dataDir(t)
+	first := start(t, keeperConfig{Data: data})
+	router := pidAt(t, first.http)
+	first.kill()
+	second := start(t, keeperConfig{Data: data, HTTP: "127.0.0.1:0", API: "127.0.0.1:0"})
+	eventually(t, "the old router's end", func() bool { return isGone(router) })
+	if second.http == first.http {
+		t.Errorf("both listen on %s", first.http)
+	}
+	pidAt(t, second.http)
+	second.stop()
+	assertNothingLeft(t, data)
+}
+
+func TestKeeper_KilledAtRandomLosesNoInstance(t *testing.T) {
+	data := dataDir(t)
+	makeTree(t, data)
+	r := local.New(local.Config{DataDir: data, DialTimeout: 10 * time.Second})
+	c := keeperConfig{Data: data, HTTP: "127.0.0.1:0", API: "127.0.0.1:0"}
+	k := start(t, c)
+	marker := fmt.Sprintf("6%d", os.Getpid())
+	running := map[string]int{}
+	for round := range 6 {
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		for i := range 4 {
+			guid := fmt.Sprintf("r%d-%d", round, i)
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				st, err := r.Start(ctx, instanceSpec(data, guid, "sleep "+marker+" & sleep "+marker))
+				if err == nil {
+					mu.Lock()
+					running[guid] = st.PID
+					mu.Unlock()
+				} else if platform.KindOf(err) != platform.KindUnavailable {
+					t.Errorf("start: %v", err)
+				}
+			})
+		}
+		time.Sleep(time.Duration(round*7) * time.Millisecond)
+		k.kill()
+		k = start(t, c)
+		wg.Wait()
+		for guid, pid := range running {
+			if isGone(pid) {
+				t.Errorf("round %d: instance %s ended", round, guid)
+			}
+		}
+	}
+	all, err := r.List(t.Context())
+	must(t, err)
+	for _, st := range all {
+		if pid, ok := running[st.GUID]; ok && pid != st.PID {
+			t.Errorf("%s has pid %d, was started as %d", st.GUID, st.PID, pid)
+		}
+		if !st.Running {
+			t.Errorf("%s ended: %+v", st.GUID, st.Exit)
+		}
+		delete(running, st.GUID)
+	}
+	if len(running) != 0 {
+		t.Errorf("not listed: %v", running)
+	}
+	k.stop()
+	if n := countCommands("sleep\x00" + marker); n != 0 {
+		t.Errorf("%d processes are left", n)
+	}
+	assertNothingLeft(t, data)
+}
+
+func countCommands(cmdline string) int {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	n := 0
+	for _, f := range files {
+		if b, _ := os.ReadFile(f); strings.HasPrefix(string(b), cmdline) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestKeeper_ChildIsKilledWhenItDoesNotEnd(t *testing.T) {
+	data := dataDir(t)
+	k := start(t, keeperConfig{Data: data, ChildGrace: 300 * time.Millisecond})
+	router := pidAt(t, k.http)
+	must(t, syscall.Kill(router, syscall.SIGSTOP))
+	k.stop()
+	if !isGone(router) {
+		t.Error("it still runs")
+	}
+	assertNothingLeft(t, data)
+}
+
+func TestKeeper_SaysWhyItCannotStart(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer taken.Close()
+	for _, c := range []struct {
+		listen keeper.Listen
+		want   string
+		hint   string
+	}{
+		{keeper.Listen{Addr: taken.Addr().String(), Flag: "--http"}, "cannot listen on " + taken.Addr().String() + ": the port is already in use", "--http"},
+		{keeper.Listen{Addr: "nonsense", Flag: "--api"}, `cannot listen on "nonsense": not an address like 127.0.0.1:8080`, "--api"},
+		{keeper.Listen{Addr: "127.0.0.1:99999", Flag: "--api"}, `not an address`, "--api"},
+		{keeper.Listen{Addr: "example.com:80", Flag: "--api"}, `not an address`, "--api"},
+		{keeper.Listen{Addr: "192.0.2.1:8080", Flag: "--http"}, "this machine does not have that address", "--http"},
+	} {
+		k := keeper.New(keeper.Config{
+			DataDir:  dataDir(t),
+			Children: []keeper.Child{{Name: "router", Listeners: map[string][]keeper.Listen{"http": {c.listen}}}},
+		})
+		err := k.Run(t.Context())
+		var e *platform.Error
+		if !errors.As(err, &e) || !strings.Contains(e.Msg, c.want) || !strings.Contains(e.Hint, c.hint) {
+			t.Errorf("listening on %q: %v", c.listen.Addr, err)
+		}
+	}
+}
+
+func TestKeeper_IsAloneInItsDirectory(t *testing.T) {
+	data := dataDir(t)
+	k := start(t, keeperConfig{Data: data})
+	err := keeper.New(keeper.Config{DataDir: data}).Run(t.Context())
+	want := fmt.Sprintf("in use by another weir (process %d)", k.cmd.Process.Pid)
+	if platform.KindOf(err) != platform.KindConflict || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	pidAt(t, k.http)
+	k.stop()
+}
+
+func TestKeeper_EndsWhenAChildCanNeverStart(t *testing.T) {
+	k := launch(t, keeperConfig{Data: dataDir(t), ChildEnv: []string{"EXIT=" + strconv.Itoa(keeper.ExitConfig)}})
+	if got := k.expect("failed"); !strings.Contains(got, "cannot start") {
+		t.Errorf("it failed with %q", got)
+	}
+	if err := k.cmd.Wait(); err == nil || k.cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+func TestKeeper_PausesBetweenCrashes(t *testing.T) {
+	data := dataDir(t)
+	k := launch(t, keeperConfig{Data: data, ChildEnv: []string{"EXIT=3"}})
+	time.Sleep(1500 * time.Millisecond)
+	must(t, k.cmd.Process.Signal(syscall.SIGTERM))
+	k.expect("stopped")
+	must(t, k.cmd.Wait())
+	b, err := os.ReadFile(filepath.Join(data, "keeper.log"))
+	must(t, err)
+	if n := bytes.Count(b, []byte(`"child started" child=router`)); n < 3 || n > 7 {
+		t.Errorf("%d starts in 1.5 s", n)
+	}
+	assertNothingLeft(t, data)
+}
+
+func TestInherit_ByHand(t *testing.T) {
+	if _, err := keeper.Inherit(); platform.KindOf(err) != platform.KindInvalid {
+		t.Errorf("got %v", err)
+	}
+}
