@@ -21,6 +21,7 @@ import (
 	"weir/internal/auth"
 	"weir/internal/keeper"
 	"weir/internal/logs"
+	"weir/internal/platform"
 	"weir/internal/rollout"
 	"weir/internal/runner/local"
 	"weir/internal/store"
@@ -47,7 +48,7 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 		return fmt.Errorf("making the default org, space and domain: %w", err)
 	}
 	users := auth.New(auth.Config{Store: db, Logger: logger})
-	if err := bootstrap(ctx, cfg, users); err != nil {
+	if err := bootstrap(ctx, cfg, db, users); err != nil {
 		return err
 	}
 	appLogs, err := logs.Open(filepath.Join(cfg.DataDir, "logs"), logs.Options{})
@@ -149,25 +150,44 @@ func serveAPI(ctx context.Context, l net.Listener, handler http.Handler) error {
 }
 
 // bootstrap makes the user admin at the first start and keeps its password in
-// DATA/admin-password. The file is written before the user exists, so that a
-// crash in between leaves no admin whose password nobody knows.
-func bootstrap(ctx context.Context, cfg Config, users *auth.Service) error {
+// DATA/admin-password. Without that file an admin there already is gets a new
+// password: who may delete the file may have lost the old one.
+func bootstrap(ctx context.Context, cfg Config, db *store.Store, users *auth.Service) error {
 	path := filepath.Join(cfg.DataDir, "admin-password")
 	kept, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("reading the admin password: %w", err)
 	}
 	password := strings.TrimSpace(string(kept))
-	if password == "" {
-		if password = os.Getenv("WEIR_ADMIN_PASSWORD"); password == "" {
-			password = auth.NewPassword()
-		}
-		if err := writeFile(path, []byte(password+"\n"), 0o600); err != nil {
-			return fmt.Errorf("keeping the admin password: %w", err)
-		}
+	if password != "" {
+		return users.Bootstrap(ctx, password)
 	}
-	if err := users.Bootstrap(ctx, password); err != nil {
-		return fmt.Errorf("making the user admin: %w", err)
+	if password = os.Getenv("WEIR_ADMIN_PASSWORD"); password == "" {
+		password = auth.NewPassword()
+	}
+	admin, err := db.UserByName(ctx, auth.AdminName, auth.OriginInternal)
+	switch {
+	case err == nil:
+		// The user first: a crash in between leaves no file, and the next
+		// start does it again.
+		if err := users.SetPassword(ctx, admin.GUID, password); err != nil {
+			return fmt.Errorf("giving the user admin a new password: %w", err)
+		}
+		return keepPassword(path, password)
+	case platform.KindOf(err) != platform.KindNotFound:
+		return fmt.Errorf("looking for the user admin: %w", err)
+	}
+	// The file first: a crash in between leaves no admin whose password
+	// nobody knows.
+	if err := keepPassword(path, password); err != nil {
+		return err
+	}
+	return users.Bootstrap(ctx, password)
+}
+
+func keepPassword(path, password string) error {
+	if err := writeFile(path, []byte(password+"\n"), 0o600); err != nil {
+		return fmt.Errorf("keeping the admin password: %w", err)
 	}
 	return nil
 }

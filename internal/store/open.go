@@ -188,7 +188,8 @@ func refuseLoss(path string, evidence ...string) error {
 	for _, name := range []string{"instances", "logs", "cache", "staging"} {
 		dir := filepath.Join(filepath.Dir(path), name)
 		entries, err := os.ReadDir(dir)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		// Under root, instances/ is the keeper's and may only be passed through.
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
 			return fmt.Errorf("looking for data of apps: %w", err)
 		}
 		for _, e := range entries {
