@@ -129,6 +129,9 @@ func (r *fieldReader) routes(key string) []platform.ManifestRoute {
 			}
 			route.Options[p.raw] = textOf(p.value)
 		}
+		if err := checkRouteOptions(route.Options); err != nil {
+			r.problems = append(r.problems, "Route '"+route.Route+"': "+err.Error())
+		}
 		r.problems = append(r.problems, in.problems...)
 		out = append(out, route)
 	}

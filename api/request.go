@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -120,11 +121,13 @@ func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // writeJSON answers with body, which must be encodable.
 func writeJSON(w http.ResponseWriter, status int, body any) {
-	b, err := json.Marshal(body)
-	if err != nil {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // links hold "&"
+	if err := enc.Encode(body); err != nil {
 		panic(fmt.Sprintf("encoding an answer: %v", err))
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	w.Write(append(b, '\n'))
+	w.Write(b.Bytes())
 }

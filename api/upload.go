@@ -96,9 +96,24 @@ func (a *API) uploadPackage(ctx context.Context, c call, req byGUID) (reply, err
 	}
 	pkg, err = a.stager.UploadPackage(ctx, c.actor(), req.GUID, up.bits, up.resources)
 	if err != nil {
-		return reply{}, up.blame(err)
+		return reply{}, invalidBits(up.blame(err))
 	}
 	return ok(c.pkg(pkg)), up.finish()
+}
+
+// invalidBits gives a refusal of what was uploaded the title Cloud Foundry has
+// for it.
+func invalidBits(err error) error {
+	e, ok := errors.AsType[*platform.Error](err)
+	if !ok || e.Kind != platform.KindInvalid && e.Kind != platform.KindBadRequest {
+		return err
+	}
+	if _, named := titles[e.Title]; named {
+		return err
+	}
+	return &platform.Error{
+		Kind: e.Kind, Title: "AppBitsUploadInvalid", Msg: "The app upload is invalid: " + e.Msg, Hint: e.Hint, Err: e.Err,
+	}
 }
 
 func (a *API) uploadDroplet(ctx context.Context, c call, req byGUID) (reply, error) {
