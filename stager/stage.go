@@ -353,7 +353,7 @@ func (j *job) commit(ctx context.Context, p picked, r buildpacks.Result) error {
 		return err
 	}
 	took := time.Since(j.start)
-	fmt.Fprintf(j.out, "-----> Staged in %s: droplet %s, %d files, %s\n", seconds(took), m.Digest[:12], len(m.Files), size(m.Size))
+	fmt.Fprintf(j.out, "-----> Staged in %s (scripts %.3fs): droplet %s, %d files, %s\n", seconds(took), r.ScriptTime.Seconds(), m.Digest[:12], len(m.Files), size(m.Size))
 	j.cfg.Logger.Info("build staged", "app", j.app.GUID, "build", j.build.GUID, "dur", took, "scripts", r.ScriptTime)
 	return nil
 }

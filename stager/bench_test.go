@@ -1,0 +1,84 @@
+package stager_test
+
+import (
+	"archive/zip"
+	"bytes"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"weir/internal/platform"
+	"weir/stager"
+)
+
+// BenchmarkStage measures a build whose buildpack does nothing, from the
+// request to the droplet. "own-ms" is that time without the buildpack's
+// scripts: what the stager itself costs.
+func BenchmarkStage(b *testing.B) {
+	for _, size := range []struct{ files, bytes int }{{100, 20 << 10}, {24000, 14 << 10}} {
+		b.Run(fmt.Sprintf("files=%d", size.files), func(b *testing.B) {
+			w := newWorld(b, func(c *stager.Config) { c.SweepEvery = time.Hour })
+			null := w.pack(map[string]string{"bin/compile": ":", "bin/release": "echo '--- {default_process_types: {web: x}}'"})
+			app := w.app("bench", null)
+			p, err := w.CreatePackage(b.Context(), w.actor, platform.Package{AppGUID: app.GUID})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if p, err = w.UploadPackage(b.Context(), w.actor, p.GUID, manyFiles(b, size.files, size.bytes), nil); err != nil {
+				b.Fatal(err)
+			}
+			var own time.Duration
+			b.ResetTimer()
+			for range b.N {
+				start := time.Now()
+				w.staged(p)
+				own += time.Since(start) - w.scriptTime(app.GUID)
+			}
+			b.ReportMetric(float64(own.Milliseconds())/float64(b.N), "own-ms")
+		})
+	}
+}
+
+var scriptsTook = regexp.MustCompile(`scripts ([0-9.]+)s`)
+
+// scriptTime is what the last build of the app spent in its buildpack.
+func (w *world) scriptTime(app string) time.Duration {
+	w.t.Helper()
+	w.logHas(app, "-----> Staged in ")
+	all := scriptsTook.FindAllStringSubmatch(w.log(app), -1)
+	if len(all) == 0 {
+		w.t.Fatal("the staging log does not tell the scripts' time")
+	}
+	s, err := strconv.ParseFloat(all[len(all)-1][1], 64)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return time.Duration(s * float64(time.Second))
+}
+
+// manyFiles packs an app of the size of a large node_modules.
+func manyFiles(b *testing.B, files, bytesEach int) io.Reader {
+	b.Helper()
+	random := rand.New(rand.NewPCG(1, 2))
+	var buf bytes.Buffer
+	z := zip.NewWriter(&buf)
+	content := make([]byte, bytesEach)
+	for i := range files {
+		for j := range content {
+			content[j] = byte('a' + random.IntN(16))
+		}
+		f, err := z.CreateHeader(&zip.FileHeader{Name: fmt.Sprintf("node_modules/p%d/lib/f%d.js", i/20, i), Method: zip.Store})
+		if err != nil {
+			b.Fatal(err)
+		}
+		f.Write(content)
+	}
+	if err := z.Close(); err != nil {
+		b.Fatal(err)
+	}
+	return bytes.NewReader(buf.Bytes())
+}
