@@ -22,16 +22,19 @@ type clientConn struct {
 	reading sync.Mutex // one Read at a time; guards guard
 	guard   guard
 	refused atomic.Uint32 // the reason, once the guard refused a head
+	badBody atomic.Bool   // the guard refused a body
 	open    atomic.Bool   // hijacked: the guard lets everything pass
 
 	mu       sync.Mutex
 	deadline time.Time     // as net/http set it
+	headEnd  time.Time     // when the head that began must be complete; zero: none began
 	wake     chan struct{} // closed when the deadline changes; nil: nobody waits
 	closed   bool
 }
 
 func newClientConn(r *Router, c net.Conn) *clientConn {
 	cc := &clientConn{Conn: c, r: r}
+	cc.guard.onSlow = cc.headBegun
 	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		cc.peer, _ = netip.AddrFromSlice(a.IP)
 		cc.peer = cc.peer.Unmap()
@@ -64,11 +67,18 @@ func (c *clientConn) readGuarded(p []byte) (n int, err error, half bool) {
 	g := &c.guard
 	err = io.EOF
 	if !g.eof {
-		n, err = g.read(p, c.Conn, c.headBegun)
+		n, err = g.read(p, c.Conn)
 		g.eof = err == io.EOF
+		if g.wasSlow && !g.slow {
+			g.wasSlow = false
+			c.headDone()
+		}
 	}
 	if g.refused != reasonNone {
 		c.refused.Store(uint32(g.refused))
+	}
+	if g.bad == errBadBody {
+		c.badBody.Store(true)
 	}
 	half = g.eof && len(p) == 1 && g.mode == guardHead && len(g.buf) == 0
 	return n, err, half
@@ -93,11 +103,24 @@ func (c *clientConn) readOpen(p []byte) (int, error) {
 func (c *clientConn) headBegun() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	limit := time.Now().Add(c.r.cfg.HeadTimeout)
-	if c.deadline.IsZero() || c.deadline.After(limit) {
-		c.deadline = limit
-		_ = c.Conn.SetReadDeadline(limit)
+	c.headEnd = time.Now().Add(c.r.cfg.HeadTimeout)
+	_ = c.Conn.SetReadDeadline(c.limitLocked())
+}
+
+// headDone ends what headBegun began.
+func (c *clientConn) headDone() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.headEnd = time.Time{}
+	_ = c.Conn.SetReadDeadline(c.deadline)
+}
+
+// limitLocked returns the earlier of the deadlines.
+func (c *clientConn) limitLocked() time.Time {
+	if c.deadline.IsZero() || !c.headEnd.IsZero() && c.headEnd.Before(c.deadline) {
+		return c.headEnd
 	}
+	return c.deadline
 }
 
 // linger waits until net/http needs the connection, it is closed, or the
@@ -131,10 +154,10 @@ func (c *clientConn) linger() error {
 // SetReadDeadline implements net.Conn.
 func (c *clientConn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.deadline = t
 	c.wakeLocked()
-	c.mu.Unlock()
-	return c.Conn.SetReadDeadline(t)
+	return c.Conn.SetReadDeadline(c.limitLocked())
 }
 
 // SetDeadline implements net.Conn.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
-	"net"
 	"strconv"
 	"sync"
 )
@@ -23,15 +22,19 @@ import (
 // What net/http still decides by itself, and the guard leaves to it: 417 for
 // an Expect other than 100-continue, the HTTP/2 frame layer (where Connection
 // and TE fields are answered with 400 instead of a stream error, and a
-// duplicate SETTINGS closes the connection), and the answers of instances (a
-// Content-Length beside Transfer-Encoding is dropped, not refused; a
-// Content-Length of a 304 is not passed on).
+// duplicate SETTINGS closes the connection), and the answers of instances: a
+// Content-Length beside Transfer-Encoding is dropped, not refused; heads may
+// be folded or end in a bare LF; options of a Connection that also says close
+// are not removed; a Content-Length of a 304 is not passed on; the head of an
+// answer whose length is known waits for the first bytes of its body.
 type guard struct {
 	mode    guardMode
 	begun   bool   // a message was seen
 	skipped bool   // the empty line that may precede a head was seen
 	eof     bool   // the client sent its last byte
 	slow    bool   // the head at hand did not come in one piece
+	wasSlow bool   // nor did one before it
+	onSlow  func() // called before the rest of such a head is waited for
 	refused reason // why the head before the end was refused
 
 	buf    []byte // bytes read ahead; nil if there are none
@@ -64,9 +67,8 @@ var (
 	guardBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
 )
 
-// read fills p with bytes that may be passed on. It calls in for more bytes,
-// and slow before it waits for the rest of a head.
-func (g *guard) read(p []byte, in net.Conn, slow func()) (int, error) {
+// read fills p with bytes that may be passed on, reading more from in.
+func (g *guard) read(p []byte, in io.Reader) (int, error) {
 	for {
 		switch {
 		case g.ready > 0:
@@ -79,8 +81,8 @@ func (g *guard) read(p []byte, in net.Conn, slow func()) (int, error) {
 			continue
 		case len(g.buf) > 0:
 			if !g.slow {
-				g.slow = true
-				slow()
+				g.slow, g.wasSlow = true, true
+				g.onSlow()
 			}
 			if err := g.readOn(in); err != nil {
 				return 0, err
@@ -95,7 +97,7 @@ func (g *guard) read(p []byte, in net.Conn, slow func()) (int, error) {
 
 // readInto reads from the connection straight into p and returns how many
 // bytes may be passed on at once. It holds the others.
-func (g *guard) readInto(p []byte, in net.Conn) (int, error) {
+func (g *guard) readInto(p []byte, in io.Reader) (int, error) {
 	if g.mode == guardLength && int64(len(p)) > g.left {
 		p = p[:g.left]
 	}
@@ -141,7 +143,7 @@ func (g *guard) hold(b []byte) {
 }
 
 // readOn reads more of an incomplete head.
-func (g *guard) readOn(in net.Conn) error {
+func (g *guard) readOn(in io.Reader) error {
 	if cap(g.buf)-len(g.buf) < 1024 {
 		g.buf = append(make([]byte, 0, 2*cap(g.buf)), g.buf...)
 	}

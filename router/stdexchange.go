@@ -206,6 +206,11 @@ func (x *exchange) send() (*http.Response, error) {
 func (x *exchange) judge(err error) outcome {
 	cause := context.Cause(x.ctx)
 	if x.up != nil {
+		// net/http ends the context when it cannot read the body, possibly
+		// before the body's reader knows.
+		if x.conn != nil && x.conn.badBody.Load() {
+			return outcome{why: reasonBadRequest, sent: true}
+		}
 		if failure := x.up.failure(); failure != nil {
 			return outcome{why: x.clientFault(failure), sent: true}
 		}
@@ -234,6 +239,8 @@ func (x *exchange) judge(err error) outcome {
 func (x *exchange) clientFault(err error) reason {
 	var opErr *net.OpError
 	switch {
+	case x.conn != nil && x.conn.badBody.Load():
+		return reasonBadRequest
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errSlowBody):
 		return reasonBodyStalled
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &opErr), x.req.Context().Err() != nil, x.req.ProtoMajor == 2:

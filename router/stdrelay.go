@@ -74,6 +74,11 @@ func (x *exchange) writeHead(res *http.Response) {
 			names = append(names, name)
 		}
 		h["Trailer"] = []string{strings.Join(names, ", ")}
+		if x.req.ProtoMajor == 1 {
+			// HTTP/1.1 has trailers only in chunks.
+			delete(h, "Content-Length")
+			res.ContentLength = -1
+		}
 	}
 	x.w.WriteHeader(res.StatusCode)
 }

@@ -1,0 +1,382 @@
+package router
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// refusedHeads are request forms that two parsers could read differently.
+var refusedHeads = map[string]string{
+	"both lengths":                "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	"both lengths, other order":   "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+	"two equal lengths":           "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+	"two lengths":                 "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+	"length list":                 "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5, 5\r\n\r\nhello",
+	"length with sign":            "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: +5\r\n\r\nhello",
+	"length in hex":               "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0x5\r\n\r\nhello",
+	"empty length":                "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length:\r\n\r\nhello",
+	"huge length":                 "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9999999999999999999\r\n\r\nhello",
+	"coding twice in one line":    "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+	"two coding lines":            "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	"identity coding":             "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+	"gzip, chunked":               "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+	"xchunked":                    "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+	"chunked with parameter":      "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked;x\r\n\r\n0\r\n\r\n",
+	"quoted chunked":              "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n",
+	"coding with vertical tab":    "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+	"coding in HTTP/1.0":          "POST / HTTP/1.0\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	"blank before colon":          "GET / HTTP/1.1\r\nHost: a.test\r\nX-A : b\r\n\r\n",
+	"tab before colon":            "GET / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding\t: chunked\r\n\r\n",
+	"folded line":                 "GET / HTTP/1.1\r\nHost: a.test\r\nX-A: b\r\n c\r\n\r\n",
+	"first line folded":           "GET / HTTP/1.1\r\n Host: a.test\r\n\r\n",
+	"no colon":                    "GET / HTTP/1.1\r\nHost: a.test\r\nX-A\r\n\r\n",
+	"empty name":                  "GET / HTTP/1.1\r\nHost: a.test\r\n: b\r\n\r\n",
+	"name with slash":             "GET / HTTP/1.1\r\nHost: a.test\r\nX/A: b\r\n\r\n",
+	"bare LF after field":         "GET / HTTP/1.1\r\nHost: a.test\nX-A: b\r\n\r\n",
+	"bare LF ends head":           "GET / HTTP/1.1\r\nHost: a.test\r\n\n",
+	"only LF":                     "GET / HTTP/1.1\nHost: a.test\n\n",
+	"bare CR in value":            "GET / HTTP/1.1\r\nHost: a.test\r\nX-A: b\rX-B: c\r\n\r\n",
+	"NUL in value":                "GET / HTTP/1.1\r\nHost: a.test\r\nX-A: b\x00c\r\n\r\n",
+	"DEL in value":                "GET / HTTP/1.1\r\nHost: a.test\r\nX-A: b\x7fc\r\n\r\n",
+	"no host":                     "GET / HTTP/1.1\r\nX-A: b\r\n\r\n",
+	"two hosts":                   "GET / HTTP/1.1\r\nHost: a.test\r\nHost: a.test\r\n\r\n",
+	"two hosts in HTTP/1.0":       "GET / HTTP/1.0\r\nHost: a.test\r\nHost: b.test\r\n\r\n",
+	"host with userinfo":          "GET / HTTP/1.1\r\nHost: x@a.test\r\n\r\n",
+	"host list":                   "GET / HTTP/1.1\r\nHost: a.test, b.test\r\n\r\n",
+	"host with slash":             "GET / HTTP/1.1\r\nHost: a.test/x\r\n\r\n",
+	"host with odd port":          "GET / HTTP/1.1\r\nHost: a.test:80x\r\n\r\n",
+	"absolute form, other host":   "GET http://b.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"absolute form with userinfo": "GET http://x@a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"odd scheme":                  "GET ftp://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"relative target":             "GET x HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"star with GET":               "GET * HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"fragment":                    "GET /#x HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"two blanks":                  "GET  / HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"tab in request line":         "GET\t/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"trailing blank":              "GET / HTTP/1.1 \r\nHost: a.test\r\n\r\n",
+	"high byte in target":         "GET /\xff HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"empty method":                " / HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"odd method":                  "G(T / HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"long method":                 strings.Repeat("A", 25) + " / HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"no version":                  "GET /\r\nHost: a.test\r\n\r\n",
+	"lower-case version":          "GET / http/1.1\r\nHost: a.test\r\n\r\n",
+	"HTTP/2 in words":             "GET / HTTP/2.0\r\nHost: a.test\r\n\r\n",
+	"HTTP/1.2":                    "GET / HTTP/1.2\r\nHost: a.test\r\n\r\n",
+	"not HTTP":                    "hello\r\n\r\n",
+	"TLS":                         "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n\n",
+	"empty line first":            "\r\nGET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"CONNECT":                     "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"long target":                 "GET /" + strings.Repeat("a", maxTargetBytes) + " HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"endless target":              "GET /" + strings.Repeat("a", 20000),
+	"many fields":                 "GET / HTTP/1.1\r\nHost: a.test\r\n" + strings.Repeat("X: y\r\n", 100) + "\r\n",
+	"large head":                  "GET / HTTP/1.1\r\nHost: a.test\r\n" + strings.Repeat("X: "+strings.Repeat("y", 1000)+"\r\n", 70) + "\r\n",
+	"endless head":                "GET / HTTP/1.1\r\nHost: a.test\r\nX: " + strings.Repeat("y", 70000),
+}
+
+var refusedStatus = map[string]string{
+	"HTTP/2 in words": "505", "HTTP/1.2": "505", "CONNECT": "405", "long target": "414", "endless target": "414",
+	"many fields": "431", "large head": "431", "endless head": "431",
+	"coding twice in one line": "501", "identity coding": "501", "gzip, chunked": "501", "xchunked": "501",
+	"chunked with parameter": "501", "quoted chunked": "501", "coding with vertical tab": "400",
+}
+
+// catcher is an instance that notes each request that reaches it.
+func catcher(t testing.TB) (addr string, caught chan string) {
+	caught = make(chan string, 1000)
+	return serveApp(t, func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		caught <- fmt.Sprintf("%s %s %s %v", r.Method, r.RequestURI, b, err)
+		_, _ = io.WriteString(w, "ok")
+	}), caught
+}
+
+func TestGuard_RefusesAmbiguousHeads(t *testing.T) {
+	g := run(t)
+	addr, caught := catcher(t)
+	g.mapRoute("a.test", "", to("a", addr))
+	const follower = "GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n"
+	const leader = "GET /first HTTP/1.1\r\nHost: a.test\r\n\r\n"
+	for name, head := range refusedHeads {
+		want := refusedStatus[name]
+		if want == "" {
+			want = "400"
+		}
+		send := map[string]string{"alone": head, "with a follower": head + follower, "pipelined": leader + head + follower}
+		if strings.HasPrefix(name, "endless") {
+			send = map[string]string{"alone": head}
+		}
+		if name == "empty line first" {
+			delete(send, "pipelined")
+		}
+		for how, bytes := range send {
+			got := g.raw(bytes)
+			if how == "pipelined" {
+				if !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+					t.Errorf("%s: the request before it: got %q", name, statusLine(got))
+				}
+				if req := <-caught; req != "GET /first  <nil>" {
+					t.Errorf("%s: got %q", name, req)
+				}
+				_, got, _ = strings.Cut(got, "\r\n\r\nok")
+			}
+			if !strings.HasPrefix(got, "HTTP/1.1 "+want+" ") || !strings.Contains(got, "Connection: close\r\n") ||
+				!strings.Contains(got, "X-Cf-Routererror: ") || strings.Count(got, "HTTP/1.1 ") != 1 {
+				t.Errorf("%s, %s: got %q, want %s", name, how, got, want)
+			}
+		}
+	}
+	select {
+	case req := <-caught:
+		t.Errorf("reached an instance: %q", req)
+	default:
+	}
+}
+
+func TestGuard_GivesTheSameVerdictHoweverTheBytesAreSplit(t *testing.T) {
+	for name, head := range refusedHeads {
+		if len(head) > 1000 {
+			continue
+		}
+		for i := 1; i < len(head); i++ {
+			if got := throughGuard(&pieces{[]byte(head[:i]), []byte(head[i:])}); !strings.Contains(got, refusedTarget) || strings.Count(got, " HTTP/1.1\r\n") != 1 {
+				t.Errorf("%s split at %d: passed on %q", name, i, got)
+			}
+		}
+	}
+}
+
+var goodStreams = []string{
+	"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"GET / HTTP/1.0\r\n\r\n",
+	"GET /a?b HTTP/1.1\r\nhost:a.test\r\nX-A:\t b \r\nX-Empty:\r\n\r\nGET /b HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhelloPOST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\nGET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: Chunked\r\n\r\n5\r\nhello\r\n0a;x;y=z;q=\"a\\\"b\"\r\n0123456789\r\n000\r\nX-T: v\r\n\r\nGET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"OPTIONS * HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	"GET http://a.test/x HTTP/1.1\r\nHost: a.test\r\n\r\n",
+	string(preface) + "\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+	"PUT / HTTP/1.1\r\nHost: a.test\r\n\r\n",
+}
+
+func TestGuard_PassesGoodStreamsOnUnchangedHoweverTheyAreSplit(t *testing.T) {
+	for _, s := range goodStreams {
+		for i := range len(s) {
+			if got := throughGuard(&pieces{[]byte(s[:i]), []byte(s[i:])}); got != s {
+				t.Fatalf("split at %d: got %q, want %q", i, got, s)
+			}
+		}
+		var single pieces
+		for i := range len(s) {
+			single = append(single, []byte(s[i:i+1]))
+		}
+		if got := throughGuard(&single); got != s {
+			t.Fatalf("byte by byte: got %q, want %q", got, s)
+		}
+	}
+	// An empty line between messages is dropped.
+	one := "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+	if got := throughGuard(&pieces{[]byte(one + "\r\n" + one)}); got != one+one {
+		t.Errorf("got %q", got)
+	}
+	if got := throughGuard(&pieces{[]byte(one + "\r\n\r\n" + one)}); !strings.Contains(got, refusedTarget) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// pieces is a connection that brings given pieces, one per Read.
+type pieces [][]byte
+
+func (p *pieces) Read(b []byte) (int, error) {
+	for len(*p) > 0 && len((*p)[0]) == 0 {
+		*p = (*p)[1:]
+	}
+	if len(*p) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, (*p)[0])
+	(*p)[0] = (*p)[0][n:]
+	return n, nil
+}
+
+// throughGuard returns what a guard passes on, followed by the error if it is
+// not the end.
+func throughGuard(in io.Reader) string {
+	g := guard{onSlow: func() {}}
+	var out bytes.Buffer
+	buf := make([]byte, 512)
+	for {
+		n, err := g.read(buf, in)
+		out.Write(buf[:n])
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				fmt.Fprint(&out, " ", err)
+			}
+			return out.String()
+		}
+	}
+}
+
+var refusedBodies = map[string]string{
+	"no size":               "\r\n",
+	"blank before size":     " 5\r\nhello\r\n0\r\n\r\n",
+	"blank after size":      "5 \r\nhello\r\n0\r\n\r\n",
+	"tab after size":        "5\t\r\nhello\r\n0\r\n\r\n",
+	"sign":                  "+5\r\nhello\r\n0\r\n\r\n",
+	"0x":                    "0x5\r\nhello\r\n0\r\n\r\n",
+	"16 digits":             "0000000000000005\r\nhello\r\n0\r\n\r\n",
+	"underscore":            "0_5\r\nhello\r\n0\r\n\r\n",
+	"LF after size":         "5\nhello\r\n0\r\n\r\n",
+	"CR after size":         "5\rhello\r\n0\r\n\r\n",
+	"LF after data":         "5\r\nhello\n0\r\n\r\n",
+	"too much data":         "5\r\nhello!\r\n0\r\n\r\n",
+	"bare semicolon":        "5;\r\nhello\r\n0\r\n\r\n",
+	"blank in extension":    "5; x\r\nhello\r\n0\r\n\r\n",
+	"CR in extension":       "5;a\rb\r\nhello\r\n0\r\n\r\n",
+	"LF in extension":       "5;a\nb\r\nhello\r\n0\r\n\r\n",
+	"control in extension":  "5;a=\"\x01\"\r\nhello\r\n0\r\n\r\n",
+	"open quote":            "5;a=\"x\r\nhello\r\n0\r\n\r\n",
+	"long extension":        "5;" + strings.Repeat("a", 300) + "\r\nhello\r\n0\r\n\r\n",
+	"many extensions":       strings.Repeat("1;"+strings.Repeat("a", 200)+"\r\nx\r\n", 100) + "0\r\n\r\n",
+	"folded trailer":        "0\r\nX: a\r\n b\r\n\r\n",
+	"trailer without colon": "0\r\nX\r\n\r\n",
+	"trailer blank":         "0\r\nX : a\r\n\r\n",
+	"trailer LF":            "0\r\nX: a\n\r\n",
+	"LF at the end":         "0\r\n\n",
+	"many trailers":         "0\r\n" + strings.Repeat("X: a\r\n", 101) + "\r\n",
+}
+
+func TestGuard_RefusesBadChunks(t *testing.T) {
+	g := run(t)
+	addr, caught := catcher(t)
+	g.mapRoute("a.test", "", to("a", addr))
+	for name, body := range refusedBodies {
+		got := g.raw("POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n" + body + "GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n")
+		if !strings.HasPrefix(got, "HTTP/1.1 400 ") || strings.Count(got, "HTTP/1.1 ") != 1 {
+			t.Errorf("%s: got %q", name, got)
+		}
+		select {
+		case req := <-caught:
+			if strings.HasSuffix(req, "<nil>") || strings.Contains(req, "smuggled") {
+				t.Errorf("%s: an instance took it for complete: %q", name, req)
+			}
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	for name, body := range refusedBodies {
+		for i := 1; i < min(len(body), 40); i++ {
+			got := throughGuard(&pieces{[]byte("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body[:i]), []byte(body[i:])})
+			if !strings.HasSuffix(got, errBadBody.Error()) {
+				t.Errorf("%s split at %d: %q", name, i, got)
+			}
+		}
+	}
+}
+
+func TestGuard_CutsOffSlowHeads(t *testing.T) {
+	g := run(t, func(c *Config) { c.HeadTimeout = 200 * time.Millisecond })
+	g.mapRoute("a.test", "", to("a", serveApp(t, sayName("ok"))))
+	drip := func(c net.Conn) time.Duration {
+		begun := time.Now()
+		for i := 0; ; i++ {
+			if _, err := io.WriteString(c, "X"); err != nil {
+				return time.Since(begun)
+			}
+			_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+			if _, err := c.Read(make([]byte, 1)); err != nil && !errors.Is(err, errTimeout(err)) {
+				return time.Since(begun)
+			}
+			if time.Since(begun) > 5*time.Second {
+				return time.Since(begun)
+			}
+		}
+	}
+	c := g.dial()
+	defer c.Close()
+	if d := drip(c); d > time.Second {
+		t.Errorf("first head: cut off after %s", d)
+	}
+	// The second head of a connection has no more time than the first.
+	c = g.dial()
+	defer c.Close()
+	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+	if _, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil {
+		t.Fatal(err)
+	}
+	if d := drip(c); d > time.Second {
+		t.Errorf("second head: cut off after %s", d)
+	}
+}
+
+// errTimeout returns err if it is a time-out, else nil.
+func errTimeout(err error) error {
+	var ne net.Error
+	if errors.As(err, &ne) && ne.Timeout() {
+		return err
+	}
+	return net.ErrClosed
+}
+
+func TestGuard_RefusesTooManyFieldsOverHTTP2(t *testing.T) {
+	g := run(t)
+	g.mapRoute("a.test", "", to("a", serveApp(t, sayName("ok"))))
+	req := request1(t, "GET", "http://a.test/", nil)
+	for i := range 101 {
+		req.Header.Set(fmt.Sprint("X-", i), "y")
+	}
+	if got := do(t, g.h2c(), req); got.status != 431 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// What the guard lets through, net/http must read in the same way.
+func FuzzGuard(f *testing.F) {
+	for _, s := range goodStreams {
+		f.Add([]byte(s), 7)
+	}
+	for _, s := range refusedHeads {
+		if len(s) < 1000 {
+			f.Add([]byte(s), 3)
+		}
+	}
+	for _, s := range refusedBodies {
+		if len(s) < 1000 {
+			f.Add([]byte("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"+s), 5)
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte, split int) {
+		whole := throughGuard(bytes.NewReader(b))
+		if split > 0 && split < len(b) {
+			if got := throughGuard(&pieces{b[:split], b[split:]}); got != whole {
+				t.Errorf("split at %d: %q, whole: %q", split, got, whole)
+			}
+		}
+		if bytes.HasPrefix(b, preface) {
+			return
+		}
+		head := strings.Index(whole, "\r\n\r\n")
+		if head < 0 || strings.Contains(whole, refusedTarget) {
+			return
+		}
+		fr, why := vetHead([]byte(whole[:head+4]))
+		if why != reasonNone {
+			t.Fatalf("passed on a head that is refused: %q", whole)
+		}
+		req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(whole)))
+		if err != nil {
+			if strings.Contains(err.Error(), "invalid URL escape") || strings.Contains(err.Error(), "parse \"") {
+				return
+			}
+			t.Fatalf("net/http refuses %q: %v", whole, err)
+		}
+		if chunked := len(req.TransferEncoding) > 0; chunked != fr.chunked || !chunked && req.ContentLength != fr.length {
+			t.Errorf("framing %+v, net/http says %v %d: %q", fr, req.TransferEncoding, req.ContentLength, whole)
+		}
+	})
+}

@@ -1,0 +1,170 @@
+package router
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestRecord_AppendRTR(t *testing.T) {
+	rec := Record{
+		Start: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.FixedZone("", 3600)), Total: 1500 * time.Millisecond, Backend: 1400 * time.Millisecond,
+		Host: "a.test", Method: "GET", Target: `/x"y\`, Proto: "HTTP/1.1", Referer: "", UserAgent: "evil\"\n\x00\xff agent",
+		ForwardedFor: "192.0.2.1", ForwardedProto: "http", RequestID: "id", ClientAddr: "192.0.2.1:99",
+		Status: 200, RequestBytes: 3, ResponseBytes: 4, AppGUID: "app", InstanceGUID: "inst", InstanceIndex: 2, BackendAddr: "10.0.0.1:80",
+		FailedAttempts: 1,
+	}
+	want := `a.test - [2026-01-02T02:04:05.000006000Z] "GET /x\"y\\ HTTP/1.1" 200 3 4 "-" "evil\"\x0a\x00\xff agent" "192.0.2.1:99" "10.0.0.1:80" ` +
+		`x_forwarded_for:"192.0.2.1" x_forwarded_proto:"http" vcap_request_id:"id" response_time:1.500000 gorouter_time:0.100000 ` +
+		`app_id:"app" app_index:"2" instance_id:"inst" failed_attempts:1 x_cf_routererror:"-"`
+	if got := string(rec.AppendRTR(nil)); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	var none Record
+	if got := string(none.AppendRTR([]byte("x "))); !strings.HasPrefix(got, "x - - [") || !strings.Contains(got, `app_index:"-"`) {
+		t.Errorf("got %s", got)
+	}
+}
+
+func FuzzAppendRTR(f *testing.F) {
+	f.Add("a", "b\"c", "d\r\n")
+	f.Fuzz(func(t *testing.T, host, target, agent string) {
+		rec := Record{Host: host, Target: target, UserAgent: agent, Method: "GET", Proto: "HTTP/1.1"}
+		line := string(rec.AppendRTR(nil))
+		for i := range len(line) {
+			if line[i] < 0x20 || line[i] > 0x7e {
+				t.Fatalf("control byte in %q", line)
+			}
+		}
+		// Outside of what was escaped, the number of quotes is always the same.
+		quotes := strings.Count(regexp.MustCompile(`\\.`).ReplaceAllString(line, ""), `"`)
+		if !strings.Contains(host, `"`) && quotes != 24 {
+			t.Errorf("%d quotes in %q", quotes, line)
+		}
+	})
+}
+
+func TestRouter_RecordsEachRequest(t *testing.T) {
+	g := run(t)
+	app := serveApp(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, "hello")
+	})
+	g.mapRoute("a.test", "/x", to("app", app))
+	do(t, g.client(), request1(t, "POST", "http://a.test/x?q", strings.NewReader("abc"), "Referer", "r", "User-Agent", "u"))
+	rec := g.nthRecord(1)
+	if rec.Host != "a.test" || rec.Method != "POST" || rec.Target != "/x?q" || rec.Proto != "HTTP/1.1" || rec.Referer != "r" ||
+		rec.UserAgent != "u" || rec.Status != 200 || rec.RequestBytes != 3 || rec.ResponseBytes != 5 || rec.RouteGUID != "route-a.test/x" ||
+		rec.AppGUID != "app" || rec.AppName != "app" || rec.Process != "web" || rec.InstanceGUID != "app-0" || rec.BackendAddr != app ||
+		rec.ForwardedFor != "127.0.0.1" || rec.ForwardedProto != "http" || len(rec.RequestID) != 36 || rec.Error != "" ||
+		rec.FailedAttempts != 0 || rec.Total < rec.Backend || rec.Backend <= 0 || !strings.HasPrefix(rec.ClientAddr, "127.0.0.1:") {
+		t.Errorf("got %+v", rec)
+	}
+	get(t, g.client(), "http://nope.test/")
+	if rec := g.nthRecord(2); rec.Status != 404 || rec.Error != "unknown_route" || rec.AppGUID != "" || rec.FailedAttempts != 0 {
+		t.Errorf("got %+v", rec)
+	}
+	g.raw("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
+	if rec := g.nthRecord(3); rec.Status != 400 || rec.Error != "bad_request" || strings.Contains(fmt.Sprintf("%+v", rec), "refused") {
+		t.Errorf("got %+v", rec)
+	}
+}
+
+func TestRouter_NeverWaitsForTheAccessLog(t *testing.T) {
+	release := make(chan bool)
+	g := run(t, func(c *Config) {
+		c.LogQueue = 5
+		c.AccessLog = func(Record) { <-release }
+	})
+	g.mapRoute("a.test", "", to("a", serveApp(t, sayName("ok"))))
+	c := g.client()
+	for range 50 {
+		if got := get(t, c, "http://a.test/"); got.body != "ok" {
+			t.Fatalf("got %+v", got)
+		}
+	}
+	eventually(t, "records are dropped", func() bool { s, _ := g.ctl.Status(t.Context()); return s.LogDropped == 44 })
+	close(release)
+}
+
+func TestMetrics_NameDestinationsAndNothingAClientSent(t *testing.T) {
+	g := run(t)
+	g.mapRoute("a.test", "/x", to("app", serveApp(t, sayName("ok"))), Destination{AppGUID: "app", Process: "web", Weight: 0})
+	g.mapRoute("*.wild.test", "", to("wild", serveApp(t, sayName("ok"))))
+	c := g.client()
+	for i := range 3 {
+		get(t, c, "http://a.test/x/"+fmt.Sprint("secret", i))
+		get(t, c, fmt.Sprintf("http://secret%d.wild.test/", i))
+		get(t, c, fmt.Sprintf("http://secret%d.test/", i))
+	}
+	eventually(t, "nothing is in flight", func() bool { s, _ := g.ctl.Status(t.Context()); return s.InFlight == 0 })
+	res, err := g.ctl.http.Get("http://router/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, _ := io.ReadAll(res.Body)
+	text := string(b)
+	for _, want := range []string{
+		`weir_router_requests_total{app="app",app_name="app",process="web",route="a.test/x",status="2xx"} 3`,
+		`weir_router_requests_total{app="wild",app_name="wild",process="web",route="*.wild.test",status="2xx"} 3`,
+		`weir_router_responses_total{status="4xx"} 3`,
+		`weir_router_errors_total{reason="unknown_route"} 3`,
+		`weir_router_request_duration_seconds_count{app="app",app_name="app",process="web",route="a.test/x"} 3`,
+		`weir_router_body_bytes_total{app="app",app_name="app",direction="out",process="web",route="a.test/x"} 6`,
+		`weir_router_requests_in_flight{app="app",app_name="app",process="web",route="a.test/x"} 0`,
+		`weir_router_table_routes 2`,
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("missing: %s", want)
+		}
+	}
+	if strings.Contains(text, "secret") {
+		t.Error("a client's words are in the metrics")
+	}
+	if _, err := g.r.registry.Gather(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestControl_SpeaksTheClientsLanguage(t *testing.T) {
+	g := run(t)
+	ctx := t.Context()
+	if err := g.ctl.Apply(ctx, Update{From: 5, Number: 6}); err == nil || !strings.Contains(err.Error(), ErrOutOfSync.Error()) {
+		t.Errorf("got %v", err)
+	}
+	if err := g.ctl.Put(ctx, Table{Number: 5, Routes: []Route{{Host: "not a host"}}}); err == nil || !strings.Contains(err.Error(), `"not a host"`) {
+		t.Errorf("got %v", err)
+	}
+	if err := g.ctl.Put(ctx, Table{Number: 5, Routes: []Route{{Host: "a.test", Destinations: []Destination{to("a", "127.0.0.1:1")}}}}); err != nil {
+		t.Error(err)
+	}
+	st, err := g.ctl.Status(ctx)
+	if err != nil || st.Number != 5 || st.Routes != 1 || st.Backends != 1 || st.PID == 0 || st.Draining {
+		t.Errorf("got %+v, %v", st, err)
+	}
+	short, cancel := context.WithTimeout(ctx, time.Millisecond)
+	defer cancel()
+	<-short.Done()
+	if err := g.ctl.Drain(short, []string{"a-0"}, time.Second); err == nil {
+		t.Error("a call with a context that ended went well")
+	}
+	if err := g.ctl.Drain(ctx, nil, 0); err != nil {
+		t.Error(err)
+	}
+	res, err := g.ctl.http.Get("http://router/healthz")
+	if err != nil || res.StatusCode != 200 {
+		t.Errorf("got %v, %v", res, err)
+	}
+	_ = res.Body.Close()
+	res, err = g.ctl.http.Post("http://router/drain", "application/json", strings.NewReader("nonsense"))
+	if err != nil || res.StatusCode != 400 {
+		t.Errorf("got %v, %v", res, err)
+	}
+	_ = res.Body.Close()
+}
