@@ -431,7 +431,7 @@ func TestEngine_StartsNoMoreThanTheLimitAtOnce(t *testing.T) {
 	slow.StartDelay = 20 * time.Millisecond
 	b.when("shop", slow)
 	b.push(b.app("shop", 8))
-	if most != 2 {
-		t.Errorf("%d were starting at once, want 2", most)
+	if most > 2 {
+		t.Errorf("%d were starting at once, want at most 2", most)
 	}
 }
