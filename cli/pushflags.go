@@ -12,8 +12,8 @@ import (
 // the manifest, and only what was given is sent at all.
 func (c *call) applyFlags(ctx context.Context, s *session, sp space, m *manifest) error {
 	if len(m.apps) > 1 {
-		for _, name := range c.LocalFlagNames() {
-			if !forAllApps[name] {
+		for _, f := range c.cmd.flags {
+			if name := f.Names()[0]; c.has(name) && !forAllApps[name] {
 				return withHint(usagef("--%s is for one app, and %s has %d", name, m.path, len(m.apps)), "name the app: weir push APP")
 			}
 		}
@@ -43,13 +43,11 @@ func (c *call) applyFlags(ctx context.Context, s *session, sp space, m *manifest
 	return nil
 }
 
-// forAllApps are the flags that make sense for a manifest with several apps,
-// under all their names.
+// forAllApps are the flags that make sense for a manifest with several apps.
 var forAllApps = map[string]bool{
-	"manifest": true, "f": true, "no-manifest": true, "var": true, "vars-file": true, "no-start": true, "no-wait": true,
-	"strategy": true, "max-in-flight": true, "instance-steps": true, "wait-timeout": true, "no-route": true, "random-route": true,
-	"env": true, "e": true, "ref": true, "stack": true, "s": true,
-	"output": true, "o": true, "quiet": true, "q": true, "verbose": true, "v": true, "no-color": true,
+	"manifest": true, "no-manifest": true, "var": true, "vars-file": true, "env": true, "ref": true, "stack": true,
+	"no-start": true, "no-wait": true, "no-route": true, "random-route": true,
+	"strategy": true, "max-in-flight": true, "instance-steps": true, "wait-timeout": true,
 }
 
 // setProcess writes the flags that are about the web process.

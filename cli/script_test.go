@@ -245,7 +245,7 @@ func httpGet(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(json.Unmarshal(b, &server))
 	re := regexp.MustCompile("")
 	if len(args) > 2 {
-		re, err = regexp.Compile(args[2])
+		re, err = regexp.Compile("(?m)" + args[2])
 		ts.Check(err)
 	}
 	host, path, _ := strings.Cut(args[0], "/")
@@ -269,6 +269,7 @@ func ask(addr, host, path string) (int, string, error) {
 		return 0, "", err
 	}
 	req.Host = host
+	req.Close = true // an idle connection would hold the router up at the end
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, "", err
