@@ -237,7 +237,7 @@ func TestPython_WithoutPipUnpacksWheels(t *testing.T) {
 	// -S keeps site-packages, and pip with it, out of sight.
 	path := pathWithout(t, map[string]string{"python3": fmt.Sprintf("#!/bin/sh\nexec %s -S \"$@\"\n", real)})
 	files := example(t, "hello-python")
-	files["requirements.txt"] = "# words\nHello.Words ==1.0.0  # the dot and the case do not matter\n"
+	files["requirements.txt"] = "# words\nHello.Words ~=1.0  # the dot and the case do not matter\n"
 	s := newStage(t, files)
 	r := s.build(buildpacks.Plan{Packs: s.builtIn(), Detect: true}, path)
 	if r.Code != 0 {
@@ -250,6 +250,7 @@ func TestPython_WithoutPipUnpacksWheels(t *testing.T) {
 	for requirements, want := range map[string]string{
 		"hello-words==2.0.0":  "hello-words==2.0.0 is not among the wheels in vendor",
 		"other":               "other is not among the wheels in vendor",
+		"hello-words>1.5":     "hello-words>1.5 is not among the wheels in vendor",
 		"-e git+https://x#eg": "of the requirements needs pip",
 	} {
 		files["requirements.txt"] = requirements
@@ -262,6 +263,27 @@ func TestPython_WithoutPipUnpacksWheels(t *testing.T) {
 	s = newStage(t, map[string]string{"main.py": "", "requirements.txt": "flask"})
 	s.build(buildpacks.Plan{Packs: s.builtIn("python")}, path)
 	s.wants("this machine's Python has no pip")
+}
+
+func TestPython_LeavesToPipWhatIsNotPlain(t *testing.T) {
+	needs(t, "python3")
+	python := mustLook(t, "python3")
+	files := example(t, "hello-python")
+	for requirements, status := range map[string]int{
+		"hello-words==1.0.0": 0, "hello-words": 0, "hello_words >=0.9,<2": 0, "Hello.Words!=1.1.0 # x": 0, "hello-words==1.0": 0,
+		"hello-words==1.*": 3, "hello-words~=1.0": 3, "hello-words[x]": 3, "hello-words; python_version>'2'": 3, "other": 3,
+		"-r more.txt": 3, "hello-words>=1.0.0 \\\n": 3, "hello-words>1.0.0": 3, "https://example.com/x.tar.gz": 3,
+	} {
+		files["requirements.txt"] = requirements
+		s := newStage(t, files)
+		app, target := filepath.Join(s.dir, buildpacks.AppDir), filepath.Join(s.dir, "target")
+		cmd := exec.Command(python, "packs/python/lib/wheels.py", filepath.Join(app, "requirements.txt"), filepath.Join(app, "vendor"), target, "sure")
+		out, _ := cmd.CombinedOutput()
+		_, err := os.Stat(target)
+		if got := cmd.ProcessState.ExitCode(); got != status || (err == nil) != (status == 0) {
+			t.Errorf("%q: status %d, want %d\n%s", requirements, got, status, out)
+		}
+	}
 }
 
 func TestPython_ChoosesWhatToRun(t *testing.T) {
