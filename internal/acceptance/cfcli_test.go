@@ -592,7 +592,7 @@ func (cf *cfCLI) job(a answer) {
 // wait polls a resource until its state is good.
 func (cf *cfCLI) wait(path, good string, bad ...string) {
 	cf.t.Helper()
-	for range 600 {
+	for range 1800 {
 		var r struct {
 			State string
 			Error any

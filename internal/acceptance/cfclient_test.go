@@ -78,9 +78,9 @@ func TestGoCfclient_DrivesAnAppThroughItsLife(t *testing.T) {
 		must(t, "terminating an instance", cf.Processes.Terminate(ctx, procs[i].GUID, 1))
 	})
 	t.Run("routes with weights", func(t *testing.T) {
-		domain, err := cf.Domains.First(ctx, nil)
+		domain, err := cf.Domains.First(ctx, client.NewDomainListOptions())
 		must(t, "finding the domain", err)
-		space, err := cf.Spaces.First(ctx, nil)
+		space, err := cf.Spaces.First(ctx, client.NewSpaceListOptions())
 		must(t, "finding the space", err)
 		route, err := cf.Routes.Create(ctx, resource.NewRouteCreateWithHost(domain.GUID, space.GUID, "live", "", 0))
 		must(t, "creating a route", err)

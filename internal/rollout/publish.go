@@ -266,7 +266,11 @@ func (p *publisher) compile(ctx context.Context, apps, routes []string) (map[str
 			return err
 		}
 		for guid, r := range found {
-			compiled[guid] = c.route(r)
+			// A route that leads nowhere is unknown to the router, as in Cloud
+			// Foundry: 404, or whatever a wildcard or a shorter path answers.
+			if len(r.Destinations) > 0 {
+				compiled[guid] = c.route(r)
+			}
 		}
 		return nil
 	})

@@ -43,6 +43,9 @@ type Config struct {
 	DrainTimeout time.Duration
 	// UploadLimit bounds an upload, packed and unpacked, in bytes.
 	UploadLimit int64
+	// BuildCache holds what compilers may share between the builds of all apps.
+	// Empty means DATA/build-cache.
+	BuildCache string
 	// AdminPassword is used at the first start; empty means a random one.
 	// It is never a flag, and not part of what a child process is told.
 	AdminPassword string `json:"-"`
@@ -115,6 +118,11 @@ func Settings() []Setting {
 			func(c *Config) string { return formatSize(c.UploadLimit) },
 		},
 		{
+			"build-cache", "WEIR_BUILD_CACHE", "", "`directory` for what compilers share between builds (default DATA/build-cache)",
+			func(c *Config, v string) (err error) { c.BuildCache, err = filepath.Abs(v); return err },
+			func(c *Config) string { return c.BuildCache },
+		},
+		{
 			"log-format", "WEIR_LOG_FORMAT", "text", "`format` of weir's own log: text or json",
 			func(c *Config, v string) error { c.LogFormat = v; return oneOf(v, "text", "json") },
 			func(c *Config) string { return c.LogFormat },
@@ -151,6 +159,9 @@ func NewConfig(flags map[string]string, env func(string) string) (Config, error)
 		return Config{}, fmt.Errorf("finding the data directory: %w", err)
 	}
 	c.DataDir = dir
+	if c.BuildCache == "" {
+		c.BuildCache = filepath.Join(dir, "build-cache")
+	}
 	return c, nil
 }
 

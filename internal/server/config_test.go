@@ -23,7 +23,7 @@ func TestNewConfig_FlagGoesBeforeVariableBeforeDefault(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{
-		DataDir: "/srv/weir", Domain: "apps.localhost", APIAddr: "127.0.0.1:1", HTTPAddr: "0.0.0.0:80",
+		DataDir: "/srv/weir", BuildCache: "/srv/weir/build-cache", Domain: "apps.localhost", APIAddr: "127.0.0.1:1", HTTPAddr: "0.0.0.0:80",
 		UID: 199999, StagingTimeout: 15 * time.Minute, DrainTimeout: 30 * time.Second, UploadLimit: 512 << 20, LogFormat: "text",
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 	}

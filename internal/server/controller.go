@@ -78,7 +78,7 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 		CacheDir: filepath.Join(cfg.DataDir, "cache"),
 		Exe:      cfg.Exe,
 		Path:     os.Getenv("PATH"),
-		BuildEnv: stager.PassEnv(os.Environ()),
+		BuildEnv: append(stager.PassEnv(os.Environ()), "WEIR_BUILD_CACHE="+cfg.BuildCache),
 		AppEnv:   engine.StagingEnv,
 		Timeout:  cfg.StagingTimeout,
 		Logger:   logger,

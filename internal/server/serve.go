@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -144,12 +145,15 @@ func replaceOnHangup(ctx context.Context, k *keeper.Keeper, logger *slog.Logger)
 	}
 }
 
-// dataDirs are made by prepare, with their modes: the ones with 0711 are
-// passed by the uids of instances.
-var dataDirs = []struct {
+// dataDir is a directory below the data directory, or an absolute one.
+type dataDir struct {
 	name string
 	mode fs.FileMode
-}{
+}
+
+// dataDirs are made by prepare, with their modes: the ones with 0711 are
+// passed by the uids of instances.
+var dataDirs = []dataDir{
 	{"", 0o711},
 	{"run", 0o711},
 	{"router", 0o700},
@@ -166,8 +170,12 @@ func prepare(cfg Config) error {
 	if err := reachableByInstances(cfg.DataDir); err != nil {
 		return err
 	}
-	for _, d := range dataDirs {
-		path := filepath.Join(cfg.DataDir, d.name)
+	dirs := append(slices.Clone(dataDirs), dataDir{cfg.BuildCache, 0o711})
+	for _, d := range dirs {
+		path := d.name
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(cfg.DataDir, path)
+		}
 		if err := os.MkdirAll(path, d.mode); err != nil {
 			return &platform.Error{
 				Kind: platform.KindInvalid,
