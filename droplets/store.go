@@ -7,164 +7,347 @@
 //	DIR/trees/<digest>.json   its manifest
 //	DIR/packages/<digest>/    a package: the files of an app
 //	DIR/packages/<digest>.json
-//	DIR/pool/ab/<sha1>-<size> hard links to files of packages
+//	DIR/pool/ab/<sha1>-<size> hard links to files of packages; -x for executables
 //	DIR/tmp/<session>/        work under way; leftovers go at the next Open
 //
 // A tree appears by one rename, after everything in it and its manifest are on
-// disk, and is never written again.
+// disk, and is never written again. Files of a tree share their inode with
+// the pool and with other trees, so whoever runs an app gives it an overlay or
+// a copy, never the tree itself.
 package droplets
 
 import (
-	"context"
-	"io"
+	"errors"
+	"fmt"
 	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"weir/droplets/archive"
+	"weir/internal/platform"
+)
+
+const (
+	defaultMaxBytes = 1 << 30
+	defaultReserve  = 32 << 20
+	// pathRoom is what a path in a tree leaves of Linux's 4096 bytes to the
+	// directories above it, here and wherever the tree is copied or mounted.
+	pathRoom = 1024
+	workers  = 2
 )
 
 // Options of a Store. The zero value is usable.
 type Options struct {
-	// MaxUpload bounds an uploaded archive as it arrives. Default 1 GiB for a
-	// package; a droplet may be as large as Limits.Bytes.
-	MaxUpload int64
+	// MaxBytes bounds an uploaded package as it arrives, packed. Default 1 GiB.
+	// A droplet may be as large as Limits.Bytes.
+	MaxBytes int64
 	// Limits bounds what an upload unpacks to.
 	Limits archive.Limits
 	// Reserve is the free disk space uploads leave to the rest of the
-	// platform. Default 32 MiB, or 2 % of a small disk.
+	// platform. Default 32 MiB, or 2 % of the disk if that is less.
 	Reserve int64
+	// Logger gets a line for what was cleaned up or found damaged. Default: none.
+	Logger *slog.Logger
 }
 
-// Resource is a file a client has: what it asks about, and later claims.
-type Resource struct {
-	Path string
-	Mode fs.FileMode
-	SHA1 string // hex
-	Size int64
+// area is one of the two directories trees live in.
+type area string
+
+const (
+	trees    area = "trees"
+	packages area = "packages"
+)
+
+func (a area) noun() string {
+	if a == trees {
+		return "droplet"
+	}
+	return "package"
 }
 
-// File is one entry of a manifest.
-type File struct {
-	Path string
-	// Mode holds fs.ModeDir, fs.ModeSymlink or no type bit, and 0755 or 0644.
-	Mode fs.FileMode
-	Size int64
-	// SHA1 is known for files of packages only.
-	SHA1, SHA256 string
-	Link         string // target of a symbolic link
-}
-
-// Buildpack is one that took part in a build, as far as it decides the digest.
-type Buildpack struct {
-	Name, Version, Digest string
-}
-
-// CommitInfo is what belongs to a droplet besides its files.
-type CommitInfo struct {
-	ProcessTypes map[string]string // type → start command
-	Stack        string
-	Buildpacks   []Buildpack // in the order they ran
-	// Toolchains are absolute paths, of files or directories, that symbolic
-	// links of the tree may lead to. They are no part of the digest.
-	Toolchains []string
-}
-
-// Manifest says what a tree consists of.
-type Manifest struct {
-	Digest string
-	Size   int64 // of all regular files
-	Files  []File
-	Info   CommitInfo
-	// Dropped names sockets, FIFOs and devices that a build left behind and
-	// Commit removed. Only Commit fills it in.
-	Dropped []string
+func (a area) notFound() *platform.Error {
+	e := &platform.Error{
+		Kind: platform.KindNotFound,
+		Msg:  fmt.Sprintf("the files of the %s are not on the server any more", a.noun()),
+		Hint: "stage the app again: weir restage <app>",
+	}
+	if a == packages {
+		e.Hint = "push the app again"
+	}
+	return e
 }
 
 // Store is the droplet store of one machine. It is safe for concurrent use.
-type Store struct{}
+type Store struct {
+	dir     string
+	o       Options
+	log     *slog.Logger
+	session string      // our directory below tmp
+	lock    *os.File    // the same, locked for as long as we live
+	cloning atomic.Bool // until the file system says it cannot
+	linked  atomic.Uint64
+
+	// mu makes looking at trees/ and packages/ and then renaming into or out
+	// of them one step; what happens under it is a few renames, no copying.
+	mu     sync.Mutex
+	leases map[lease]int // guarded by mu
+}
+
+type lease struct {
+	area   area
+	digest string
+}
 
 // Open opens the store in dir, creating it if need be, and removes what a
-// crash left behind.
-func Open(dir string, o Options) (*Store, error) { return &Store{}, errThin }
+// crash left behind. One process at a time uses a store.
+func Open(dir string, o Options) (*Store, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = defaultMaxBytes
+	}
+	if o.Limits.PathBytes <= 0 {
+		o.Limits.PathBytes = syscall.PathMax - pathRoom
+	}
+	if o.Limits.Bytes <= 0 {
+		o.Limits.Bytes = 4 << 30
+	}
+	s := &Store{dir: dir, o: o, log: o.Logger, leases: map[lease]int{}}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	s.cloning.Store(true)
+	for _, d := range []struct {
+		name string
+		mode fs.FileMode // instances run under other uids and pass through
+	}{{"", 0o711}, {string(trees), 0o711}, {string(packages), 0o711}, {"pool", 0o700}, {"tmp", 0o700}} {
+		if err := makeDir(filepath.Join(dir, d.name), d.mode); err != nil {
+			return nil, fmt.Errorf("opening the droplet store: %w", err)
+		}
+	}
+	if err := s.openSession(); err != nil {
+		return nil, fmt.Errorf("opening the droplet store: %w", err)
+	}
+	return s, s.dropOrphans()
+}
+
+// makeDir creates a directory, or gives one of ours the bits it lacks.
+func makeDir(dir string, mode fs.FileMode) error {
+	if err := os.MkdirAll(dir, mode); err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&mode == mode {
+		return nil
+	}
+	return os.Chmod(dir, info.Mode().Perm()|mode)
+}
+
+// openSession makes our directory below tmp and removes those whose owner is
+// gone: an owner holds a lock on its directory, which the kernel drops when it
+// dies.
+func (s *Store) openSession() error {
+	tmp := filepath.Join(s.dir, "tmp")
+	gate, err := os.Open(tmp)
+	if err != nil {
+		return err
+	}
+	defer gate.Close() // and with it the lock
+	if err := syscall.Flock(int(gate.Fd()), syscall.LOCK_EX); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(tmp)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := s.dropSession(filepath.Join(tmp, e.Name())); err != nil {
+			return err
+		}
+	}
+	if s.session, err = os.MkdirTemp(tmp, "s-"); err != nil {
+		return err
+	}
+	if s.lock, err = os.Open(s.session); err != nil {
+		return err
+	}
+	return syscall.Flock(int(s.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+}
+
+func (s *Store) dropSession(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil // somebody is at work in it
+	}
+	s.log.Info("removed leftovers of an interrupted upload or build", "dir", filepath.Base(dir))
+	return removeAll(dir)
+}
+
+// dropOrphans removes manifests whose tree never came, or went.
+func (s *Store) dropOrphans() error {
+	for _, a := range []area{trees, packages} {
+		found, err := s.list(a)
+		if err != nil {
+			return err
+		}
+		for _, digest := range found {
+			if _, err := os.Lstat(s.treePath(a, digest)); errors.Is(err, fs.ErrNotExist) {
+				s.forget(a, digest)
+			}
+		}
+	}
+	return nil
+}
 
 // Close gives up the store's temporary directory.
-func (s *Store) Close() error { return errThin }
-
-// Match says for each resource whether a file of that content is pooled.
-func (s *Store) Match(ctx context.Context, resources []Resource) ([]bool, error) {
-	return nil, errThin
+func (s *Store) Close() error {
+	err := removeAll(s.session)
+	return errors.Join(err, s.lock.Close())
 }
 
-// PutPackage unpacks bits, which may be nil, adds the pooled files the client
-// claims in resources, and commits the result.
-func (s *Store) PutPackage(ctx context.Context, bits io.Reader, resources []Resource) (digest string, size int64, err error) {
-	return "", 0, errThin
+// temp makes an empty directory for one piece of work.
+func (s *Store) temp(what string) (string, error) {
+	dir, err := os.MkdirTemp(s.session, what+"-")
+	return dir, archive.DiskError(err)
 }
 
-// PutPackageDir commits the directory dir as a package and takes it over.
-func (s *Store) PutPackageDir(ctx context.Context, dir string) (digest string, size int64, err error) {
-	return "", 0, errThin
+func (s *Store) treePath(a area, digest string) string {
+	return filepath.Join(s.dir, string(a), digest)
 }
 
-// PackageDir returns the read-only tree of a package and keeps it from being
-// swept until release is called.
-func (s *Store) PackageDir(ctx context.Context, digest string) (release func(), dir string, err error) {
-	return nil, "", errThin
+func (s *Store) manifestPath(a area, digest string) string { return s.treePath(a, digest) + ".json" }
+
+func (s *Store) damagedPath(a area, digest string) string { return s.treePath(a, digest) + ".damaged" }
+
+// list returns the digests an area has anything of.
+func (s *Store) list(a area) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(s.dir, string(a)))
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, e := range entries {
+		// ReadDir sorts, so what belongs together comes together.
+		if d, _, _ := cut(e.Name()); isDigest(d) && (len(found) == 0 || found[len(found)-1] != d) {
+			found = append(found, d)
+		}
+	}
+	return found, nil
 }
 
-// CopyPackage writes a writable copy of a package's files into dst, which is
-// created if need be and must be empty.
-func (s *Store) CopyPackage(ctx context.Context, digest, dst string) error { return errThin }
-
-// OpenPackage writes a package to w as an archive.
-func (s *Store) OpenPackage(ctx context.Context, digest string, f archive.Format, w io.Writer) error {
-	return errThin
+// forget removes what lies beside a tree.
+func (s *Store) forget(a area, digest string) {
+	os.Remove(s.manifestPath(a, digest))
+	os.Remove(s.damagedPath(a, digest))
 }
 
-// PackageManifest returns what a package consists of.
-func (s *Store) PackageManifest(ctx context.Context, digest string) (Manifest, error) {
-	return Manifest{}, errThin
+// present reports whether a tree is there, whole as far as anyone knows.
+func (s *Store) present(a area, digest string) bool {
+	if !isDigest(digest) {
+		return false
+	}
+	info, err := os.Lstat(s.treePath(a, digest))
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	if _, err := os.Lstat(s.manifestPath(a, digest)); err != nil {
+		return false
+	}
+	_, err = os.Lstat(s.damagedPath(a, digest))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
-// Commit makes the directory dir a droplet and takes it over.
-func (s *Store) Commit(ctx context.Context, dir string, info CommitInfo) (Manifest, error) {
-	return Manifest{}, errThin
+// publish makes the tree in dir, described by m, the one of its digest. If
+// there is one already it stays and dir goes. What m describes must be
+// complete; publish puts it on disk first.
+func (s *Store) publish(a area, m *Manifest, dir string) (existed bool, err error) {
+	if s.touch(a, m.Digest) {
+		return true, removeAll(dir)
+	}
+	manifest := dir + ".json"
+	if err := m.write(manifest); err != nil {
+		return false, archive.DiskError(err)
+	}
+	if err := syncFS(s.lock); err != nil {
+		return false, archive.DiskError(err)
+	}
+	if existed, err = s.install(a, m.Digest, dir, manifest); err != nil {
+		return false, archive.DiskError(err)
+	}
+	if existed {
+		os.Remove(manifest)
+		return true, removeAll(dir)
+	}
+	return false, archive.DiskError(syncDir(filepath.Join(s.dir, string(a))))
 }
 
-// Tree returns the directory of a droplet.
-func (s *Store) Tree(digest string) (dir string, ok bool) { return "", false }
-
-// Manifest returns what a droplet consists of.
-func (s *Store) Manifest(ctx context.Context, digest string) (Manifest, error) {
-	return Manifest{}, errThin
+// install renames tree and manifest into place, the tree last: it is what
+// makes them visible.
+func (s *Store) install(a area, digest, dir, manifest string) (existed bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.touchLocked(a, digest) {
+		return true, nil
+	}
+	final := s.treePath(a, digest)
+	if _, err := os.Lstat(final); err == nil {
+		// Damaged, but instances may run on it: out of the way, for Sweep.
+		s.log.Warn("replaced a damaged tree", "area", string(a), "digest", digest)
+		aside := fmt.Sprintf("%s.old-%d", final, time.Now().UnixNano())
+		if err := os.Rename(final, aside); err != nil {
+			return false, err
+		}
+	}
+	s.forget(a, digest)
+	if err := os.Rename(manifest, s.manifestPath(a, digest)); err != nil {
+		return false, err
+	}
+	return false, os.Rename(dir, final)
 }
 
-// Lease keeps a droplet from being swept until release is called.
-func (s *Store) Lease(digest string) (release func(), err error) { return nil, errThin }
-
-// Check finds a droplet whose files were truncated, changed, added or taken
-// away, by comparing sizes and times; it reads only files that look changed.
-func (s *Store) Check(ctx context.Context, digest string) error { return errThin }
-
-// Verify reads every file of a droplet and compares it with the manifest.
-func (s *Store) Verify(ctx context.Context, digest string) error { return errThin }
-
-// Export writes a droplet to w in Cloud Foundry's layout (./app ./deps …).
-func (s *Store) Export(ctx context.Context, digest string, f archive.Format, w io.Writer) error {
-	return errThin
+// touch makes an existing tree look new to Sweep.
+func (s *Store) touch(a area, digest string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.touchLocked(a, digest)
 }
 
-// Import reads a droplet from an archive. inspect, if not nil, is called with
-// the unpacked tree to say what belongs to it besides its files.
-func (s *Store) Import(ctx context.Context, r io.Reader, inspect func(dir string) (CommitInfo, error)) (Manifest, error) {
-	return Manifest{}, errThin
+func (s *Store) touchLocked(a area, digest string) bool {
+	now := time.Now()
+	return s.present(a, digest) && os.Chtimes(s.manifestPath(a, digest), now, now) == nil
 }
 
-// Sweep removes trees and packages that are neither named live, nor leased,
-// nor younger than grace, and pooled files no package has used for as long.
-// It returns how many bytes that freed.
-func (s *Store) Sweep(ctx context.Context, liveTrees, livePackages []string, grace time.Duration) (freed int64, err error) {
-	return 0, errThin
+// hold takes a lease.
+func (s *Store) hold(a area, digest string) (release func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.present(a, digest) {
+		if _, err := os.Lstat(s.damagedPath(a, digest)); isDigest(digest) && err == nil {
+			return nil, corrupt(a, digest, "an earlier check found them changed", nil)
+		}
+		return nil, a.notFound()
+	}
+	key := lease{a, digest}
+	s.leases[key]++
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.leases[key]--; s.leases[key] == 0 {
+			delete(s.leases, key)
+		}
+	}), nil
 }
-
-var errThin = io.ErrNoProgress

@@ -11,6 +11,7 @@ import (
 	"hash/crc32"
 	"io"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,22 +24,21 @@ const tenGB = 10 << 30
 
 // deflatedZeros returns tenGB of zeros, deflated: about 10 MB, put together
 // from one repeated piece.
-func deflatedZeros(t testing.TB) []byte {
-	t.Helper()
+var deflatedZeros = sync.OnceValue(func() []byte {
 	const piece = 32 << 20
 	var out bytes.Buffer
 	w, err := flate.NewWriter(&out, flate.BestSpeed)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	zeros := make([]byte, piece)
 	write := func() []byte {
 		from := out.Len()
 		if _, err := w.Write(zeros); err != nil {
-			t.Fatal(err)
+			panic(err)
 		}
 		if err := w.Flush(); err != nil {
-			t.Fatal(err)
+			panic(err)
 		}
 		return bytes.Clone(out.Bytes()[from:])
 	}
@@ -48,15 +48,15 @@ func deflatedZeros(t testing.TB) []byte {
 		out.Write(again)
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	return out.Bytes()
-}
+})
 
 // zipBomb holds tenGB of zeros, and says so or not.
 func zipBomb(t testing.TB, declared uint64) []byte {
 	t.Helper()
-	data := deflatedZeros(t)
+	data := deflatedZeros()
 	var b bytes.Buffer
 	w := stdzip.NewWriter(&b)
 	h := &stdzip.FileHeader{Name: "bomb", Method: stdzip.Deflate, CRC32: crc32.ChecksumIEEE([]byte("?"))}
@@ -97,7 +97,7 @@ func gzBomb(t testing.TB, declared int64) []byte {
 	}
 	// A second gzip member goes on where the first one ends.
 	b.Write([]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255})
-	b.Write(deflatedZeros(t))
+	b.Write(deflatedZeros())
 	b.Write(make([]byte, 8))
 	return b.Bytes()
 }

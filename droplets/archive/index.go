@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"maps"
 	"strings"
 	"unicode/utf8"
 )
@@ -130,9 +131,7 @@ type Index struct {
 
 	// absolute judges links to absolute paths; nil refuses them.
 	absolute func(name, target string) error
-	// newDir is told of each directory when it is first heard of, parents
-	// first.
-	newDir func(name string) error
+	newDir   func(name string) error
 }
 
 // NewIndex returns an empty index.
@@ -154,6 +153,24 @@ func (x *Index) Has(name string) bool {
 	n, ok := x.nodes[x.key(name)]
 	return ok && n.name == name && n.kind >= isFile
 }
+
+// OnDirectory sets fn to be told of each directory that Add hears of for the
+// first time, parents first.
+func (x *Index) OnDirectory(fn func(name string) error) { x.newDir = fn }
+
+// Dirs returns all directories, implied ones too, in no order.
+func (x *Index) Dirs() []string {
+	var dirs []string
+	for _, n := range x.nodes {
+		if n.kind == isDir || n.kind == isImplied {
+			dirs = append(dirs, n.name)
+		}
+	}
+	return dirs
+}
+
+// Links returns the symbolic links.
+func (x *Index) Links() Links { return maps.Clone(x.links) }
 
 // Add takes in one more entry. Its name must be clean.
 func (x *Index) Add(e Entry) error {
