@@ -40,6 +40,11 @@ type BuiltIn struct {
 	LooksFor string
 	// Digest is the SHA-256 of its files, as hex.
 	Digest string
+	// Warms names the program whose compiled library its script bin/warm
+	// prepares, for apps with one of the files WarmsFor. Empty means that it
+	// has no such script.
+	Warms    string
+	WarmsFor []string
 }
 
 var builtIns = sync.OnceValue(func() []BuiltIn {
@@ -79,8 +84,10 @@ func describe(name string) (BuiltIn, error) {
 		return BuiltIn{}, err
 	}
 	var m struct {
-		Version  string `yaml:"version"`
-		LooksFor string `yaml:"looks_for"`
+		Version  string   `yaml:"version"`
+		LooksFor string   `yaml:"looks_for"`
+		Warms    string   `yaml:"warms"`
+		WarmsFor []string `yaml:"warms_for"`
 	}
 	if err := yaml.Unmarshal(data, &m); err != nil {
 		return BuiltIn{}, err
@@ -91,7 +98,10 @@ func describe(name string) (BuiltIn, error) {
 		sum.Write(content)
 		return nil
 	})
-	return BuiltIn{Name: name, Version: m.Version, LooksFor: m.LooksFor, Digest: hex.EncodeToString(sum.Sum(nil))}, err
+	return BuiltIn{
+		Name: name, Version: m.Version, LooksFor: m.LooksFor, Digest: hex.EncodeToString(sum.Sum(nil)),
+		Warms: m.Warms, WarmsFor: m.WarmsFor,
+	}, err
 }
 
 // Extract writes the buildpack into dir, which must not exist.

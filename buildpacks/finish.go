@@ -191,8 +191,9 @@ func relink(droplet string) error {
 	})
 }
 
-// keyName turns a buildpack's key, which may be a URL, into a file name.
-func keyName(key string) string {
+// CacheName is the name, under the cache, of the directory that belongs to the
+// buildpack with the given key, which may be a URL.
+func CacheName(key string) string {
 	safe := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' || r == '_'
 	}

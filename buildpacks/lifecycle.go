@@ -81,6 +81,9 @@ func (b *build) run() error {
 	if err := b.open(); err != nil {
 		return err
 	}
+	if b.plan.Warm {
+		return b.warm()
+	}
 	if err := b.choose(); err != nil {
 		return err
 	}
@@ -113,6 +116,19 @@ func (b *build) open() error {
 		return errors.New("there is no buildpack to try")
 	}
 	return nil
+}
+
+// warm fills the cache of a buildpack with what all apps have in common.
+func (b *build) warm() error {
+	if err := b.prepare(); err != nil {
+		return err
+	}
+	p := &b.packs[0]
+	cache := filepath.Join(b.stage, CacheDir, b.cacheName(*p))
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return err
+	}
+	return b.script(p, "warm", CodeOther, cache)
 }
 
 // prepare makes the directories of the droplet and of the caches.
@@ -148,7 +164,7 @@ func (b *build) cacheName(p pack) string {
 	if !p.has["supply"] && !p.has["finalize"] {
 		return "heroku"
 	}
-	return keyName(p.Key)
+	return CacheName(p.Key)
 }
 
 // apply runs one buildpack. The last one makes the droplet runnable.

@@ -35,6 +35,8 @@ type Plan struct {
 	// Strict makes a build fail when one of the given packs does not detect
 	// the app, as the list in a file ".buildpacks" wants it.
 	Strict bool `json:"strict"`
+	// Warm runs bin/warm of the only buildpack instead of building an app.
+	Warm bool `json:"warm"`
 }
 
 // PlanPack is one buildpack of a Plan.

@@ -110,7 +110,7 @@ func upper(s string) string {
 func (j *job) fail(ctx context.Context, err error) {
 	f := explain(err)
 	j.cfg.Logger.Warn("build failed", "app", j.app.GUID, "build", j.build.GUID, "title", f.title, "err", err)
-	w := j.cfg.Logs.Writer(j.app.GUID, "STG", "0", true)
+	w := j.cfg.Logs.Writer(j.app.GUID, stagingLog, "0", true)
 	fmt.Fprintf(w, "Staging failed: %s\n", f.Error())
 	w.Close()
 	if err := j.failBuild(ctx, j.build.GUID, f); err != nil {

@@ -10,16 +10,16 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"weir/buildpacks"
 	"weir/droplets"
-	"weir/internal/logs"
 	"weir/internal/platform"
-	"weir/internal/runner"
 	"weir/internal/store"
 )
+
+// stagingLog is the source type of a build's lines.
+const stagingLog = "STG"
 
 // maxAttempts is how often a build is begun. One that keeps bringing the
 // stager down must end some time.
@@ -81,7 +81,7 @@ func (s *Stager) newJob(ctx context.Context, guid string) (*job, error) {
 	if err != nil {
 		return nil, err
 	}
-	j.out = s.cfg.Logs.Writer(j.app.GUID, "STG", "0", false)
+	j.out = s.cfg.Logs.Writer(j.app.GUID, stagingLog, "0", false)
 	return j, nil
 }
 
@@ -159,7 +159,7 @@ func (j *job) prepare(ctx context.Context) (picked, error) {
 	if err := os.Rename(cache, filepath.Join(j.stage, buildpacks.CacheDir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return p, err
 	}
-	return p, nil
+	return p, j.warmCaches(ctx, p)
 }
 
 // saveCache takes the cache out of the stage again.
@@ -199,121 +199,26 @@ func (j *job) execute(ctx context.Context) (buildpacks.Result, error) {
 	if err := writeEnvDir(filepath.Join(j.stage, buildpacks.EnvDir), own); err != nil {
 		return buildpacks.Result{}, err
 	}
-	ended := j.expect()
-	defer j.forget()
-	// An attempt that was cut off may have left its instance.
-	if err := j.discard(ctx); err != nil {
-		return buildpacks.Result{}, err
-	}
-	_, err = j.cfg.Runner.Start(ctx, runner.Spec{
-		GUID: j.build.GUID, AppGUID: j.app.GUID,
-		Root: j.stage, Dir: ".", Args: []string{j.cfg.Exe, "buildpack-build", "."},
-		Env:      j.buildEnv(j.build, all, sourceVersion(j.pkg)),
-		MemoryMB: j.build.MemoryMB, DiskMB: j.build.DiskMB,
-		Grace: time.Second,
-		// The stager ends a build that takes too long; this is for the case
-		// that there is no stager then.
-		Timeout: j.cfg.Timeout + time.Minute,
+	result, exit, err := j.runIn(ctx, task{
+		guid: j.build.GUID, app: j.app.GUID, stage: j.stage, memoryMB: j.build.MemoryMB, diskMB: j.build.DiskMB,
+		env: j.buildEnv(j.build, all, sourceVersion(j.pkg)),
+		alive: func(ctx context.Context) error {
+			if _, err := j.cfg.Store.Build(ctx, j.build.GUID); platform.KindOf(err) == platform.KindNotFound {
+				return errGone
+			}
+			return nil
+		},
 	})
-	if err != nil {
-		return buildpacks.Result{}, fmt.Errorf("starting the build: %w", err)
-	}
-	copied := j.copyOutput(ctx)
-	exit, err := j.wait(ctx, ended)
-	if err != nil {
-		j.stop(ctx)
-	}
-	copied()
-	if discarding := j.discard(context.WithoutCancel(ctx)); discarding != nil {
-		j.cfg.Logger.Error("instance of a build was not removed", "build", j.build.GUID, "err", discarding)
-	}
-	if err != nil {
-		return buildpacks.Result{}, err
-	}
-	result, err := buildpacks.ReadResult(j.stage)
-	if err != nil || exit.Code < 0 {
+	switch {
+	case errors.Is(err, errTimeout):
+		return result, &failure{
+			"StagingTimeExpired", fmt.Sprintf("staging time expired: the build was not done after %s", j.cfg.Timeout),
+			"the staging log shows where it was: weir logs " + j.app.Name + " --recent",
+		}
+	case errors.Is(err, errNoResult):
 		return result, endedEarly(exit, j.build.MemoryMB, j.app.Name)
 	}
-	return result, nil
-}
-
-// expect says that this worker waits for the end of its build.
-func (j *job) expect() <-chan platform.Exit {
-	ended := make(chan platform.Exit, 1) // the watcher never waits for us
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.ends[j.build.GUID] = ended
-	return ended
-}
-
-func (j *job) forget() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	delete(j.ends, j.build.GUID)
-}
-
-// wait returns how the build ended, or why it is not waited for any longer.
-func (j *job) wait(ctx context.Context, ended <-chan platform.Exit) (platform.Exit, error) {
-	timeout := time.NewTimer(j.cfg.Timeout)
-	defer timeout.Stop()
-	look := time.NewTicker(2 * time.Second)
-	defer look.Stop()
-	for {
-		select {
-		case exit := <-ended:
-			return exit, nil
-		case <-timeout.C:
-			return platform.Exit{}, &failure{
-				"StagingTimeExpired", fmt.Sprintf("staging time expired: the build was not done after %s", j.cfg.Timeout),
-				"the staging log shows where it was: weir logs " + j.app.Name + " --recent",
-			}
-		case <-look.C:
-			if _, err := j.cfg.Store.Build(ctx, j.build.GUID); platform.KindOf(err) == platform.KindNotFound {
-				return platform.Exit{}, errGone
-			}
-		case <-ctx.Done():
-			return platform.Exit{}, ctx.Err()
-		}
-	}
-}
-
-// copyOutput copies what the build writes to the app's log while it runs. The
-// function it returns waits for the rest.
-func (j *job) copyOutput(ctx context.Context) (wait func()) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stdout, stderr := j.cfg.Runner.Logs(j.build.GUID)
-	var wg sync.WaitGroup
-	for path, isErr := range map[string]bool{stdout: false, stderr: true} {
-		w := j.cfg.Logs.Writer(j.app.GUID, "STG", "0", isErr)
-		wg.Go(func() {
-			if err := logs.CopyFIFO(ctx, path, w); err != nil {
-				j.cfg.Logger.Warn("output of a build was not read", "build", j.build.GUID, "err", err)
-			}
-		})
-	}
-	return func() {
-		// All writers are dead; only a full pipe is still to be read.
-		timer := time.AfterFunc(5*time.Second, cancel)
-		wg.Wait()
-		timer.Stop()
-		cancel()
-	}
-}
-
-// stop ends the build's processes. It is not given up when ctx ends, for
-// nothing may stay behind.
-func (j *job) stop(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	if err := j.cfg.Runner.Stop(ctx, j.build.GUID, time.Second); err != nil {
-		j.cfg.Logger.Error("build was not stopped", "build", j.build.GUID, "err", err)
-	}
-}
-
-// discard stops and forgets the build's instance, if there is one.
-func (j *job) discard(ctx context.Context) error {
-	j.stop(ctx)
-	return j.cfg.Runner.Remove(ctx, j.build.GUID)
+	return result, err
 }
 
 // commit makes the droplet: its tree first, then its row and the build's end

@@ -424,14 +424,7 @@ func TestBuild_EndsWhenItsAppIsDeleted(t *testing.T) {
 }
 
 func TestBuild_DropletsAreReproducible(t *testing.T) {
-	w := newWorld(t, func(c *stager.Config) {
-		// Building Go from nothing takes half a minute: lend these tests the
-		// cache that compiled them.
-		if out, err := exec.Command("go", "env", "GOCACHE").Output(); err == nil {
-			c.BuildEnv = append(c.BuildEnv, "TEST_GOCACHE="+strings.TrimSpace(string(out)))
-		}
-	})
-	lend := w.pack(map[string]string{"bin/supply": `mkdir -p "$(dirname "$2")/pack-go"; ln -sfn "$TEST_GOCACHE" "$(dirname "$2")/pack-go/build"`})
+	w := newWorld(t, withGoCache(t))
 	for _, c := range []struct{ example, needs string }{
 		{"hello-go", "go"},
 		{"hello-node", "npm"},
@@ -446,12 +439,8 @@ func TestBuild_DropletsAreReproducible(t *testing.T) {
 					t.Skipf("there is no %s on this machine", c.needs)
 				}
 			}
-			var packs []string
-			if c.needs == "go" {
-				packs = []string{lend, "go"}
-			}
 			files := example(t, c.example)
-			one, two := w.app(c.example+"-1", packs...), w.app(c.example+"-2", packs...)
+			one, two := w.app(c.example+"-1"), w.app(c.example+"-2")
 			first := w.staged(w.upload(one, files))
 			again := w.staged(w.upload(one, files))     // with the cache
 			elsewhere := w.staged(w.upload(two, files)) // without
@@ -460,6 +449,89 @@ func TestBuild_DropletsAreReproducible(t *testing.T) {
 				w.differ(first, elsewhere)
 			}
 		})
+	}
+	w.clean()
+}
+
+// withGoCache puts a go into the builds' PATH that uses the cache that compiled
+// these tests: with an empty one they would take half a minute longer.
+func withGoCache(t *testing.T) func(*stager.Config) {
+	t.Helper()
+	real, err := exec.LookPath("go")
+	if err != nil {
+		return func(*stager.Config) {}
+	}
+	cache, err := exec.Command(real, "env", "GOCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	script := fmt.Sprintf("#!/bin/sh\nexport GOCACHE='%s'\nexec '%s' \"$@\"\n", strings.TrimSpace(string(cache)), real)
+	if err := os.WriteFile(filepath.Join(dir, "go"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return func(c *stager.Config) { c.Path = dir + string(filepath.ListSeparator) + c.Path }
+}
+
+func TestWarm_IsPreparedOnceAndCopiedToEachApp(t *testing.T) {
+	dir := t.TempDir()
+	// A toolchain that fills its cache at once and tells how often it ran.
+	script := "#!/bin/sh\n" + `case "$1" in
+version) echo go version go1.99.0 linux/amd64 ;;
+build)
+  mkdir -p "$GOCACHE"
+  case "$*" in
+  *net/http*) echo warm >>` + dir + `/runs; echo std >"$GOCACHE/std" ;;
+  *) cat "$GOCACHE/std" || exit 1; cp "$0" "$3" ;;
+  esac ;;
+esac
+`
+	if err := os.WriteFile(filepath.Join(dir, "go"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, func(c *stager.Config) { c.Path = dir + ":" + c.Path })
+	files := map[string]string{"go.mod": "module m\n", "main.go": "package main\n"}
+	one, two := w.app("one"), w.app("two", "go")
+	p1, p2 := w.upload(one, files), w.upload(two, files)
+	b1, err := w.CreateBuild(t.Context(), w.actor, platform.Build{PackageGUID: p1.GUID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b2, err := w.CreateBuild(t.Context(), w.actor, platform.Build{PackageGUID: p2.GUID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []platform.Build{w.wait(b1), w.wait(b2)} {
+		if b.State != platform.BuildStaged {
+			t.Errorf("%s\n%s", b.Error, w.log(b.AppGUID))
+		}
+		w.logHas(b.AppGUID, "-----> Preparing the buildpack go on this machine")
+		w.logHas(b.AppGUID, "\nstd\n")
+	}
+	w.staged(p1)
+	w.staged(w.upload(w.app("three"), files))
+	if runs, _ := os.ReadFile(filepath.Join(dir, "runs")); string(runs) != "warm\n" {
+		t.Errorf("the cache was prepared: %q", runs)
+	}
+	if _, err := os.Stat(filepath.Join(w.dir, "cache", one.GUID, "pack-go/build/std")); err != nil {
+		t.Error(err)
+	}
+	if err := w.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if kept, _ := os.ReadDir(filepath.Join(w.dir, "cache/.warm")); len(kept) != 1 {
+		t.Errorf("prepared caches: %v", kept)
+	}
+	w.clean()
+	// Another toolchain, whose preparation fails: builds go on without.
+	if err := os.WriteFile(filepath.Join(dir, "go"), []byte(strings.Replace(script, "echo warm", "exit 1; echo warm", 1)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"four", "five"} {
+		b := w.build(w.upload(w.app(name), files))
+		if !strings.Contains(b.Error, "BuildpackCompileFailed") || !strings.Contains(b.Error, "std: No such file") {
+			t.Errorf("%s: %s", b.State, b.Error)
+		}
 	}
 	w.clean()
 }

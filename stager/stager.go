@@ -21,8 +21,11 @@ import (
 	"log/slog"
 	"maps"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"weir/droplets"
 	"weir/internal/logs"
@@ -42,6 +45,9 @@ type Config struct {
 	// be on one file system, with Droplets' directory.
 	Dir      string
 	CacheDir string
+	// WarmDir holds what buildpacks prepare once per machine for the caches of
+	// all apps. Default: a directory below CacheDir.
+	WarmDir string
 	// Exe is weir's own program as builds find it; Path is their PATH.
 	Exe  string
 	Path string
@@ -91,6 +97,9 @@ func (c Config) withDefaults() Config {
 	if c.Stack == "" {
 		c.Stack = "cflinuxfs4"
 	}
+	if c.WarmDir == "" {
+		c.WarmDir = filepath.Join(c.CacheDir, ".warm")
+	}
 	if c.HerokuStack == "" {
 		c.HerokuStack = "heroku-22"
 	}
@@ -105,6 +114,8 @@ type Stager struct {
 	cfg     Config
 	builds  *queue // of build GUIDs
 	fetches *queue // of package GUIDs
+	warming singleflight.Group
+	notWarm sync.Map // directory → why it could not be filled
 
 	mu sync.Mutex // guards the following
 	// ends are the builds that run, by GUID, and who waits for their end.

@@ -43,7 +43,7 @@ type Config struct {
 	DrainTimeout time.Duration
 	// UploadLimit bounds an upload, packed and unpacked, in bytes.
 	UploadLimit int64
-	// BuildCache holds what compilers may share between the builds of all apps.
+	// BuildCache holds what buildpacks prepare once for the caches of all apps.
 	// Empty means DATA/build-cache.
 	BuildCache string
 	// AdminPassword is used at the first start; empty means a random one.
@@ -118,7 +118,7 @@ func Settings() []Setting {
 			func(c *Config) string { return formatSize(c.UploadLimit) },
 		},
 		{
-			"build-cache", "WEIR_BUILD_CACHE", "", "`directory` for what compilers share between builds (default DATA/build-cache)",
+			"build-cache", "WEIR_BUILD_CACHE", "", "`directory` for what buildpacks prepare once for all apps (default DATA/build-cache)",
 			func(c *Config, v string) (err error) { c.BuildCache, err = filepath.Abs(v); return err },
 			func(c *Config) string { return c.BuildCache },
 		},

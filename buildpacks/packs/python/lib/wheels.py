@@ -115,13 +115,13 @@ def script(text_of, name, module, function):
     path = os.path.join(target, "bin", name)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8") as f:
-        f.write(text_of.format(python=sys.executable, module=module, function=function))
+        f.write(text_of.format(python=sys.executable, module=module, name=function.split(".")[0], function=function))
     os.chmod(path, 0o755)
 
 
 ENTRY = """#!{python}
 import sys
-from {module} import {function}
+from {module} import {name}
 if __name__ == "__main__":
     sys.exit({function}())
 """
