@@ -357,8 +357,12 @@ func containsWord(s, sep, word string) bool {
 	return false
 }
 
-// reason is the bare cause of a system error, fit for a sentence.
+// reason is the bare cause of a system error, fit for a sentence: without the
+// paths, but with what was being done if that is known.
 func reason(err error) string {
+	if e, ok := errors.AsType[*initError](err); ok && e.Errno != 0 {
+		return e.Step + ": " + e.Errno.Error()
+	}
 	var errno unix.Errno
 	if errors.As(err, &errno) {
 		return errno.Error()

@@ -111,7 +111,7 @@ func (h *Host) try(ctx context.Context, dir string, overlay bool) error {
 		}
 	}
 	p := plan{
-		Root: h.caps.Root, UID: 65533, GID: 65533, Namespaces: true, Overlay: overlay, Tree: filepath.Join(dir, "tree"),
+		Dir: dir, Root: h.caps.Root, UID: 65533, GID: 65533, Namespaces: true, Overlay: overlay, Tree: filepath.Join(dir, "tree"),
 		TreeUID: os.Geteuid(), TreeGID: os.Getegid(), Probe: true,
 	}
 	proc, control, err := h.spawn(dir, "probe", p.Namespaces)
@@ -225,7 +225,7 @@ func (h *Host) launch(ctx context.Context, inst *Instance, s Spec) error {
 // prepare makes the directory, FIFOs and cgroups, and decides the plan.
 func (h *Host) prepare(ctx context.Context, inst *Instance, s Spec) (plan, error) {
 	p := plan{
-		Args: s.Args, Env: s.Env, WorkDir: filepath.Join(h.RootOf(s), s.WorkDir),
+		Dir: inst.dir, Args: s.Args, Env: s.Env, WorkDir: filepath.Join(h.RootOf(s), s.WorkDir),
 		Root: h.caps.Root, UID: s.UID, GID: s.GID, Processes: s.Processes,
 		Namespaces: h.caps.Namespaces, Overlay: h.caps.Overlay,
 		Tree: s.Tree, InPlace: s.Root,
@@ -325,6 +325,9 @@ func (h *Host) spawn(dir, id string, namespaces bool) (*Process, *net.UnixConn, 
 			attr.Sys.Cloneflags |= unix.CLONE_NEWUSER
 			attr.Sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
 			attr.Sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
+			// In its own user namespace the init may do these; not being
+			// user 0, it would lose them when it is exec'd.
+			attr.Sys.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SETPCAP, unix.CAP_KILL, unix.CAP_SYS_PTRACE, unix.CAP_DAC_OVERRIDE}
 		}
 	}
 	pid, err := syscall.ForkExec(h.cfg.Exe, []string{"weir", InitCommand, id}, attr)

@@ -29,7 +29,7 @@ func InitMain() {
 	if err := json.NewDecoder(control).Decode(&p); err != nil {
 		os.Exit(1) // whoever started us died before it had told us anything
 	}
-	in := &initProcess{plan: p, signals: signals, events: make(chan event)}
+	in := &initProcess{plan: p, signals: signals, events: make(chan event), pidfd: -1}
 	err := in.setUp()
 	if err == nil && !p.Probe {
 		err = in.start()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -135,15 +136,27 @@ func (h *testHost) makeTree() {
 	must(h.t, os.WriteFile(filepath.Join(app, "no-interpreter"), []byte("#!/nonexistent/ruby\n"), 0o755))
 	must(h.t, os.WriteFile(filepath.Join(app, "garbage"), []byte("\x01\x02\x03"), 0o755))
 	must(h.t, os.Symlink("hello.txt", filepath.Join(app, "link")))
-	exe, err := os.Executable()
-	must(h.t, err)
-	must(h.t, copyFile(exe, filepath.Join(app, "helper"), stat(h.t, exe)))
-	must(h.t, os.Chmod(filepath.Join(app, "helper"), 0o755))
+	h.chownTree()
+}
+
+func (h *testHost) chownTree() {
+	h.t.Helper()
 	if os.Geteuid() == 0 {
 		must(h.t, filepath.Walk(h.tree, func(p string, _ os.FileInfo, err error) error {
 			return errors.Join(err, os.Lchown(p, stagedBy, stagedBy))
 		}))
 	}
+}
+
+// addHelper puts this test binary into the tree.
+func (h *testHost) addHelper() {
+	h.t.Helper()
+	exe, err := os.Executable()
+	must(h.t, err)
+	path := filepath.Join(h.tree, "app", "helper")
+	must(h.t, copyFile(exe, path, stat(h.t, exe)))
+	must(h.t, os.Chmod(path, 0o755))
+	h.chownTree()
 }
 
 func stat(t *testing.T, path string) os.FileInfo {
@@ -290,6 +303,7 @@ func TestRun_ProgramWritesToItsHomeAndNotToTheTree(t *testing.T) {
 
 func TestRun_HasNoPrivileges(t *testing.T) {
 	inAllModes(t, func(t *testing.T, h *testHost) {
+		h.addHelper()
 		s := h.spec("")
 		s.Args = []string{"./helper", "helper-status"}
 		s.Processes = 400
@@ -318,6 +332,21 @@ func TestRun_HasNoPrivileges(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestOpen_FindsNamespacesWhereThereAreSome keeps a mistake of ours from
+// passing for a machine that allows little.
+func TestOpen_FindsNamespacesWhereThereAreSome(t *testing.T) {
+	args := []string{"--mount", "--pid", "--fork", "--mount-proc", "true"}
+	if os.Geteuid() != 0 {
+		args = append([]string{"--user", "--map-root-user"}, args...)
+	}
+	if out, err := exec.Command("unshare", args...).CombinedOutput(); err != nil {
+		t.Skipf("this machine allows no namespaces: %v: %s", err, out)
+	}
+	if caps := openHost(t).Capabilities(); !caps.Namespaces {
+		t.Errorf("unshare can, we cannot: %q", caps.Missing)
+	}
 }
 
 func TestRun_SeesOnlyItselfInANamespace(t *testing.T) {
@@ -492,6 +521,7 @@ func countProcesses(cmdline string) int {
 func TestInit_ReapsOrphans(t *testing.T) {
 	for _, without := range []string{"", WithoutNamespaces} {
 		h := openHost(t, without)
+		h.addHelper()
 		s := h.spec("")
 		s.Args = []string{"./helper", "helper-zombies"}
 		inst := h.start(s)
@@ -512,6 +542,7 @@ func TestInit_ReapsOrphans(t *testing.T) {
 
 func TestMemoryLimit_IsReportedAsOutOfMemory(t *testing.T) {
 	inAllModes(t, func(t *testing.T, h *testHost) {
+		h.addHelper()
 		for name, args := range map[string][]string{
 			"program": {"./helper", "helper-hog"},
 			"child":   {"/bin/sh", "-c", "./helper helper-hog & while :; do sleep 1; done"},

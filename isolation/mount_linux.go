@@ -31,8 +31,9 @@ func mountAll(p plan) error {
 		return failed("mounting /proc", err)
 	}
 	// The names of an overlay's layers show in the instance; relative ones
-	// say nothing about the machine.
-	if err := unix.Fchdir(dirFD); err != nil {
+	// say nothing about the machine. dirFD is of no use here: it was opened in
+	// another mount namespace, where nothing can be mounted from here.
+	if err := os.Chdir(p.Dir); err != nil {
 		return failed("entering the instance's directory", err)
 	}
 	inPlace, err := cloneInPlace(p)

@@ -20,10 +20,9 @@ const (
 )
 
 // plan is what an init has to do, decided before by whoever starts it. It
-// travels as JSON; paths other than Tree, Root and those of cgroups are
-// relative to the instance's directory, so that no path of the platform shows
-// in the instance's list of mounts.
+// travels as JSON.
 type plan struct {
+	Dir     string // the instance's directory
 	Args    []string
 	Env     []string
 	WorkDir string // as the program sees it, absolute

@@ -321,26 +321,43 @@ func lockDir(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, &platform.Error{Kind: platform.KindInvalid, Msg: fmt.Sprintf("cannot use the data directory %q", dir), Err: err}
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		b := make([]byte, 32)
-		n, _ := f.Read(b)
-		f.Close()
-		return nil, &platform.Error{
-			Kind: platform.KindConflict,
-			Msg:  fmt.Sprintf("the data directory %q is in use by another weir (process %s)", dir, strings.TrimSpace(string(b[:n]))),
-			Hint: "stop it, or choose another directory with --data",
-		}
-	}
+	holder, err := flock(f)
 	if err == nil {
 		err = f.Truncate(0)
 	}
 	if err == nil {
-		_, err = f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
+		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = &platform.Error{
+			Kind: platform.KindConflict,
+			Msg:  fmt.Sprintf("the data directory %q is in use by another weir (process %s)", dir, holder),
+			Hint: "stop it, or choose another directory with --data",
+		}
 	}
 	if err != nil {
 		f.Close()
-		return nil, fmt.Errorf("locking the data directory: %w", err)
+		return nil, err
 	}
 	return func() { f.Close() }, nil
+}
+
+// flock takes the lock, or says who has it. A keeper that was killed in the
+// middle of starting a process has it until that process noticed: so a lock
+// whose holder is dead is worth waiting for.
+func flock(f *os.File) (holder string, err error) {
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return "", err
+		}
+		b := make([]byte, 32)
+		n, _ := f.ReadAt(b, 0)
+		holder = strings.TrimSpace(string(b[:n]))
+		pid, atoiErr := strconv.Atoi(holder)
+		isDead := atoiErr == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+		if !isDead || time.Now().After(deadline) {
+			return holder, err
+		}
+	}
 }

@@ -148,6 +148,13 @@ func (b *bench) find(guid string) *runner.Status {
 	return nil
 }
 
+// settle waits until a shell has set its traps; it does not tell anybody.
+func (b *bench) settle() {
+	if _, sim := b.runner.(*Sim); !sim {
+		time.Sleep(500 * time.Millisecond)
+	}
+}
+
 func (b *bench) stop(guid string, grace time.Duration) {
 	b.Helper()
 	if err := b.runner.Stop(b.Context(), guid, grace); err != nil {
@@ -280,9 +287,7 @@ func testWatchEnds(b *bench) {
 func testStop(b *bench) {
 	events := b.watch()
 	guid := b.start(b.spec(endsPolitely)).GUID
-	if _, sim := b.runner.(*Sim); !sim {
-		time.Sleep(300 * time.Millisecond) // until the shell has set its trap
-	}
+	b.settle()
 	b.stop(guid, patience)
 	if st := b.find(guid); st == nil || st.Running || st.Exit == nil {
 		b.Errorf("after the stop it is %+v", st)
@@ -294,7 +299,7 @@ func testStop(b *bench) {
 
 func testStopKills(b *bench) {
 	guid := b.start(b.spec(ignoresTerm)).GUID
-	time.Sleep(100 * time.Millisecond)
+	b.settle()
 	begin := time.Now()
 	b.stop(guid, 300*time.Millisecond)
 	if d := time.Since(begin); d < 200*time.Millisecond {
@@ -320,6 +325,7 @@ func testStopSpecGrace(b *bench) {
 func testStopGoesOn(b *bench) {
 	events := b.watch()
 	guid := b.start(b.spec(ignoresTerm)).GUID
+	b.settle()
 	ctx, cancel := context.WithTimeout(b.Context(), 100*time.Millisecond)
 	defer cancel()
 	if err := b.runner.Stop(ctx, guid, 300*time.Millisecond); err == nil {
