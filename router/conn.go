@@ -84,6 +84,12 @@ func (c *clientConn) readGuarded(p []byte) (n int, err error, half bool) {
 	return n, err, half
 }
 
+// release lets everything pass from now on: the connection is a tunnel.
+func (c *clientConn) release() {
+	c.open.Store(true)
+	c.headDone()
+}
+
 // readOpen reads what the guard may hold, then the connection.
 func (c *clientConn) readOpen(p []byte) (int, error) {
 	c.reading.Lock()

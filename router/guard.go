@@ -215,7 +215,7 @@ func (g *guard) admitHead() {
 	}
 	if !g.begun && isPreface(g.buf) {
 		if len(g.buf) >= len(preface) {
-			g.mode, g.ready = guardOpen, len(g.buf)
+			g.mode, g.ready, g.slow = guardOpen, len(g.buf), false
 		}
 		return
 	}

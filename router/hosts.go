@@ -19,7 +19,12 @@ type (
 	}
 	leaves struct {
 		by     *edit
-		branch [64][]*host
+		branch [64][]leaf
+	}
+	// leaf repeats the hash, so that a look-up touches only the host it finds.
+	leaf struct {
+		hash uint64
+		*host
 	}
 )
 
@@ -35,7 +40,7 @@ func (e *edit) done() { e.trunk = nil }
 type host struct {
 	by     *edit
 	name   string
-	hash   uint64
+	only   *route            // the route, if there is one and it has no path
 	routes []*route          // longest path first
 	paths  map[string]*route // the same, if there are many
 }
@@ -61,9 +66,9 @@ func (t hostTree) find(name string) *host {
 	if lv == nil {
 		return nil
 	}
-	for _, h := range lv.branch[hash>>46&63] {
-		if h.hash == hash && h.name == name {
-			return h
+	for _, l := range lv.branch[hash>>46&63] {
+		if l.hash == hash && l.name == name {
+			return l.host
 		}
 	}
 	return nil
@@ -82,9 +87,9 @@ func (t hostTree) all(yield func(*host) bool) {
 			if lv == nil {
 				continue
 			}
-			for _, leaf := range lv.branch {
-				for _, h := range leaf {
-					if !yield(h) {
+			for _, leaves := range lv.branch {
+				for _, l := range leaves {
+					if !yield(l.host) {
 						return
 					}
 				}
@@ -95,7 +100,7 @@ func (t hostTree) all(yield func(*host) bool) {
 
 // leaf returns the leaf of hash within a node that e may change, making
 // copies of what it may not.
-func (t *hostTree) leaf(e *edit, hash uint64) *[]*host {
+func (t *hostTree) leaf(e *edit, hash uint64) *[]leaf {
 	if e.trunk == nil {
 		e.trunk = new(trunk)
 		if t.trunk != nil {
@@ -126,18 +131,19 @@ func (t *hostTree) leaf(e *edit, hash uint64) *[]*host {
 // route it replaces.
 func (t *hostTree) put(e *edit, name string, r *route) (old *route) {
 	hash := hashHost(name)
-	leaf := t.leaf(e, hash)
-	for i, h := range *leaf {
-		if h.hash == hash && h.name == name {
-			h = h.owned(e)
+	at := t.leaf(e, hash)
+	for i, l := range *at {
+		if l.hash == hash && l.name == name {
+			h := l.owned(e)
 			old = h.put(r)
-			*leaf = append([]*host(nil), *leaf...)
-			(*leaf)[i] = h
+			*at = append([]leaf(nil), *at...)
+			(*at)[i].host = h
 			return old
 		}
 	}
-	h := &host{by: e, name: name, hash: hash, routes: []*route{r}}
-	*leaf = append((*leaf)[:len(*leaf):len(*leaf)], h)
+	h := &host{by: e, name: name}
+	h.put(r)
+	*at = append((*at)[:len(*at):len(*at)], leaf{hash, h})
 	t.n++
 	return nil
 }
@@ -148,20 +154,20 @@ func (t *hostTree) drop(e *edit, name, path string) (old *route) {
 		return nil
 	}
 	hash := hashHost(name)
-	leaf := t.leaf(e, hash)
-	for i, h := range *leaf {
-		if h.hash != hash || h.name != name {
+	at := t.leaf(e, hash)
+	for i, l := range *at {
+		if l.hash != hash || l.name != name {
 			continue
 		}
-		h = h.owned(e)
+		h := l.owned(e)
 		old = h.drop(path)
-		rest := append([]*host(nil), (*leaf)[:i]...)
+		rest := append([]leaf(nil), (*at)[:i]...)
 		if len(h.routes) > 0 {
-			rest = append(rest, h)
+			rest = append(rest, leaf{hash, h})
 		} else {
 			t.n--
 		}
-		*leaf = append(rest, (*leaf)[i+1:]...)
+		*at = append(rest, (*at)[i+1:]...)
 		return old
 	}
 	return nil
@@ -172,13 +178,15 @@ func (h *host) owned(e *edit) *host {
 	if h.by == e {
 		return h
 	}
-	c := &host{by: e, name: h.name, hash: h.hash}
+	c := &host{by: e, name: h.name}
 	c.routes = append(make([]*route, 0, len(h.routes)+1), h.routes...)
 	c.index()
+	c.settle()
 	return c
 }
 
 func (h *host) put(r *route) (old *route) {
+	defer h.settle()
 	at := len(h.routes)
 	for i, o := range h.routes {
 		if o.src.Path == r.src.Path {
@@ -204,6 +212,7 @@ func (h *host) put(r *route) (old *route) {
 }
 
 func (h *host) drop(path string) (old *route) {
+	defer h.settle()
 	for i, o := range h.routes {
 		if o.src.Path == path {
 			h.routes = append(h.routes[:i], h.routes[i+1:]...)
@@ -212,6 +221,14 @@ func (h *host) drop(path string) (old *route) {
 		}
 	}
 	return nil
+}
+
+// settle notes the route of a host that has only one for everything.
+func (h *host) settle() {
+	h.only = nil
+	if len(h.routes) == 1 && h.routes[0].src.Path == "" {
+		h.only = h.routes[0]
+	}
 }
 
 func (h *host) index() {
@@ -227,6 +244,9 @@ func (h *host) index() {
 // match returns the route with the longest path that path begins with, whole
 // segments only, or nil.
 func (h *host) match(path string) *route {
+	if h.only != nil {
+		return h.only
+	}
 	if h.paths != nil {
 		return h.matchIndexed(path)
 	}

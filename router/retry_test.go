@@ -355,7 +355,7 @@ func TestRouter_SurvivesTheRaceWithIdleConnectionsThatClose(t *testing.T) {
 	})
 	g.mapRoute("a.test", "", to("a", app))
 	c := g.client()
-	for i := range 1000 {
+	for i := range 600 {
 		method, body := "GET", io.Reader(nil)
 		if i%4 == 0 {
 			method, body = "PUT", bytes.NewReader([]byte("x"))
@@ -390,5 +390,40 @@ func TestRouter_AnswersBeforeTheUploadIsOver(t *testing.T) {
 	// The unread body must not be taken for another request.
 	if rec := g.nthRecord(1); rec.Status != 413 || rec.RequestBytes > 4 {
 		t.Errorf("got record %+v", rec)
+	}
+}
+
+func TestRouter_LeavesNothingBehindWhenUploadsAreAborted(t *testing.T) {
+	g := run(t)
+	app := serveApp(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	g.mapRoute("a.test", "", to("a", app))
+	for i := range 300 {
+		c := g.dial()
+		fmt.Fprint(c, "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100000\r\n\r\nhello")
+		if i%2 == 0 {
+			_ = c.(*net.TCPConn).SetLinger(0)
+		}
+		_ = c.Close()
+	}
+	for i := range 300 {
+		if rec := g.nthRecord(i + 1); rec.Status != 499 {
+			t.Fatalf("got record %+v", rec)
+		}
+	}
+	st, _ := g.ctl.Stats(t.Context())
+	if st.Instances[0].Failures != 0 || st.Instances[0].InFlight != 0 {
+		t.Errorf("got %+v", st)
+	}
+}
+
+func TestRouter_DoesNotWaitForABodyNobodyWants(t *testing.T) {
+	g := run(t)
+	c := g.dial()
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	fmt.Fprint(c, "POST / HTTP/1.1\r\nHost: nope.test\r\nContent-Length: 100000\r\n\r\nhello")
+	b, err := io.ReadAll(c)
+	if err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 404 ") {
+		t.Errorf("got %q, %v", b, err)
 	}
 }

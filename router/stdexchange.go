@@ -90,7 +90,11 @@ func (x *exchange) again(err error) bool {
 		idempotent: isIdempotent(x.req.Method, x.req.Header.Get("Idempotency-Key") != "" || x.req.Header.Get("X-Idempotency-Key") != ""),
 		replayable: x.up == nil || x.up.replayable(),
 	}
-	if x.trip.lost(o, q) {
+	again := x.trip.lost(o, q)
+	if b := x.trip.b; o.why == reasonUnreachable && b.dialFailures.Load() <= 1 {
+		x.trip.r.cfg.Logger.Warn("instance could not be reached", "app", x.trip.dest.src.AppGUID, "instance", b.guid, "err", err)
+	}
+	if again {
 		// A goroutine of the last attempt may still read the old fields.
 		x.req.Header = x.req.Header.Clone()
 		return true

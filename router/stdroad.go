@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -142,19 +143,17 @@ func (s *stdRoad) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	x.conn, _ = req.Context().Value(connKey{}).(*clientConn)
 	x.trip.r = s.r
 	x.begin()
-	served := false
 	defer func() {
-		if !served { // a panic on its way up
-			x.why = reasonInternal
-			x.end()
+		if p := recover(); p != nil {
+			s.r.cfg.Logger.Error("request failed inside the router", "err", p, "stack", string(debug.Stack()))
+			x.why, x.abort = reasonInternal, true
+		}
+		x.end()
+		if x.abort {
+			panic(http.ErrAbortHandler)
 		}
 	}()
 	x.serve()
-	served = true
-	x.end()
-	if x.abort {
-		panic(http.ErrAbortHandler)
-	}
 }
 
 // begin notes what the log will say.
@@ -176,11 +175,11 @@ func (x *exchange) end() {
 	x.watch.stop()
 	if x.up != nil {
 		t.rec.RequestBytes = x.up.read.Load()
-		if !x.up.eof.Load() {
-			// What is left of the body gets a moment to arrive, so that the
-			// connection may live on; this also ends a read under way.
-			_ = x.rc.SetReadDeadline(time.Now().Add(time.Second))
-		}
+	}
+	if x.req.ContentLength != 0 && (x.up == nil || !x.up.eof.Load()) {
+		// What is left of the body gets a moment to arrive, so that the
+		// connection may live on; this also ends a read under way.
+		_ = x.rc.SetReadDeadline(time.Now().Add(time.Second))
 	}
 	if x.cancel != nil {
 		x.cancel(nil)

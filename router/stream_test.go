@@ -340,6 +340,61 @@ func TestRouter_AnswersARefusedUpgradeAndAnUnaskedOne(t *testing.T) {
 	}
 }
 
+// The time limit of a head must not outlive the head.
+func TestRouter_KeepsConnectionsBeyondTheHeadTimeout(t *testing.T) {
+	g := run(t, func(c *Config) { c.HeadTimeout = 100 * time.Millisecond })
+	app := serveApp(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			time.Sleep(150 * time.Millisecond)
+			fmt.Fprint(w, "ok")
+			return
+		}
+		c, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer c.CloseNow()
+		_, b, _ := c.Read(r.Context())
+		_ = c.Write(r.Context(), websocket.MessageText, b)
+	})
+	g.mapRoute("a.test", "", to("a", app))
+	ws, _, err := websocket.Dial(t.Context(), "ws://a.test/", &websocket.DialOptions{HTTPClient: g.client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.CloseNow()
+	for _, c := range []*http.Client{g.client(), g.h2c()} {
+		for range 4 {
+			if got := get(t, c, "http://a.test/"); got.body != "ok" {
+				t.Errorf("got %+v", got)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	if n := g.r.metrics.accepted.Load(); n != 3 {
+		t.Errorf("%d connections were needed, want 3", n)
+	}
+	_ = ws.Write(t.Context(), websocket.MessageText, []byte("hello"))
+	if _, b, err := ws.Read(t.Context()); err != nil || string(b) != "hello" {
+		t.Errorf("got %q, %v", b, err)
+	}
+	// A head in two pieces, then a slow answer, then another request.
+	c := g.dial()
+	defer c.Close()
+	in := bufio.NewReader(c)
+	for range 2 {
+		fmt.Fprint(c, "GET / HTTP/1.1\r\nHo")
+		time.Sleep(30 * time.Millisecond)
+		fmt.Fprint(c, "st: a.test\r\n\r\n")
+		res, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		time.Sleep(150 * time.Millisecond)
+	}
+}
+
 func TestTunnel_EndsWhenTheInstanceDies(t *testing.T) {
 	g := run(t)
 	app := serveRaw(t, func(c net.Conn) {

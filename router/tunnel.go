@@ -82,7 +82,7 @@ func (x *exchange) tunnel(res *http.Response) {
 		return
 	}
 	if c, ok := client.(*clientConn); ok {
-		c.open.Store(true)
+		c.release()
 	}
 	r := x.trip.r
 	t := &tunnel{r: r, client: client, instance: instance}
