@@ -151,7 +151,7 @@ func (d dirDroplets) Lease(string) (func(), error) { return func() {}, nil }
 
 // bench is an engine with everything around it.
 type bench struct {
-	*testing.T
+	testing.TB
 	db     *store.Store
 	sim    *runnertest.Sim
 	router *fakeRouter
@@ -171,15 +171,15 @@ func answers(name string) runnertest.Behaviour {
 	return runnertest.Behaviour{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, name) })}
 }
 
-func newBench(t *testing.T) *bench {
+func newBench(t testing.TB) *bench {
 	b := newBenchStopped(t)
 	b.run()
 	return b
 }
 
-func newBenchStopped(t *testing.T) *bench {
+func newBenchStopped(t testing.TB) *bench {
 	t.Helper()
-	b := &bench{T: t, router: &fakeRouter{}, does: map[string]runnertest.Behaviour{}}
+	b := &bench{TB: t, router: &fakeRouter{}, does: map[string]runnertest.Behaviour{}}
 	dir := t.TempDir()
 	var err error
 	if b.db, err = store.Open(context.Background(), filepath.Join(dir, "weir.db")); err != nil {

@@ -137,6 +137,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		return fmt.Errorf("taking up what was running: %w", err)
 	}
 	wg.Go(func() { e.pub.run(ctx) })
+	<-e.pub.tried // traffic first; a router that is away is no reason to wait longer
 	wg.Go(func() { e.stopStrays(ctx, strays) })
 	for app, runs := range adopted {
 		e.startLoop(ctx, &wg, app, runs)
@@ -162,12 +163,13 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) wake(app string) {
 	e.mu.Lock()
 	l := e.loops[app]
-	if l == nil {
+	if l != nil {
+		l.signal() // with the lock held, lest the loop leaves meanwhile
+	} else {
 		e.pending[app] = struct{}{}
 	}
 	e.mu.Unlock()
 	if l != nil {
-		l.signal()
 		return
 	}
 	select {
@@ -181,8 +183,8 @@ func (e *Engine) wake(app string) {
 func (e *Engine) startLoop(ctx context.Context, wg *sync.WaitGroup, app string, runs map[string]*run) {
 	e.mu.Lock()
 	if l := e.loops[app]; l != nil {
-		e.mu.Unlock()
 		l.signal()
+		e.mu.Unlock()
 		return
 	}
 	l := newLoop(e, app)

@@ -106,9 +106,9 @@ func TestSetEnv_RefusesWhatThePlatformSets(t *testing.T) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
-	got, err := b.e.SetEnv(t.Context(), anna, app.GUID, map[string]*string{"A": &x, "B": &x})
+	_, err := b.e.SetEnv(t.Context(), anna, app.GUID, map[string]*string{"A": &x, "B": &x})
 	b.must(err)
-	got, err = b.e.SetEnv(t.Context(), anna, app.GUID, map[string]*string{"A": nil, "NEVER": nil})
+	got, err := b.e.SetEnv(t.Context(), anna, app.GUID, map[string]*string{"A": nil, "NEVER": nil})
 	b.must(err)
 	if diff := cmp.Diff(map[string]string{"B": "x"}, got); diff != "" {
 		t.Error(diff)

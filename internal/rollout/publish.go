@@ -29,6 +29,8 @@ type publisher struct {
 	mu      sync.Mutex
 	waiting []*publication // guarded by mu
 	closed  bool           // guarded by mu
+	// tried is closed after the first attempt to send the table.
+	tried chan struct{}
 	// sig is signalled when waiting is not empty; one signal stands for many.
 	sig chan struct{}
 
@@ -54,7 +56,7 @@ var errClosed = errors.New("rollout: the engine has ended")
 const statusPeriod = 10 * time.Second
 
 func newPublisher(s *store.Store, r Router, log *slog.Logger) *publisher {
-	return &publisher{store: s, router: r, log: log, sig: make(chan struct{}, 1), table: map[string]router.Route{}, byApp: map[string]map[string]bool{}}
+	return &publisher{store: s, router: r, log: log, sig: make(chan struct{}, 1), tried: make(chan struct{}), table: map[string]router.Route{}, byApp: map[string]map[string]bool{}}
 }
 
 // sync returns once the router runs with what the rows say about the apps and
@@ -89,6 +91,7 @@ func (p *publisher) run(ctx context.Context) {
 	}()
 	ticker := time.NewTicker(statusPeriod)
 	defer ticker.Stop()
+	tried := sync.OnceFunc(func() { close(p.tried) })
 	var batch []*publication
 	for retry := time.Duration(0); ; {
 		p.mu.Lock()
@@ -96,6 +99,7 @@ func (p *publisher) run(ctx context.Context) {
 		p.waiting = nil
 		p.mu.Unlock()
 		err := p.publish(ctx, batch)
+		tried()
 		if ctx.Err() != nil {
 			return
 		}
@@ -170,7 +174,7 @@ func (p *publisher) publish(ctx context.Context, batch []*publication) error {
 	if u.Number, err = p.store.NextTableNumber(ctx); err != nil {
 		return err
 	}
-	if err := p.router.Apply(ctx, u); err != nil {
+	if err := p.send(ctx, func(ctx context.Context) error { return p.router.Apply(ctx, u) }); err != nil {
 		if errors.Is(err, router.ErrOutOfSync) {
 			p.inSync = false
 			return p.publishAll(ctx)
@@ -225,6 +229,15 @@ func (p *publisher) remember(routes []string, now map[string]router.Route) {
 	}
 }
 
+// sendTimeout bounds one attempt to reach the router.
+const sendTimeout = 20 * time.Second
+
+func (p *publisher) send(ctx context.Context, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	return call(ctx)
+}
+
 func (p *publisher) publishAll(ctx context.Context) error {
 	all, err := p.compile(ctx, nil, nil)
 	if err != nil {
@@ -235,7 +248,7 @@ func (p *publisher) publishAll(ctx context.Context) error {
 		return err
 	}
 	t := router.Table{Number: number, Routes: slices.SortedFunc(maps.Values(all), compareRoutes)}
-	if err := p.router.Put(ctx, t); err != nil {
+	if err := p.send(ctx, func(ctx context.Context) error { return p.router.Put(ctx, t) }); err != nil {
 		return err
 	}
 	p.number, p.inSync = number, true

@@ -205,11 +205,16 @@ func TestDestinations_RefusesWhatCannotBe(t *testing.T) {
 
 func TestRoutes_CallsReturnWhenTheRouterRunsThem(t *testing.T) {
 	b := newBench(t)
+	app := b.app("shop", 0)
+	late, stored := b.route("late", ""), b.route("stored", "")
+	toApp := []platform.Destination{{AppGUID: app.GUID}}
 	b.router.set(func(f *fakeRouter) { f.down = true })
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		b.route("late", "")
+		if _, err := b.e.AddDestinations(context.Background(), anna, late.GUID, toApp); err != nil {
+			t.Error(err)
+		}
 	}()
 	select {
 	case <-done:
@@ -218,36 +223,69 @@ func TestRoutes_CallsReturnWhenTheRouterRunsThem(t *testing.T) {
 	}
 	b.router.set(func(f *fakeRouter) { f.down = false })
 	<-done
+	if !b.router.knows("late.apps.localhost") {
+		t.Error("the call returned before the router knew")
+	}
+
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	b.router.set(func(f *fakeRouter) { f.down = true })
-	_, err := b.e.CreateRoute(ctx, anna, platform.Route{SpaceGUID: b.space.GUID, DomainGUID: b.domain.GUID, Host: "stored"})
+	_, err := b.e.AddDestinations(ctx, anna, stored.GUID, toApp)
 	if platform.KindOf(err) != platform.KindUnavailable {
 		t.Errorf("a router that does not answer: %v", err)
 	}
-	if _, err := b.db.RouteByAddress(t.Context(), b.domain.GUID, "stored", ""); err != nil {
-		t.Errorf("the route is not stored: %v", err)
+	if r, err := b.db.Route(t.Context(), stored.GUID); err != nil || len(r.Destinations) != 1 {
+		t.Errorf("the change is not stored: %v", err)
 	}
 	b.router.set(func(f *fakeRouter) { f.down = false })
-	b.eventually("it to be published after all", func() bool {
-		b.router.mu.Lock()
-		defer b.router.mu.Unlock()
-		_, ok := b.router.routes[router.RouteKey{Host: "stored.apps.localhost"}]
-		return ok
-	})
+	b.eventually("it to be published after all", func() bool { return b.router.knows("stored.apps.localhost") })
+}
+
+// knows reports whether the table has a route for the host.
+func (f *fakeRouter) knows(host string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.routes[router.RouteKey{Host: host}]
+	return ok
 }
 
 func TestPublisher_SendsTheWholeTableToARouterThatLostIt(t *testing.T) {
 	b := newBench(t)
-	b.route("one", "")
+	app := b.app("one", 0)
 	b.router.set(func(f *fakeRouter) { f.number, f.routes = 0, nil }) // it was restarted without its table
-	b.route("two", "")
-	b.router.mu.Lock()
-	n := len(b.router.routes)
-	b.router.mu.Unlock()
-	if n != 2 {
-		t.Errorf("the router has %d routes, want 2", n)
+	b.mapRoute("two", app)
+	if !b.router.knows("one.apps.localhost") || !b.router.knows("two.apps.localhost") {
+		t.Error("the router does not know both routes")
 	}
+}
+
+func TestPublisher_ARouteThatLeadsNowhereIsUnknown(t *testing.T) {
+	b := newBench(t)
+	app := b.app("shop", 0)
+	r := b.mapRoute("live", app)
+	for _, d := range b.destinations(r) {
+		b.must(b.e.DeleteDestination(t.Context(), anna, r.GUID, d.GUID))
+	}
+	if b.router.knows("live.apps.localhost") {
+		t.Error("the router still knows a route without destinations")
+	}
+	b.route("empty", "")
+	if b.router.knows("empty.apps.localhost") {
+		t.Error("the router knows a route that was never mapped")
+	}
+	_, err := b.e.AddDestinations(t.Context(), anna, r.GUID, []platform.Destination{{AppGUID: app.GUID}})
+	b.must(err)
+	b.must(b.e.DeleteApp(t.Context(), anna, app.GUID))
+	if b.router.knows("live.apps.localhost") {
+		t.Error("the router still knows the route of a deleted app")
+	}
+}
+
+func (b *bench) destinations(r platform.Route) []platform.Destination {
+	b.Helper()
+	r, err := b.db.Route(b.Context(), r.GUID)
+	b.must(err)
+	return r.Destinations
 }
 
 func TestPublisher_ManyAtOnceShareTables(t *testing.T) {
@@ -257,15 +295,10 @@ func TestPublisher_ManyAtOnceShareTables(t *testing.T) {
 	var wg sync.WaitGroup
 	for n := range 40 {
 		wg.Go(func() {
-			r := b.route(fmt.Sprintf("h%d", n), "")
-			if _, err := b.e.AddDestinations(context.Background(), anna, r.GUID, []platform.Destination{{AppGUID: app.GUID}}); err != nil {
-				t.Error(err)
-			}
+			r := b.mapRoute(fmt.Sprintf("h%d", n), app)
 			if n%2 == 0 {
-				if err := b.e.DeleteRoute(context.Background(), anna, r.GUID); err != nil {
-					t.Error(err)
-				}
-				b.route(fmt.Sprintf("h%d", n), "") // the same address again
+				b.must(b.e.DeleteRoute(context.Background(), anna, r.GUID))
+				b.mapRoute(fmt.Sprintf("h%d", n), app) // the same address again
 			}
 		})
 	}
@@ -281,7 +314,7 @@ func TestPublisher_ManyAtOnceShareTables(t *testing.T) {
 			t.Errorf("%s leads to a route that is not: %v", key.Host, err)
 		}
 	}
-	t.Logf("%d tables for 120 changes", b.router.updates-before)
+	t.Logf("%d tables for 140 changes", b.router.updates-before)
 }
 
 func TestDomains(t *testing.T) {
@@ -328,7 +361,7 @@ func TestDeleteUnmappedRoutes(t *testing.T) {
 
 func TestUpdateRoute_OptionsReachTheRouter(t *testing.T) {
 	b := newBench(t)
-	r := b.route("shop", "")
+	r := b.mapRoute("shop", b.app("other", 0))
 	_, err := b.e.UpdateRoute(t.Context(), anna, r.GUID, func(r *platform.Route) error {
 		r.Options = map[string]string{"timeout": "90s"}
 		r.Host = "no"
