@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"time"
 
 	v3 "weir/api/v3"
 	"weir/internal/platform"
@@ -188,57 +187,4 @@ func (a *API) getFeatureFlag(_ context.Context, c call, req byName) (reply, erro
 		}
 	}
 	return reply{}, &platform.Error{Kind: platform.KindNotFound, Msg: "Feature flag not found"}
-}
-
-// stackName is the one stack of weir: the machine it runs on, under the name
-// existing manifests ask for.
-const stackName = "cflinuxfs4"
-
-const stackGUID = "5ac00000-0000-4000-8000-000000000001"
-
-func (u urls) stack() v3.Stack {
-	since := v3.At(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
-	return v3.Stack{
-		Resource: v3.Resource{GUID: stackGUID, CreatedAt: since, UpdatedAt: since},
-		Name:     stackName, Description: "The file system and toolchains of this machine",
-		State: "ACTIVE", Default: true,
-		BuildRootfsImage: stackName, RunRootfsImage: stackName,
-		Metadata: presentMetadata(platform.Metadata{}),
-		Links:    v3.Links{"self": u.link("/v3/stacks/" + stackGUID)},
-	}
-}
-
-type listStacks struct {
-	List list `filters:"guids,names,default"`
-}
-
-func (a *API) listStacks(_ context.Context, c call, req listStacks) (reply, error) {
-	s := c.stack()
-	for filter, value := range map[string]string{"guids": s.GUID, "names": s.Name, "default": "true"} {
-		if !admits(req.List, filter, value) {
-			return ok(pageOfAll(c, req.List, []v3.Stack{})), nil
-		}
-	}
-	return ok(pageOfAll(c, req.List, []v3.Stack{s})), nil
-}
-
-// admits reports whether a filter lets a value pass.
-func admits(l list, filter, value string) bool {
-	wanted, ok := l.In[filter]
-	if !ok {
-		return true
-	}
-	for _, w := range wanted {
-		if w == value {
-			return true
-		}
-	}
-	return false
-}
-
-func (a *API) getStack(_ context.Context, c call, req byGUID) (reply, error) {
-	if req.GUID != stackGUID {
-		return reply{}, platform.NotFound("Stack")
-	}
-	return ok(c.stack()), nil
 }

@@ -293,6 +293,7 @@ func TestGolden_Platform(t *testing.T) {
 	tr.do(404, "GET", "/v3/feature_flags/nope", "")
 	tr.do(200, "GET", "/v3/stacks?names=cflinuxfs4&page=1&per_page=1", "")
 	tr.do(200, "GET", "/v3/stacks?names=windows", "")
+	tr.do(200, "PATCH", "/v3/stacks/5ac00000-0000-4000-8000-000000000001", `{"metadata":{"labels":{"os":"linux"}}}`)
 	tr.do(200, "GET", "/v3/users?usernames=admin", "")
 	for _, empty := range []string{
 		"/v3/service_route_bindings?include=service_instance&route_guids=x", "/v3/isolation_segments?organization_guids=x",

@@ -122,7 +122,7 @@ func (a *API) answer(c *gin.Context, r reply) {
 			begun := c.Writer.Written()
 			a.fail(c, err)
 			if begun {
-				panic(http.ErrAbortHandler) // so that nobody takes half a body for a whole one
+				panic(http.ErrAbortHandler)
 			}
 		}
 	case r.yaml != nil:

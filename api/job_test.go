@@ -2,6 +2,8 @@ package api_test
 
 import (
 	"context"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -83,10 +85,10 @@ func TestWait_AnswersWhenTheEndIsReached(t *testing.T) {
 }
 
 func TestRequests_HaveIDsAndSurvivePanics(t *testing.T) {
-	var log strings.Builder
+	var lines strings.Builder
 	a, err := api.New(api.Config{
 		Login:  http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("on purpose") }),
-		Logger: textLogger(&log),
+		Logger: textLogger(&lines),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -99,8 +101,8 @@ func TestRequests_HaveIDsAndSurvivePanics(t *testing.T) {
 	if w.Code != 500 || !strings.HasPrefix(id, "mine::") || !strings.Contains(w.Body.String(), id) || strings.Contains(w.Body.String(), "purpose") {
 		t.Errorf("%d %q %s", w.Code, id, w.Body)
 	}
-	if n := strings.Count(log.String(), "on purpose"); n != 1 || !strings.Contains(log.String(), id) {
-		t.Errorf("logged %d times: %s", n, &log)
+	if n := strings.Count(lines.String(), "on purpose"); n != 1 || !strings.Contains(lines.String(), id) {
+		t.Errorf("logged %d times: %s", n, &lines)
 	}
 	req = httptest.NewRequest("GET", "/v3/info/", nil)
 	req.Header.Set("X-Vcap-Request-Id", "bad\tid")
@@ -108,6 +110,32 @@ func TestRequests_HaveIDsAndSurvivePanics(t *testing.T) {
 	a.ServeHTTP(w, req)
 	if id := w.Header().Get("X-Vcap-Request-Id"); w.Code != 200 || strings.Contains(id, "bad") || id == "" {
 		t.Errorf("%d %q", w.Code, id)
+	}
+}
+
+func TestRequests_HalfABodyIsCutOff(t *testing.T) {
+	for name, fail := range map[string]any{"aborted": http.ErrAbortHandler, "panicked": "on purpose"} {
+		a, err := api.New(api.Config{LogCache: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			io.WriteString(w, "half")
+			http.NewResponseController(w).Flush()
+			panic(fail)
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := httptest.NewUnstartedServer(a)
+		srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+		srv.Start()
+		resp, err := http.Get(srv.URL + "/api/v1/read/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		if string(b) != "half" || err == nil {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+		resp.Body.Close()
+		srv.Close()
 	}
 }
 

@@ -52,10 +52,14 @@ func (a *API) requests(next http.Handler) http.Handler {
 		rec.Header().Set("X-Vcap-Request-Id", x.id)
 		rec.Header().Set("X-Content-Type-Options", "nosniff")
 		defer func() {
-			if p := recover(); p != nil && p != http.ErrAbortHandler {
+			p := recover()
+			if p != nil && p != http.ErrAbortHandler {
 				a.panicked(rec, r, x, p)
 			}
 			a.logRequest(r, x, rec, time.Since(begun))
+			if p == http.ErrAbortHandler || p != nil && rec.begun {
+				panic(http.ErrAbortHandler) // so that nobody takes half a body for a whole one
+			}
 		}()
 		next.ServeHTTP(rec, r)
 	})
@@ -64,10 +68,12 @@ func (a *API) requests(next http.Handler) http.Handler {
 func (a *API) panicked(rec *recorder, r *http.Request, x *exchange, p any) {
 	a.logger.Error("a request panicked", "request", x.id, "method", r.Method, "path", r.URL.Path,
 		"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-	if rec.status == 0 {
-		status, errs := presentError(fmt.Errorf("panic: %v", p), x.id)
-		writeJSON(rec, status, v3.Errors{Errors: errs})
+	if rec.status != 0 {
+		rec.begun = true
+		return
 	}
+	status, errs := presentError(fmt.Errorf("panic: %v", p), x.id)
+	writeJSON(rec, status, v3.Errors{Errors: errs})
 }
 
 // logRequest writes one line: an error if we are to blame, else for debugging.
@@ -92,6 +98,7 @@ type recorder struct {
 	http.ResponseWriter
 	exchange *exchange
 	status   int
+	begun    bool // the answer had begun when the handler panicked
 }
 
 func (r *recorder) WriteHeader(status int) {

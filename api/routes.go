@@ -35,6 +35,7 @@ func platformRoutes() []route {
 		{get, "/v3/feature_flags/:name", auth.LoggedIn, handle((*API).getFeatureFlag)},
 		{get, "/v3/stacks", auth.LoggedIn, handle((*API).listStacks)},
 		{get, "/v3/stacks/:guid", auth.LoggedIn, handle((*API).getStack)},
+		{patch, "/v3/stacks/:guid", auth.Admin, handle((*API).updateStack)},
 		{get, "/v3/users", auth.Read, handle((*API).listUsers)},
 		{get, "/v3/users/:guid", auth.Read, handle((*API).getUser)},
 		{post, "/v3/roles", auth.Manage, handle((*API).createRole)},
