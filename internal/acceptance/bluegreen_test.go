@@ -1,6 +1,7 @@
 package acceptance
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -96,7 +97,12 @@ func TestWeights_ShareHoldsInEveryHundredRequests(t *testing.T) {
 	s.must("restart", "web-v2")
 	check("after a restart", 30)
 	s.crash("web-v2")
-	s.eventually(10*time.Second, "web-v2 to be back", func() error { return s.running("web-v2", 1) })
+	s.eventually(10*time.Second, "web-v2 to be back", func() error {
+		if _, body, err := s.get("live.apps.localhost", "/"); err != nil || !strings.Contains(body, "web-v2") {
+			return fmt.Errorf("it answers %q (%v)", body, err)
+		}
+		return nil
+	})
 	check("after a crash", 30)
 	s.must("update-route", "apps.localhost", "-n", "live", "--weight", "web-v1=100", "--weight", "web-v2=0")
 	check("with a weight of 0", 0)
