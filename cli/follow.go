@@ -32,9 +32,11 @@ const tailLines = 20
 // The server's own time stamps are used, so that clocks need not agree.
 func (s *session) newFollower(ctx context.Context, app string, want func(v3.LogLine) bool, show func(v3.LogLine)) (*follower, error) {
 	f := &follower{s: s, app: app, want: want, show: show}
-	err := s.LogStream(ctx, app, client.LogStreamOptions{Recent: 1, NoFollow: true}, func(l v3.LogLine) error {
-		f.last = int64(l.Timestamp)
-		return nil
+	_, err := persist(ctx, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.LogStream(ctx, app, client.LogStreamOptions{Recent: 1, NoFollow: true}, func(l v3.LogLine) error {
+			f.last = int64(l.Timestamp)
+			return nil
+		})
 	})
 	return f, err
 }

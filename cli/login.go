@@ -172,7 +172,9 @@ func errCredentials(err error) error {
 func (c *call) password(ctx context.Context, k *client.Client, user, password string) (v3.Token, error) {
 	if user == "" && c.out.inTTY && password == "" {
 		var err error
-		if user, err = c.out.ask(ctx, "User ["+adminUser+"]: "); err != nil {
+		if user, err = c.out.ask(ctx, "User ["+adminUser+"]: "); err == io.EOF {
+			return v3.Token{}, usagef("no user was given")
+		} else if err != nil {
 			return v3.Token{}, err
 		}
 	}
@@ -195,6 +197,9 @@ func (c *call) password(ctx context.Context, k *client.Client, user, password st
 	}
 	for try := 1; ; try++ {
 		password, err := c.out.askPassword(ctx, "Password: ")
+		if err == io.EOF {
+			return v3.Token{}, usagef("no password was given")
+		}
 		if err != nil {
 			return v3.Token{}, err
 		}

@@ -169,6 +169,9 @@ func runEvents(ctx context.Context, c *call) error {
 	views, rows := []eventView{}, [][]string{}
 	for _, e := range list {
 		v := eventView{e.CreatedAt.Time, e.Type, e.Actor.Name, e.Target.Name, describeEvent(e.Data), e.Data}
+		if v.Data == nil {
+			v.Data = map[string]any{}
+		}
 		views = append(views, v)
 		rows = append(rows, []string{stamp(v.Time), v.Type, v.Actor, v.About})
 	}

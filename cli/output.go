@@ -243,6 +243,9 @@ func (u *ui) confirm(ctx context.Context, flag, format string, args ...any) erro
 		return withHint(usagef("nobody there to ask: %s", question), "add "+flag)
 	}
 	answer, err := u.ask(ctx, question+" [yN]: ")
+	if err == io.EOF {
+		return errDeclined
+	}
 	if err != nil {
 		return err
 	}

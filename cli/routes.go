@@ -284,7 +284,7 @@ func (s *session) showRoute(ctx context.Context, r v3.Route) error {
 		p.pairs("domain", v.Domain, "host", v.Host, "path", v.Path, "url", v.URL, "options", optionText(v.Options))
 		p.blank()
 		if len(v.Destinations) == 0 {
-			p.line("No destinations: requests are answered with 503.")
+			p.line("It leads nowhere: requests are answered with 404.")
 			return
 		}
 		var rows [][]string

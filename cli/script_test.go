@@ -60,7 +60,12 @@ func TestScripts(t *testing.T) {
 	})
 }
 
+// buildTools builds what the scripts use, unless WEIR_TEST_BIN names a
+// directory that has it: a binary with the race detector, for one.
 func buildTools(t *testing.T) tools {
+	if dir := os.Getenv("WEIR_TEST_BIN"); dir != "" {
+		return tools{filepath.Join(dir, "weir"), filepath.Join(dir, "app")}
+	}
 	dir, err := os.MkdirTemp("", "weir-tools-*")
 	if err != nil {
 		t.Fatal(err)
