@@ -147,6 +147,49 @@ func (e *Engine) stopStrays(ctx context.Context, strays []runner.Status) {
 	wg.Wait()
 }
 
+// sweepPeriod is how often strays are looked for. The first times come sooner:
+// a runner that was asked to start something by an engine that was killed
+// right then may list it only after the next engine asked for the list.
+const sweepPeriod = time.Minute
+
+// sweep looks for strays until ctx ends. An instance has its row before it is
+// started and until it is removed, so one without a row is nobody's.
+func (e *Engine) sweep(ctx context.Context) {
+	for wait := time.Second; sleep(ctx, wait); wait = min(3*wait, sweepPeriod) {
+		strays, err := e.strays(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				e.log.Warn("instances could not be compared with what is wanted", "err", err)
+			}
+			continue
+		}
+		e.stopStrays(ctx, strays)
+	}
+}
+
+// strays returns the instances without a row.
+func (e *Engine) strays(ctx context.Context) ([]runner.Status, error) {
+	all, err := e.runner.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, _, err := e.store.Instances(ctx, store.Query{}) // after the list: what started meanwhile has a row
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[string]bool{}
+	for _, row := range rows {
+		wanted[row.GUID] = true
+	}
+	var strays []runner.Status
+	for _, s := range all {
+		if s.Process != "" && !wanted[s.GUID] { // builds have no process
+			strays = append(strays, s)
+		}
+	}
+	return strays, nil
+}
+
 // remove stops an instance and deletes what it left.
 func (e *Engine) remove(ctx context.Context, guid string) error {
 	if err := e.runner.Stop(ctx, guid, e.cfg.StopGrace); err != nil {

@@ -145,6 +145,29 @@ func TestClock_SlowStartsDoNotBlockOthers(t *testing.T) {
 	})
 }
 
+// A start that an engine asked for when it was killed may come true later.
+func TestClock_StraysThatShowUpLateAreStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		defer func() { b.stop(); b.endInstances() }()
+		for _, after := range []time.Duration{500 * time.Millisecond, time.Hour} {
+			time.Sleep(after)
+			for guid, process := range map[string]string{"stray": "web", "build": ""} {
+				_, err := b.sim.Start(t.Context(), runner.Spec{GUID: guid, Process: process, Args: []string{"x"}})
+				b.must(err)
+			}
+			time.Sleep(sweepPeriod + time.Second)
+			all, err := b.sim.List(t.Context())
+			b.must(err)
+			if len(all) != 1 || all[0].GUID != "build" || !all[0].Running {
+				t.Errorf("what runs is %+v, want the build only", all)
+			}
+			b.must(b.sim.Stop(t.Context(), "build", 0))
+			b.must(b.sim.Remove(t.Context(), "build"))
+		}
+	})
+}
+
 // asProcess gives the app a health check that needs no port.
 func (b *bench) asProcess(app platform.App) {
 	b.Helper()

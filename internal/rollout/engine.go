@@ -143,6 +143,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		e.startLoop(ctx, &wg, app, runs)
 	}
 	wg.Go(func() { e.watch(ctx) })
+	wg.Go(func() { e.sweep(ctx) })
 	for {
 		select {
 		case <-ctx.Done():
