@@ -183,6 +183,11 @@ func checkSpec(s Spec) error {
 	if !filepath.IsLocal(s.WorkDir) && s.WorkDir != "" {
 		return &CommandError{Msg: fmt.Sprintf("working directory %q is outside the tree", s.WorkDir)}
 	}
+	for _, name := range s.Show {
+		if filepath.Base(name) != name || !filepath.IsLocal(name) {
+			return fmt.Errorf("%q is no entry of a directory", name)
+		}
+	}
 	for _, e := range slices.Concat(s.Args, s.Env) {
 		if strings.ContainsRune(e, 0) {
 			return &CommandError{Msg: "arguments and environment cannot contain a NUL byte"}
@@ -232,7 +237,7 @@ func (h *Host) prepare(ctx context.Context, inst *Instance, s Spec) (plan, error
 		MemoryMB: s.MemoryMB, Timeout: s.Timeout,
 	}
 	if s.Tree != "" {
-		p.Hide = s.Hide
+		p.Hide, p.Show = s.Hide, s.Show
 	}
 	if err := inst.makeFIFOs(s, h.caps.Root); err != nil {
 		return p, err

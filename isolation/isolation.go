@@ -99,9 +99,10 @@ type Spec struct {
 	Processes int
 	// Timeout ends the instance when it ran that long. Zero means never.
 	Timeout time.Duration
-	// Hide are directories that the program sees empty, where there are
-	// namespaces.
-	Hide []string
+	// Hide is a directory that the program sees empty, where there are
+	// namespaces, except for the entries of it that are named in Show.
+	Hide string
+	Show []string
 }
 
 // Exit says how an instance ended.

@@ -18,7 +18,7 @@ import (
 //	/proc        of the instance's own pid namespace
 //	/home        a small read-only tmpfs: what was there, and vcap
 //	/home/vcap   the tree: an overlay, a copy, or a directory used in place
-//	plan.Hide    empty
+//	plan.Hide    empty but for plan.Show
 //
 // Everything else is the machine's.
 func mountAll(p plan) error {
@@ -56,12 +56,11 @@ func mountAll(p plan) error {
 		return failed("mounting the tree", err)
 	}
 	// The place for vcap was made; nothing else is to be put beside it.
-	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
-	if err := unix.MountSetattr(unix.AT_FDCWD, filepath.Dir(HomeRoot), 0, &attr); err != nil {
+	if err := seal(filepath.Dir(HomeRoot)); err != nil {
 		return failed("closing /home", err)
 	}
-	for _, dir := range p.Hide {
-		if err := unix.Mount("weir", dir, "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4k,mode=0755"); err != nil {
+	if p.Hide != "" {
+		if err := cover(p.Hide, p.Show); err != nil {
 			return failed("hiding the platform's files", err)
 		}
 	}
@@ -83,32 +82,61 @@ func cloneInPlace(p plan) (int, error) {
 
 // mountHome covers /home with a tmpfs that shows the same entries, and vcap.
 func mountHome() error {
-	home, name := filepath.Split(HomeRoot)
+	home, vcap := filepath.Split(HomeRoot)
 	entries, err := os.ReadDir(home)
 	if err != nil {
 		return failed("reading /home", err)
 	}
-	held := make(map[string]int, len(entries))
-	links := map[string]string{}
+	var keep []string
 	for _, e := range entries {
-		path := filepath.Join(home, e.Name())
-		if e.Name() == name {
-			continue
+		if e.Name() != vcap {
+			keep = append(keep, e.Name())
 		}
-		if e.Type()&os.ModeSymlink != 0 {
-			links[path], _ = os.Readlink(path)
+	}
+	if err := coverWith(home, keep); err != nil {
+		return failed("mounting /home", err)
+	}
+	return failed("making "+HomeRoot, os.Mkdir(HomeRoot, 0o755))
+}
+
+// cover makes a directory empty and unwritable, but for the entries to keep.
+func cover(dir string, keep []string) error {
+	if err := coverWith(dir, keep); err != nil {
+		return err
+	}
+	return seal(dir)
+}
+
+// seal makes the mount at a path read-only, not what is mounted below it.
+func seal(path string) error {
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
+	return unix.MountSetattr(unix.AT_FDCWD, path, 0, &attr)
+}
+
+// coverWith mounts a small tmpfs over a directory and shows those of its
+// entries that are to be kept in it. One that is not there is left out.
+func coverWith(dir string, keep []string) error {
+	held := make(map[string]int, len(keep))
+	links := map[string]string{}
+	for _, name := range keep {
+		path := filepath.Join(dir, name)
+		if target, err := os.Readlink(path); err == nil {
+			links[path] = target
 			continue
 		}
 		fd, err := openTree(path)
+		if errors.Is(err, unix.ENOENT) {
+			continue
+		}
 		if err != nil {
 			return failed("keeping "+path, err)
 		}
 		defer unix.Close(fd)
 		held[path] = fd
 	}
-	opts := fmt.Sprintf("mode=0755,size=1m,nr_inodes=%d", len(entries)+64)
-	if err := unix.Mount("weir", home, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, opts); err != nil {
-		return failed("mounting /home", err)
+	opts := fmt.Sprintf("mode=0755,size=1m,nr_inodes=%d", len(keep)+16)
+	if err := unix.Mount("weir", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, opts); err != nil {
+		return err
 	}
 	for path, target := range links {
 		if err := os.Symlink(target, path); err != nil {
@@ -120,7 +148,7 @@ func mountHome() error {
 			return failed("keeping "+path, err)
 		}
 	}
-	return failed("making "+HomeRoot, os.Mkdir(HomeRoot, 0o755))
+	return nil
 }
 
 // putBack shows a held directory or file at its old path again.

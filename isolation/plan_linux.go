@@ -37,7 +37,8 @@ type plan struct {
 	InPlace    string // shown at HomeRoot as it is
 	TreeUID    int    // owner of Tree, shown as UID and GID
 	TreeGID    int
-	Hide       []string
+	Hide       string
+	Show       []string
 
 	Groups   instanceGroups
 	MemoryMB int

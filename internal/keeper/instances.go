@@ -294,8 +294,8 @@ func (t *instanceTable) isolationSpec(inst *instance, s *runner.Spec, env []stri
 	}
 	if s.Tree != "" {
 		// An app has no business in the platform's files, least of all when
-		// both are the same user's.
-		spec.Hide = []string{t.cfg.DataDir}
+		// both are the same user's. What it may run of weir is in bin.
+		spec.Hide, spec.Show = t.cfg.DataDir, []string{"bin"}
 	}
 	return spec
 }
