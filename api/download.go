@@ -130,6 +130,27 @@ func file(name, contentType string, write func(context.Context, io.Writer) error
 	return reply{stream: func(ctx context.Context, w http.ResponseWriter) error {
 		w.Header().Set("Content-Type", contentType)
 		w.Header().Set("Content-Disposition", `attachment; filename="`+strings.ReplaceAll(name, `"`, "")+`"`)
-		return write(ctx, w)
+		return write(ctx, &patient{w, http.NewResponseController(w)})
 	}}
+}
+
+// patient writes to a client that goes on taking.
+type patient struct {
+	w   io.Writer
+	ctl *http.ResponseController
+}
+
+func (p *patient) Write(b []byte) (int, error) {
+	_ = p.ctl.SetWriteDeadline(time.Now().Add(stallTimeout)) // not every connection has one
+	n, err := p.w.Write(b)
+	_ = p.ctl.SetWriteDeadline(time.Time{})
+	return n, err
+}
+
+// Flush sends what was written so far.
+func (p *patient) Flush() error {
+	_ = p.ctl.SetWriteDeadline(time.Now().Add(stallTimeout))
+	err := p.ctl.Flush()
+	_ = p.ctl.SetWriteDeadline(time.Time{})
+	return err
 }

@@ -39,7 +39,7 @@ func (a *API) streamLogs(ctx context.Context, _ call, req streamLogs) (reply, er
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Accel-Buffering", "no")
-		s := &logStream{w: w, ctl: http.NewResponseController(w)}
+		s := &logStream{w: &patient{w, http.NewResponseController(w)}}
 		return a.sendLogs(ctx, s, req)
 	}}, nil
 }
@@ -126,10 +126,8 @@ func (a *API) followLogs(ctx context.Context, s *logStream, app string, from int
 
 // logStream writes lines from Follow and heartbeats, one at a time.
 type logStream struct {
-	ctl *http.ResponseController
-
 	mu sync.Mutex // guards w
-	w  http.ResponseWriter
+	w  *patient
 }
 
 // send sends lines, and the header if nothing was sent before.
@@ -142,7 +140,7 @@ func (s *logStream) send(es []logs.Envelope) error {
 			return err
 		}
 	}
-	return s.ctl.Flush()
+	return s.w.Flush()
 }
 
 func (s *logStream) beat() error {
@@ -151,7 +149,7 @@ func (s *logStream) beat() error {
 	if _, err := s.w.Write([]byte("\n")); err != nil {
 		return err
 	}
-	return s.ctl.Flush()
+	return s.w.Flush()
 }
 
 func presentLogLine(e logs.Envelope) v3.LogLine {

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	v3 "weir/api/v3"
 	"weir/droplets"
@@ -86,7 +87,7 @@ func (a *API) uploadPackage(ctx context.Context, c call, req byGUID) (reply, err
 			Msg: "Bits may be uploaded only once. Create a new package to upload different bits.",
 		}
 	}
-	up, err := readUpload(c.request)
+	up, err := readUpload(c)
 	if err != nil {
 		return reply{}, err
 	}
@@ -124,7 +125,7 @@ func (a *API) uploadDroplet(ctx context.Context, c call, req byGUID) (reply, err
 	if d.State != platform.DropletAwaitingUpload {
 		return reply{}, platform.Invalidf("Droplet may be uploaded only once. Create a new droplet to upload bits.")
 	}
-	up, err := a.onlyBits(c.request)
+	up, err := onlyBits(c)
 	if err != nil {
 		return reply{}, err
 	}
@@ -138,7 +139,7 @@ func (a *API) uploadBuildpack(ctx context.Context, c call, req byGUID) (reply, e
 	if _, err := a.store.Buildpack(ctx, req.GUID); err != nil {
 		return reply{}, err
 	}
-	up, err := a.onlyBits(c.request)
+	up, err := onlyBits(c)
 	if err != nil {
 		return reply{}, err
 	}
@@ -178,8 +179,8 @@ type upload struct {
 	spool     *os.File // holds the bits if the resources may come after them
 }
 
-func (a *API) onlyBits(r *http.Request) (*upload, error) {
-	up, err := readUpload(r)
+func onlyBits(c call) (*upload, error) {
+	up, err := readUpload(c)
 	if err == nil && up.bits == nil {
 		err = platform.Invalidf("Upload must include either resources or bits: there is no part 'bits'")
 	}
@@ -187,8 +188,8 @@ func (a *API) onlyBits(r *http.Request) (*upload, error) {
 }
 
 // readUpload reads a form up to its bits.
-func readUpload(r *http.Request) (*upload, error) {
-	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+func readUpload(c call) (*upload, error) {
+	media, params, err := mime.ParseMediaType(c.request.Header.Get("Content-Type"))
 	if err != nil || media != "multipart/form-data" || params["boundary"] == "" {
 		return nil, &platform.Error{
 			Kind: platform.KindBadRequest, Title: "InvalidContentType",
@@ -196,7 +197,8 @@ func readUpload(r *http.Request) (*upload, error) {
 		}
 	}
 	up := &upload{}
-	up.form = multipart.NewReader(&watched{r: r.Body, broken: &up.broken}, params["boundary"])
+	body := &watched{r: c.request.Body, ctl: http.NewResponseController(c.writer), broken: &up.broken}
+	up.form = multipart.NewReader(body, params["boundary"])
 	if err := up.next(); err != nil {
 		return nil, up.blame(err)
 	}
@@ -338,14 +340,20 @@ func (u *upload) blame(err error) error {
 	}
 }
 
-// watched notes when a body breaks off.
+// stallTimeout is how long either side of a stream may keep the other waiting.
+const stallTimeout = time.Minute
+
+// watched notes when a body breaks off, or does not go on.
 type watched struct {
 	r      io.Reader
+	ctl    *http.ResponseController
 	broken *bool
 }
 
 func (w *watched) Read(b []byte) (int, error) {
+	_ = w.ctl.SetReadDeadline(time.Now().Add(stallTimeout)) // not every connection has one
 	n, err := w.r.Read(b)
+	_ = w.ctl.SetReadDeadline(time.Time{})
 	if err != nil && !errors.Is(err, io.EOF) {
 		*w.broken = true
 	}
