@@ -27,16 +27,7 @@ const (
 // devices are dropped; files with a second name outside dir are copied.
 // Symbolic links may lead out of it to info.Toolchains only.
 func (s *Store) Commit(ctx context.Context, dir string, info CommitInfo) (Manifest, error) {
-	work, err := s.temp("droplet")
-	if err != nil {
-		return Manifest{}, err
-	}
-	defer removeAll(work)
-	v, err := s.takeOver(ctx, dir, work, false)
-	if err != nil {
-		return Manifest{}, err
-	}
-	return s.commitDroplet(ctx, v, info)
+	return s.CommitKnown(ctx, dir, info, nil)
 }
 
 func (s *Store) commitDroplet(ctx context.Context, v *survey, info CommitInfo) (Manifest, error) {
@@ -129,7 +120,7 @@ func (s *Store) Import(ctx context.Context, r io.Reader, inspect func(dir string
 			return Manifest{}, err
 		}
 	}
-	v, err := s.look(ctx, dir, false)
+	v, err := s.look(ctx, dir, false, nil)
 	if err != nil {
 		return Manifest{}, err
 	}

@@ -66,7 +66,7 @@ func (s *Store) PutPackageDir(ctx context.Context, dir string) (digest string, s
 		return "", 0, err
 	}
 	defer removeAll(work)
-	v, err := s.takeOver(ctx, dir, work, true)
+	v, err := s.takeOver(ctx, dir, work, true, nil)
 	if err != nil {
 		return "", 0, err
 	}
@@ -333,12 +333,12 @@ func (s *Store) PackageManifest(ctx context.Context, digest string) (Manifest, e
 }
 
 // takeOver makes dir ours, below work, and surveys it.
-func (s *Store) takeOver(ctx context.Context, dir, work string, sha1s bool) (*survey, error) {
+func (s *Store) takeOver(ctx context.Context, dir, work string, sha1s bool, known *Known) (*survey, error) {
 	ours := filepath.Join(work, "tree")
 	if err := s.adopt(ctx, dir, ours); err != nil {
 		return nil, err
 	}
-	v, err := s.look(ctx, ours, sha1s)
+	v, err := s.look(ctx, ours, sha1s, known)
 	if !errors.Is(err, errForeign) {
 		return v, err
 	}
@@ -349,5 +349,5 @@ func (s *Store) takeOver(ctx context.Context, dir, work string, sha1s bool) (*su
 	if err := s.copyTree(ctx, ours, copied); err != nil {
 		return nil, err
 	}
-	return s.look(ctx, copied, sha1s)
+	return s.look(ctx, copied, sha1s, known)
 }

@@ -31,6 +31,7 @@ type survey struct {
 	// shared are regular files with several names, by inode. If not all names
 	// are in the tree, somebody else can still write the file.
 	shared map[inode]*sharedFile
+	known  *Known // files that need not be read; may be nil
 }
 
 type inode struct{ dev, ino uint64 }
@@ -46,8 +47,8 @@ var errForeign = errors.New("the files belong to another user")
 
 // look walks dir, gives everything in it its normal mode, removes what is no
 // file, and hashes the files.
-func (s *Store) look(ctx context.Context, dir string, sha1s bool) (*survey, error) {
-	v := &survey{s: s, dir: dir, sha1s: sha1s, links: archive.Links{}, shared: map[inode]*sharedFile{}}
+func (s *Store) look(ctx context.Context, dir string, sha1s bool, known *Known) (*survey, error) {
+	v := &survey{s: s, dir: dir, sha1s: sha1s, links: archive.Links{}, shared: map[inode]*sharedFile{}, known: known}
 	if err := v.walk(ctx); err != nil {
 		return nil, err
 	}
@@ -98,7 +99,13 @@ func (v *survey) visit(p, name string, info fs.FileInfo, st *syscall.Stat_t) err
 		v.files = append(v.files, File{Path: name, Mode: fs.ModeSymlink | 0o777, Link: target})
 		return nil
 	case 0:
-		v.files = append(v.files, File{Path: name, Mode: modeClass(info.Mode()), Size: info.Size(), mtime: st.Mtim.Nano()})
+		f := File{Path: name, Mode: modeClass(info.Mode()), Size: info.Size(), mtime: st.Mtim.Nano()}
+		var known bool
+		f.SHA256, known = v.known.sum(st)
+		v.files = append(v.files, f)
+		if known && v.known.linked {
+			return nil // immutable like the tree it comes from
+		}
 		if st.Nlink > 1 {
 			key := inode{st.Dev, st.Ino}
 			if v.shared[key] == nil {
@@ -167,7 +174,7 @@ func (v *survey) hashAll(ctx context.Context) error {
 	g.Go(func() error {
 		defer close(jobs)
 		for i := range v.files {
-			if !v.files[i].Mode.IsRegular() {
+			if f := &v.files[i]; !f.Mode.IsRegular() || f.SHA256 != "" && !v.sha1s {
 				continue
 			}
 			select {
