@@ -188,20 +188,16 @@ func runUpdateRoute(ctx context.Context, c *call) error {
 	if options == nil && len(weights) == 0 {
 		return withHint(usagef("nothing to change"), "give --weight APP=NUMBER, --option NAME=VALUE or -r NAME")
 	}
-	s, sp, err := c.open(ctx)
-	if err != nil {
-		return err
-	}
-	a, err := c.address(ctx, s, 0)
-	if err != nil {
-		return err
-	}
-	route, ok, err := s.find(ctx, a)
+	s, a, route, ok, err := c.openRoute(ctx, 0)
 	if err != nil {
 		return err
 	}
 	if !ok {
 		return noRoute(a)
+	}
+	sp, err := s.space(ctx)
+	if err != nil {
+		return err
 	}
 	c.out.banner("Updating route %s in org %s / space %s as %s...", route.URL, sp.Org.Name, sp.Name, s.user)
 	if len(weights) > 0 {

@@ -159,17 +159,23 @@ func chooseRevision(app string, views []revisionView, version int, given bool) (
 	return revisionView{}, notFound("weir revisions "+app+" lists them", "App '%s' has no earlier revision to go back to", app)
 }
 
+// moving returns the active deployment of an app.
+func (s *session) moving(ctx context.Context, app v3.App) (v3.Deployment, error) {
+	d, ok, err := s.ActiveDeployment(ctx, app.GUID)
+	if err == nil && !ok {
+		err = notFound("weir app "+app.Name, "No active deployment found for app '%s'", app.Name)
+	}
+	return d, err
+}
+
 func runContinue(ctx context.Context, c *call) error {
 	s, sp, app, err := c.openApp(ctx)
 	if err != nil {
 		return err
 	}
-	d, ok, err := s.ActiveDeployment(ctx, app.GUID)
+	d, err := s.moving(ctx, app)
 	if err != nil {
 		return err
-	}
-	if !ok {
-		return notFound("weir app "+app.Name, "No active deployment found for app '%s'", app.Name)
 	}
 	return c.move(ctx, s, sp, app, "continue-deployment", func(ctx context.Context, p *push) error {
 		if err := s.ContinueDeployment(ctx, d.GUID); err != nil {
@@ -184,12 +190,9 @@ func runCancel(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	d, ok, err := s.ActiveDeployment(ctx, app.GUID)
+	d, err := s.moving(ctx, app)
 	if err != nil {
 		return err
-	}
-	if !ok {
-		return notFound("weir app "+app.Name, "No active deployment found for app '%s'", app.Name)
 	}
 	if err := s.CancelDeployment(ctx, d.GUID); err != nil {
 		return err

@@ -107,6 +107,19 @@ func (s *session) find(ctx context.Context, a address) (v3.Route, bool, error) {
 	return s.RouteByAddress(ctx, a.domain.GUID, a.host, a.path)
 }
 
+// openRoute connects and finds the route that domain, the nth argument, and
+// flags mean. ok is false if there is none.
+func (c *call) openRoute(ctx context.Context, n int) (s *session, a address, r v3.Route, ok bool, err error) {
+	if s, err = c.connect(ctx); err != nil {
+		return s, a, r, false, err
+	}
+	if a, err = c.address(ctx, s, n); err != nil {
+		return s, a, r, false, err
+	}
+	r, ok, err = s.find(ctx, a)
+	return s, a, r, ok, err
+}
+
 // noRoute is cf's sentence for a route that does not exist.
 func noRoute(a address) error {
 	text := "Route with "
@@ -296,15 +309,7 @@ func (s *session) showRoute(ctx context.Context, r v3.Route) error {
 }
 
 func runRoute(ctx context.Context, c *call) error {
-	s, err := c.connect(ctx)
-	if err != nil {
-		return err
-	}
-	a, err := c.address(ctx, s, 0)
-	if err != nil {
-		return err
-	}
-	r, ok, err := s.find(ctx, a)
+	s, a, r, ok, err := c.openRoute(ctx, 0)
 	if err != nil {
 		return err
 	}
@@ -391,15 +396,7 @@ func (c *call) options() (map[string]*string, error) {
 }
 
 func runDeleteRoute(ctx context.Context, c *call) error {
-	s, err := c.connect(ctx)
-	if err != nil {
-		return err
-	}
-	a, err := c.address(ctx, s, 0)
-	if err != nil {
-		return err
-	}
-	r, ok, err := s.find(ctx, a)
+	s, a, r, ok, err := c.openRoute(ctx, 0)
 	if err != nil {
 		return err
 	}

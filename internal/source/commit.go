@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -107,25 +106,9 @@ func openRepository(dir string) (*git.Repository, string, error) {
 // not matter. dir is the app's root, perhaps a sub-directory of the
 // repository. Ignore files count as they are in the commit.
 func Commit(ctx context.Context, dir, ref string) (*Tree, error) {
-	repo, sub, err := openRepository(dir)
+	repo, root, hash, err := openCommit(dir, ref)
 	if err != nil {
 		return nil, err
-	}
-	hash, err := resolve(repo, dir, ref)
-	if err != nil {
-		return nil, err
-	}
-	root, err := commitTree(repo, hash)
-	if err != nil {
-		return nil, err
-	}
-	if sub != "" {
-		if root, err = root.Tree(sub); err != nil {
-			return nil, &platform.Error{
-				Kind: platform.KindNotFound,
-				Msg:  fmt.Sprintf("commit %.12s has no directory %s", hash, sub), Err: err,
-			}
-		}
 	}
 	w := treeWalk{repo: repo, blobs: map[string]plumbing.Hash{}, tree: &Tree{Commit: hash}, cache: loadIndex("git " + absolute(dir))}
 	w.rules, err = commitRules(root)
@@ -140,29 +123,42 @@ func Commit(ctx context.Context, dir, ref string) (*Tree, error) {
 	return w.tree, nil
 }
 
+// openCommit opens the repository that dir lies in, and the directory of the
+// commit that dir stands for.
+func openCommit(dir, ref string) (repo *git.Repository, root *object.Tree, hash string, err error) {
+	repo, sub, err := openRepository(dir)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	if hash, err = resolve(repo, dir, ref); err != nil {
+		return nil, nil, "", err
+	}
+	if root, err = commitTree(repo, hash); err != nil || sub == "" {
+		return repo, root, hash, err
+	}
+	if root, err = root.Tree(sub); err != nil {
+		err = &platform.Error{
+			Kind: platform.KindNotFound,
+			Msg:  fmt.Sprintf("commit %.12s has no directory %s", hash, sub), Err: err,
+		}
+	}
+	return repo, root, hash, err
+}
+
 // CommitFile returns the content of one file of a commit, by its path below
 // dir, the app's root in a local repository. A file that is not there is an
 // fs.ErrNotExist.
 func CommitFile(dir, ref, name string) ([]byte, error) {
-	repo, sub, err := openRepository(dir)
+	_, root, hash, err := openCommit(dir, ref)
 	if err != nil {
 		return nil, err
 	}
-	hash, err := resolve(repo, dir, ref)
-	if err != nil {
-		return nil, err
-	}
-	root, err := commitTree(repo, hash)
-	if err != nil {
-		return nil, err
-	}
-	full := path.Join(sub, name)
-	f, err := root.File(full)
+	f, err := root.File(name)
 	if errors.Is(err, object.ErrFileNotFound) {
-		return nil, &fs.PathError{Op: "read", Path: full, Err: fs.ErrNotExist}
+		return nil, &fs.PathError{Op: "read", Path: name, Err: fs.ErrNotExist}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading %s of commit %.12s: %w", full, hash, err)
+		return nil, fmt.Errorf("reading %s of commit %.12s: %w", name, hash, err)
 	}
 	text, err := f.Contents()
 	return []byte(text), err

@@ -102,6 +102,22 @@ func TestCommit_AppliesTheIgnoreFileOfTheCommit(t *testing.T) {
 	}
 }
 
+func TestCommitFile_ReadsOneFileOrSaysThatItIsNotThere(t *testing.T) {
+	dir, v1, _ := repository(t)
+	app := filepath.Join(dir, "app")
+	if b, err := source.CommitFile(app, "v1", "main.go"); err != nil || string(b) != "one" {
+		t.Errorf("%q, %v", b, err)
+	}
+	for _, name := range []string{"none", "README"} { // README lies above the app
+		if _, err := source.CommitFile(app, v1, name); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	os.Mkdir(filepath.Join(dir, "new"), 0o755)
+	_, err := source.CommitFile(filepath.Join(dir, "new"), "v1", "x")
+	wantError(t, err, platform.KindNotFound, "has no directory new")
+}
+
 func TestCommit_ReadsWorktreesAndBareRepositories(t *testing.T) {
 	quietCache(t)
 	dir, v1, _ := repository(t)
