@@ -62,6 +62,10 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 	}
 	defer trees.Close()
 
+	uploads, err := emptyDir(filepath.Join(cfg.DataDir, "uploads"))
+	if err != nil {
+		return err
+	}
 	instances := local.New(local.Config{DataDir: cfg.DataDir, Logger: logger})
 	routes := router.NewClient(routerSocket(cfg))
 	defer routes.Close()
@@ -82,7 +86,9 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 		BuildEnv: stager.PassEnv(os.Environ()),
 		AppEnv:   engine.StagingEnv,
 		Timeout:  cfg.StagingTimeout,
-		Logger:   logger,
+		// Whoever reaches an API on loopback is on this machine already.
+		LocalSources: onLoopback(in.Listeners("api")),
+		Logger:       logger,
 	})
 	handler, err := api.New(api.Config{
 		Store: db, Engine: engine, Stager: builds, Auth: users, Logs: appLogs, Droplets: trees,
@@ -90,6 +96,8 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 		LogCache:    logcache.New(logcache.Config{Auth: users, Logs: appLogs, Store: db, Logger: logger}),
 		ExternalURL: cfg.ExternalURL,
 		RouterHTTP:  routerURL(cfg),
+		TempDir:     uploads,
+		UploadLimit: cfg.UploadLimit,
 		Version:     version,
 		Logger:      logger,
 	})
@@ -202,4 +210,26 @@ func routerURL(cfg Config) func() string {
 		}
 		return "http://" + w.HTTP
 	}
+}
+
+// emptyDir makes a directory for what need not outlive the process.
+func emptyDir(path string) (string, error) {
+	if err := os.RemoveAll(path); err != nil {
+		return "", fmt.Errorf("clearing what an earlier process left: %w", err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil {
+		return "", fmt.Errorf("making a directory for uploads: %w", err)
+	}
+	return path, nil
+}
+
+// onLoopback reports whether all listeners can be reached from this machine only.
+func onLoopback(listeners []net.Listener) bool {
+	for _, l := range listeners {
+		addr, ok := l.Addr().(*net.TCPAddr)
+		if !ok || !addr.IP.IsLoopback() {
+			return false
+		}
+	}
+	return true
 }
