@@ -236,7 +236,7 @@ func (h *Host) prepare(ctx context.Context, inst *Instance, s Spec) (plan, error
 		Tree: s.Tree, InPlace: s.Root,
 		MemoryMB: s.MemoryMB, Timeout: s.Timeout,
 	}
-	if s.Tree != "" {
+	if s.Hide != "" && !contains(s.Hide, HomeRoot) && !contains(HomeRoot, s.Hide) {
 		p.Hide, p.Show = s.Hide, s.Show
 	}
 	if err := inst.makeFIFOs(s, h.caps.Root); err != nil {
@@ -255,6 +255,12 @@ func (h *Host) prepare(ctx context.Context, inst *Instance, s Spec) (plan, error
 	inst.state.Groups = p.Groups
 	inst.state.Root = p.Root
 	return p, nil
+}
+
+// contains reports whether path is dir or below it.
+func contains(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // prepareTree makes the writable layer, or the copy.
@@ -461,18 +467,18 @@ func receivePID(oob []byte) (int, error) {
 	return pidOfPidfd(fds[0])
 }
 
-// procTable is a list of all processes that is read at most twice a second,
-// however many instances are asked about.
+// procTable is a list of all processes, for many instances to share.
 type procTable struct {
 	mu    sync.Mutex // guards all below; held while reading, so that one does
 	procs map[int]procStat
 	at    time.Time
 }
 
-func (t *procTable) read() (map[int]procStat, error) {
+// read returns the table as it was at most maxAge ago.
+func (t *procTable) read(maxAge time.Duration) (map[int]procStat, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if time.Since(t.at) < 500*time.Millisecond {
+	if time.Since(t.at) < maxAge {
 		return t.procs, nil
 	}
 	procs, err := readProcs()

@@ -17,6 +17,9 @@ import (
 // calls it for the sub-command InitCommand, as early as possible, and so does
 // the TestMain of a test binary that starts instances.
 func InitMain() {
+	if !IsInit() {
+		notByHand()
+	}
 	// A deliverable signal must never find us without a handler. That they are
 	// handled, not ignored, also means that the program starts with defaults.
 	signals := make(chan os.Signal, 64) // a burst of SIGCHLD is one for us

@@ -40,6 +40,12 @@ func IsInit() bool {
 // initEnv marks a process as init, so that nobody becomes one by a slip.
 const initEnv = "WEIR_INIT"
 
+// notByHand ends a process that somebody started as an init out of curiosity.
+func notByHand() {
+	fmt.Fprintf(os.Stderr, "weir: the command %q is started by weir itself\n", InitCommand)
+	os.Exit(1)
+}
+
 // Config is what a Host needs.
 type Config struct {
 	// Dir holds one directory per instance. As root it and its parents must be

@@ -52,6 +52,7 @@ func helper(what string) {
 				b[i] = byte(i)
 			}
 			hoard = append(hoard, b)
+			fmt.Println(len(hoard))
 			time.Sleep(20 * time.Millisecond)
 		}
 	case "helper-status":
@@ -383,6 +384,7 @@ func TestRun_RootIsUsedInPlace(t *testing.T) {
 	inAllModes(t, func(t *testing.T, h *testHost) {
 		s := h.spec("pwd; echo built > result")
 		s.Root, s.Tree = h.tree, ""
+		s.Hide = filepath.Dir(h.tree) // it is below what it does not see
 		s.UID, s.GID = stagedBy, stagedBy
 		stdout, stderr, exit := h.run(s)
 		if exit.Code != 0 || stdout != h.RootOf(s)+"/app\n" {

@@ -13,17 +13,17 @@ import (
 // clockTick is the unit of CPU times in /proc, the same on all machines.
 const clockTick = time.Second / 100
 
-// Usage returns what the instance uses now.
+// Usage returns what the instance uses now, or used half a second ago.
 func (i *Instance) Usage() (Usage, error) {
-	procs, err := i.host.procs.read()
+	procs, pids, err := i.processes(500 * time.Millisecond)
+	if err == nil && len(pids) == 0 { // the table is older than the instance
+		procs, pids, err = i.processes(0)
+	}
 	if err != nil {
 		return Usage{}, err
 	}
-	pids, ok := i.state.Groups.procs()
-	if !ok {
-		pids = descendants(procs, i.state.Init.PID)
-	}
 	u := Usage{Processes: len(pids), DiskBytes: i.disk.read(i.written())}
+	var ok bool
 	if u.CPUTime, ok = i.state.Groups.cpu(); !ok {
 		ticks := procs[i.state.Init.PID].childCPU
 		for _, pid := range pids {
@@ -42,6 +42,19 @@ func (i *Instance) Usage() (Usage, error) {
 		}
 	}
 	return u, nil
+}
+
+// processes returns the instance's, from a table of at most that age.
+func (i *Instance) processes(maxAge time.Duration) (map[int]procStat, []int, error) {
+	procs, err := i.host.procs.read(maxAge)
+	if err != nil {
+		return nil, nil, err
+	}
+	pids, ok := i.state.Groups.procs()
+	if !ok {
+		pids = descendants(procs, i.state.Init.PID)
+	}
+	return procs, pids, nil
 }
 
 // written returns the directory that holds what the program wrote.

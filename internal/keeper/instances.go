@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -292,12 +294,33 @@ func (t *instanceTable) isolationSpec(inst *instance, s *runner.Spec, env []stri
 	if inst.meta.UID != 0 {
 		spec.UID, spec.GID, spec.Processes = inst.meta.UID, inst.meta.UID, instanceProcesses
 	}
-	if s.Tree != "" {
-		// An app has no business in the platform's files, least of all when
-		// both are the same user's. What it may run of weir is in bin.
-		spec.Hide, spec.Show = t.cfg.DataDir, []string{"bin"}
+	// Nobody has business in the platform's own files, least of all when they
+	// are the same user's. An app may need what it runs of weir; a build also
+	// caches, buildpacks, and its own directory.
+	spec.Hide, spec.Show = t.cfg.DataDir, []string{"bin"}
+	if s.Root != "" {
+		spec.Show = t.sharedEntries()
 	}
 	return spec
+}
+
+// private are the entries of the data directory that no instance sees,
+// together with the database.
+var private = []string{"admin-password", "instances", "keeper", "lock", "logs", "router", "run", "server.json"}
+
+// sharedEntries returns the entries of the data directory that builds see.
+func (t *instanceTable) sharedEntries() []string {
+	entries, err := os.ReadDir(t.cfg.DataDir)
+	if err != nil {
+		return nil // then a build sees none
+	}
+	var shared []string
+	for _, e := range entries {
+		if !slices.Contains(private, e.Name()) && !strings.HasPrefix(e.Name(), "weir.db") {
+			shared = append(shared, e.Name())
+		}
+	}
+	return shared
 }
 
 // startError makes an error of a start one that a person understands.

@@ -3,9 +3,11 @@ package local_test
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -140,6 +142,47 @@ func TestKeeper_StopsEverythingAndLeavesNothing(t *testing.T) {
 	for _, sub := range []string{"instances/*", "run/*", "keeper*"} {
 		if left, _ := filepath.Glob(filepath.Join(dir, sub)); len(left) != 0 {
 			t.Errorf("left: %v", left)
+		}
+	}
+}
+
+func TestInstances_DoNotSeeThePlatformsFiles(t *testing.T) {
+	dir := dataDir(t)
+	defer startKeeper(t, keeper.Config{DataDir: dir})()
+	r := local.New(local.Config{DataDir: dir})
+	for _, sub := range []string{"tree/app", "bin", "cache"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"weir.db", "weir.db-wal", "admin-password"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for guid, c := range map[string]struct{ tree, root, want string }{
+		"app":   {tree: filepath.Join(dir, "tree"), want: "bin\n"},
+		"build": {root: filepath.Join(dir, "tree"), want: "bin\ncache\ntree\n"},
+	} {
+		st, err := r.Start(t.Context(), runner.Spec{
+			GUID: guid, Tree: c.tree, Root: c.root, Args: []string{"/bin/sh", "-c", "ls " + dir},
+			Env: func(runner.Endpoint) []string { return []string{"PATH=/usr/bin:/bin"} },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Endpoint.Root != isolation.HomeRoot {
+			t.Skip("this machine allows no namespaces")
+		}
+		stdout, _ := r.Logs(guid)
+		f, err := os.OpenFile(stdout, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(f)
+		f.Close()
+		if string(got) != c.want || err != nil {
+			t.Errorf("%s sees %q, want %q, %v", guid, got, c.want, err)
 		}
 	}
 }
