@@ -40,11 +40,14 @@ type BuiltIn struct {
 	LooksFor string
 	// Digest is the SHA-256 of its files, as hex.
 	Digest string
+	// Markers are files that tell it will most likely be the one for an app.
+	Markers []string
 	// Warms names the program whose compiled library its script bin/warm
-	// prepares, for apps with one of the files WarmsFor. Empty means that it
-	// has no such script.
-	Warms    string
-	WarmsFor []string
+	// prepares. Empty means that it has no such script.
+	Warms string
+	// ReadsOnly says that its scripts run nothing of the app and never write
+	// to a file of it.
+	ReadsOnly bool
 }
 
 var builtIns = sync.OnceValue(func() []BuiltIn {
@@ -84,10 +87,11 @@ func describe(name string) (BuiltIn, error) {
 		return BuiltIn{}, err
 	}
 	var m struct {
-		Version  string   `yaml:"version"`
-		LooksFor string   `yaml:"looks_for"`
-		Warms    string   `yaml:"warms"`
-		WarmsFor []string `yaml:"warms_for"`
+		Version   string   `yaml:"version"`
+		LooksFor  string   `yaml:"looks_for"`
+		Markers   []string `yaml:"markers"`
+		Warms     string   `yaml:"warms"`
+		ReadsOnly bool     `yaml:"reads_only"`
 	}
 	if err := yaml.Unmarshal(data, &m); err != nil {
 		return BuiltIn{}, err
@@ -100,7 +104,7 @@ func describe(name string) (BuiltIn, error) {
 	})
 	return BuiltIn{
 		Name: name, Version: m.Version, LooksFor: m.LooksFor, Digest: hex.EncodeToString(sum.Sum(nil)),
-		Warms: m.Warms, WarmsFor: m.WarmsFor,
+		Markers: m.Markers, Warms: m.Warms, ReadsOnly: m.ReadsOnly,
 	}, err
 }
 

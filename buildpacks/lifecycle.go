@@ -87,6 +87,11 @@ func (b *build) run() error {
 	if err := b.choose(); err != nil {
 		return err
 	}
+	if b.plan.Linked && slices.ContainsFunc(b.packs, func(p pack) bool { return !p.ReadsOnly }) {
+		if err := ownCopies(b.ctx, filepath.Join(b.stage, AppDir)); err != nil {
+			return fmt.Errorf("copying the app's files: %w", err)
+		}
+	}
 	if err := b.prepare(); err != nil {
 		return err
 	}

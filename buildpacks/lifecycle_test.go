@@ -370,6 +370,36 @@ func TestBuild_NothingDetectedListsWhatWasLookedFor(t *testing.T) {
 	}
 }
 
+func TestBuild_LinkedFilesAreCopiedForWhoWritesToThem(t *testing.T) {
+	for _, readsOnly := range []bool{true, false} {
+		s := newStage(t, map[string]string{"a.txt": "original", "sub/run.sh": "original", "own.txt": "own"})
+		outside := t.TempDir()
+		for _, name := range []string{"a.txt", "sub/run.sh"} {
+			p := filepath.Join(s.dir, buildpacks.AppDir, name)
+			if err := os.Chmod(p, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Link(p, filepath.Join(outside, filepath.Base(name))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := s.pack("p", map[string]string{"bin/compile": `stat -c %h:%a "$1/a.txt" "$1/sub/run.sh" "$1/own.txt"; ` + map[bool]string{false: `echo x >>"$1/a.txt"; echo x >>"$1/sub/run.sh"`, true: ":"}[readsOnly]})
+		p.ReadsOnly = readsOnly
+		if r := s.build(buildpacks.Plan{Packs: []buildpacks.PlanPack{p}, Linked: true}); r.Code != 0 {
+			t.Fatalf("%+v\n%s", r, &s.out)
+		}
+		s.wants(map[bool]string{true: "2:755\n2:755\n1:644\n", false: "1:755\n1:755\n1:644\n"}[readsOnly])
+		for _, name := range []string{"a.txt", "run.sh"} {
+			if data, _ := os.ReadFile(filepath.Join(outside, name)); string(data) != "original" {
+				t.Errorf("the build changed a file of others to %q", data)
+			}
+		}
+		if entries, _ := os.ReadDir(filepath.Join(s.dir, buildpacks.AppDir)); len(entries) != 3 {
+			t.Errorf("left: %v", entries)
+		}
+	}
+}
+
 func TestReadResult_TrustsNothing(t *testing.T) {
 	dir := t.TempDir()
 	secret := filepath.Join(t.TempDir(), "secret.json")

@@ -35,6 +35,9 @@ type Plan struct {
 	// Strict makes a build fail when one of the given packs does not detect
 	// the app, as the list in a file ".buildpacks" wants it.
 	Strict bool `json:"strict"`
+	// Linked says that files of the app have other names outside the stage. A
+	// buildpack that does not read only gets copies of its own.
+	Linked bool `json:"linked"`
 	// Warm runs bin/warm of the only buildpack instead of building an app.
 	Warm bool `json:"warm"`
 }
@@ -47,6 +50,8 @@ type PlanPack struct {
 	Dir     string `json:"dir"`     // below the stage's buildpacks directory
 	// LooksFor tells a person what makes it detect an app.
 	LooksFor string `json:"looks_for"`
+	// ReadsOnly is that of the BuiltIn.
+	ReadsOnly bool `json:"reads_only"`
 }
 
 // The exit codes of a build, as Cloud Foundry's builder has them.

@@ -54,7 +54,7 @@ func (s *Store) CopyKnown(ctx context.Context, digest, dst string) (*Known, erro
 
 // LinkKnown is CopyKnown, thirty times faster, for a directory in which no
 // file is ever written to, only added, removed and replaced: its files are the
-// package's own, under another name.
+// package's own, under another name. Where that cannot be it copies.
 func (s *Store) LinkKnown(ctx context.Context, digest, dst string) (*Known, error) {
 	release, dir, err := s.PackageDir(ctx, digest)
 	if err != nil {
@@ -84,7 +84,9 @@ func (s *Store) LinkKnown(ctx context.Context, digest, dst string) (*Known, erro
 			err = os.Symlink(f.Link, to)
 		default:
 			from := filepath.Join(dir, f.Path)
-			if err = os.Link(from, to); errors.Is(err, syscall.EMLINK) { // all a file can have
+			err = os.Link(from, to)
+			// All the links a file can have, another file system, or one without.
+			if errors.Is(err, syscall.EMLINK) || errors.Is(err, syscall.EXDEV) || errors.Is(err, syscall.EPERM) {
 				err = s.copyFile(from, to, f.Mode, time.Now(), make([]byte, 256<<10))
 			}
 		}

@@ -50,7 +50,13 @@ func PassEnv(environ []string) []string {
 // lead its scripts astray, or the shell that runs them.
 var reserved = []string{
 	"PATH", "HOME", "TMPDIR", "USER", "LOGNAME", "SHELL", "PWD", "OLDPWD", "SHLVL", "IFS", "ENV", "BASH_ENV", "SHELLOPTS", "BASHOPTS",
-	"LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "GIT_DIR", "DEPS_DIR", "CF_STACK", "STACK", "SOURCE_DATE_EPOCH", "SOURCE_VERSION",
+	"GIT_DIR", "DEPS_DIR", "CF_STACK", "STACK", "SOURCE_DATE_EPOCH", "SOURCE_VERSION",
+}
+
+// allowed reports whether a build gets to see an app's variable of that name.
+func allowed(name string) bool {
+	return name != "" && !slices.Contains(reserved, name) && !strings.ContainsAny(name, "=\x00/") &&
+		!strings.HasPrefix(name, "LD_") && !strings.HasPrefix(name, "BASH_FUNC_") // the loader's, and functions that replace commands
 }
 
 // appEnv returns the variables of the app a build sees: all of them, and those
@@ -63,9 +69,7 @@ func (s *Stager) appEnv(ctx context.Context, app platform.App) (all, own map[str
 		}
 	}
 	all = maps.Clone(all)
-	maps.DeleteFunc(all, func(name, value string) bool {
-		return slices.Contains(reserved, name) || name == "" || strings.ContainsAny(name, "=\x00/") || strings.ContainsRune(value, 0)
-	})
+	maps.DeleteFunc(all, func(name, value string) bool { return !allowed(name) || strings.ContainsRune(value, 0) })
 	own = maps.Clone(all)
 	maps.DeleteFunc(own, func(name, _ string) bool { return strings.HasPrefix(name, "VCAP_") || !isFileName(name) })
 	return all, own, nil

@@ -74,6 +74,12 @@ func endedEarly(exit platform.Exit, memoryMB int, app string) *failure {
 	return &failure{"StagingError", "the build ended without a result: " + how, "the staging log tells more: weir logs " + app + " --recent"}
 }
 
+// diskIsFull reports whether there is no room left where dir is.
+func diskIsFull(dir string) bool {
+	var st syscall.Statfs_t
+	return syscall.Statfs(dir, &st) == nil && (st.Bavail*uint64(st.Bsize) < 1<<20 || st.Files > 0 && st.Ffree == 0)
+}
+
 // explain turns any error into a failure.
 func explain(err error) *failure {
 	if f, ok := errors.AsType[*failure](err); ok {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -81,6 +82,7 @@ func newWorld(t testing.TB, change ...func(*stager.Config)) *world {
 		Store: w.store, Droplets: w.droplets, Runner: w.runner, Logs: w.logs,
 		Dir: filepath.Join(w.dir, "staging"), CacheDir: filepath.Join(w.dir, "cache"),
 		Exe: exe, Path: os.Getenv("PATH"), LocalSources: true,
+		Logger:   slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 		BuildEnv: []string{"GORACE=atexit_sleep_ms=0"}, // the race detector lingers by default
 	}
 	for _, c := range change {

@@ -19,13 +19,17 @@ type picked struct {
 	plan buildpacks.Plan
 	// digests tell exactly which buildpack a key stands for in this build.
 	digests map[string]droplets.Buildpack
+	// known are the app's files as they were put into the stage.
+	known *droplets.Known
 }
 
 // pick puts the buildpacks of a build into its stage: those the app names,
 // else those its file .buildpacks lists, else all that are enabled, for
 // detection. Each build gets copies of its own, since buildpacks write into
 // their directories.
-func (s *Stager) pick(ctx context.Context, stage string, l platform.Lifecycle, out io.Writer) (picked, error) {
+//
+// files is the directory of the package.
+func (s *Stager) pick(ctx context.Context, stage, files string, l platform.Lifecycle, out io.Writer) (picked, error) {
 	rows, err := sorted(ctx, s.cfg.Store.Rows)
 	if err != nil {
 		return picked{}, err
@@ -33,7 +37,7 @@ func (s *Stager) pick(ctx context.Context, stage string, l platform.Lifecycle, o
 	p := picked{digests: map[string]droplets.Buildpack{}}
 	keys := l.Buildpacks
 	if len(keys) == 0 {
-		keys = listedByApp(stage)
+		keys = listedByApp(files)
 		p.plan.Strict = len(keys) > 0
 	}
 	if len(keys) == 0 {
@@ -55,12 +59,38 @@ func (s *Stager) pick(ctx context.Context, stage string, l platform.Lifecycle, o
 		p.plan.Packs = append(p.plan.Packs, pack)
 		p.digests[pack.Key] = identity
 	}
+	p.plan.Linked = linkable(p.plan, files)
 	return p, nil
 }
 
+// linkable reports whether a build can do with links to the package's files:
+// whether none of its buildpacks will write to one, as far as can be told
+// before detection. A wrong guess costs time, no more: see Plan.Linked.
+func linkable(p buildpacks.Plan, files string) bool {
+	for _, pack := range p.Packs {
+		b, ok := buildpacks.Find(pack.Key)
+		switch {
+		case pack.ReadsOnly:
+		case !p.Detect, !ok, b.Name != pack.Key, hasOneOf(files, b.Markers):
+			return false
+		}
+	}
+	return true
+}
+
+// hasOneOf reports whether one of the files is in dir.
+func hasOneOf(dir string, names []string) bool {
+	for _, name := range names {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // listedByApp reads the app's file .buildpacks.
-func listedByApp(stage string) []string {
-	root, err := os.OpenRoot(filepath.Join(stage, buildpacks.AppDir))
+func listedByApp(files string) []string {
+	root, err := os.OpenRoot(files)
 	if err != nil {
 		return nil
 	}
@@ -109,7 +139,7 @@ func (s *Stager) copyNamed(ctx context.Context, row platform.Buildpack, dir stri
 		if !ok {
 			return pack, droplets.Buildpack{}, fmt.Errorf("buildpack %s is said to be built in, and is not", row.Name)
 		}
-		pack.Version, pack.LooksFor = b.Version, b.LooksFor
+		pack.Version, pack.LooksFor, pack.ReadsOnly = b.Version, b.LooksFor, b.ReadsOnly
 		return pack, droplets.Buildpack{Name: b.Name, Digest: b.Digest}, b.Extract(dir)
 	}
 	if row.State != buildpackReady {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"weir/buildpacks"
@@ -145,12 +146,21 @@ func (j *job) prepare(ctx context.Context) (picked, error) {
 			return picked{}, err
 		}
 	}
-	if err := j.cfg.Droplets.CopyPackage(ctx, j.pkg.Digest, filepath.Join(j.stage, buildpacks.AppDir)); err != nil {
-		return picked{}, fmt.Errorf("copying the files of the package: %w", err)
+	release, files, err := j.cfg.Droplets.PackageDir(ctx, j.pkg.Digest)
+	if err != nil {
+		return picked{}, fmt.Errorf("opening the package: %w", err)
 	}
-	p, err := j.pick(ctx, j.stage, j.build.Lifecycle, j.out)
+	defer release()
+	p, err := j.pick(ctx, j.stage, files, j.build.Lifecycle, j.out)
 	if err != nil {
 		return p, err
+	}
+	put := j.cfg.Droplets.CopyKnown
+	if p.plan.Linked {
+		put = j.cfg.Droplets.LinkKnown
+	}
+	if p.known, err = put(ctx, j.pkg.Digest, filepath.Join(j.stage, buildpacks.AppDir)); err != nil {
+		return p, fmt.Errorf("copying the files of the package: %w", err)
 	}
 	if err := buildpacks.WritePlan(j.stage, p.plan); err != nil {
 		return p, err
@@ -215,6 +225,8 @@ func (j *job) execute(ctx context.Context) (buildpacks.Result, error) {
 			"StagingTimeExpired", fmt.Sprintf("staging time expired: the build was not done after %s", j.cfg.Timeout),
 			"the staging log shows where it was: weir logs " + j.app.Name + " --recent",
 		}
+	case errors.Is(err, errNoResult) && diskIsFull(j.stage):
+		return result, explain(syscall.ENOSPC)
 	case errors.Is(err, errNoResult):
 		return result, endedEarly(exit, j.build.MemoryMB, j.app.Name)
 	}
@@ -246,7 +258,7 @@ func (j *job) commit(ctx context.Context, p picked, r buildpacks.Result) error {
 	for _, c := range r.Sidecars {
 		d.Sidecars = append(d.Sidecars, platform.Sidecar(c))
 	}
-	m, err := j.cfg.Droplets.Commit(ctx, tree, info)
+	m, err := j.cfg.Droplets.CommitKnown(ctx, tree, info, p.known)
 	if err != nil {
 		return fmt.Errorf("storing the droplet: %w", err)
 	}

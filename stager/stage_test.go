@@ -106,7 +106,7 @@ func TestBuild_SeesACleanEnvironment(t *testing.T) {
 		c.BuildEnv = append(c.BuildEnv, "GOPROXY=https://goproxy.example", "FROM_APP=operator")
 		c.AppEnv = func(context.Context, string) (map[string]string, error) {
 			return map[string]string{
-				"FROM_APP": "app", "PATH": "/evil", "LD_PRELOAD": "/evil.so", "BASH_ENV": "/evil", "a/../b": "x", "MULTI": "1\n2",
+				"FROM_APP": "app", "PATH": "/evil", "LD_PRELOAD": "/evil.so", "BASH_ENV": "/evil", "a/../b": "x", "BASH_FUNC_ls%%": "() { echo evil; }", "MULTI": "1\n2",
 				"VCAP_APPLICATION": `{"application_name":"env"}`, "VCAP_SERVICES": "{}",
 			}, nil
 		}
@@ -143,7 +143,7 @@ func TestBuild_SeesACleanEnvironment(t *testing.T) {
 			t.Errorf("%s=%q, want %q", k, got[k], want)
 		}
 	}
-	for _, k := range []string{"WEIR_SECRET_OF_THE_SERVER", "LD_PRELOAD", "BASH_ENV", "a/../b"} {
+	for _, k := range []string{"WEIR_SECRET_OF_THE_SERVER", "LD_PRELOAD", "BASH_ENV", "a/../b", "BASH_FUNC_ls%%"} {
 		if v, ok := got[k]; ok {
 			t.Errorf("%s=%q reached the build", k, v)
 		}
@@ -232,6 +232,34 @@ func TestBuild_TimeoutKillsWhatItStarted(t *testing.T) {
 	w.clean()
 }
 
+func TestBuild_FullDiskFailsItAlone(t *testing.T) {
+	small := t.TempDir()
+	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=8m"); err != nil {
+		t.Skipf("a small disk needs root: %v", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(small, 0) })
+	w := newWorld(t, func(c *stager.Config) { c.Dir, c.CacheDir = filepath.Join(small, "staging"), filepath.Join(small, "cache") })
+	big := strings.Repeat("x", 5<<20)
+	for name, c := range map[string]struct {
+		script string
+		files  map[string]string
+	}{
+		"copying":  {":", map[string]string{"a": big, "b": big}},
+		"building": {`cat "$1/a" "$1/a" >"$1/c"`, map[string]string{"a": big}},
+	} {
+		app := w.app(name, w.pack(map[string]string{"bin/compile": c.script}))
+		if b := w.build(w.upload(app, c.files)); !strings.HasPrefix(b.Error, "NoSpace - ") {
+			t.Errorf("%s: %s %s", name, b.State, b.Error)
+		}
+	}
+	if b := w.build(w.upload(w.app("fits"), map[string]string{"index.html": "x"})); b.State != platform.BuildStaged {
+		t.Errorf("a build that fits: %s", b.Error)
+	}
+	if left, _ := os.ReadDir(w.cfg.Dir); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 // zombie reports whether a process only waits to be reaped by its parent.
 func zombie(pid int) bool {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -304,6 +332,32 @@ func TestBuild_CacheComesBack(t *testing.T) {
 		t.Error("an app found the cache of another")
 	}
 	w.clean()
+}
+
+func TestBuild_LeavesThePackageAlone(t *testing.T) {
+	w := newWorld(t)
+	dirty := `find "$1" -type f | while read -r f; do echo x >>"$f"; chmod 600 "$f"; done; rm "$1/gone"`
+	writer := w.pack(map[string]string{"bin/compile": dirty})
+	files := map[string]string{"start.sh": "#!/bin/sh\n", "gone": "1", "same": "1", "also/same": "1", "page.html": "2"}
+	first := w.upload(w.app("reader"), files) // by the built-in binary
+	d := w.staged(first)
+	if d.Buildpacks[0].Name != "binary" {
+		t.Fatalf("%+v", d.Buildpacks)
+	}
+	again := w.upload(w.app("writer", writer), files)
+	if again.Digest != first.Digest {
+		t.Error("the same files are two packages")
+	}
+	w.staged(again)
+	if got := w.staged(first); got.Digest != d.Digest {
+		w.differ(d, got)
+	}
+	if err := w.droplets.Verify(t.Context(), d.Digest); err != nil {
+		t.Error(err)
+	}
+	if got := w.staged(w.upload(w.app("reader-2"), files)); got.Digest != d.Digest {
+		w.differ(d, got)
+	}
 }
 
 func TestBuild_InterruptedIsBegunAnew(t *testing.T) {

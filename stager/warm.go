@@ -24,7 +24,7 @@ import (
 func (j *job) warmCaches(ctx context.Context, p picked) error {
 	for _, pack := range p.plan.Packs {
 		b, ok := buildpacks.Find(pack.Key)
-		if !ok || b.Name != pack.Key || b.Warms == "" || p.plan.Detect && !j.hasOneOf(b.WarmsFor) {
+		if !ok || b.Name != pack.Key || b.Warms == "" || p.plan.Detect && !hasOneOf(filepath.Join(j.stage, buildpacks.AppDir), b.Markers) {
 			continue
 		}
 		target := filepath.Join(j.stage, buildpacks.CacheDir, buildpacks.CacheName(pack.Key))
@@ -50,15 +50,6 @@ func (j *job) warmCaches(ctx context.Context, p picked) error {
 		}
 	}
 	return nil
-}
-
-func (j *job) hasOneOf(names []string) bool {
-	for _, name := range names {
-		if _, err := os.Lstat(filepath.Join(j.stage, buildpacks.AppDir, name)); err == nil {
-			return true
-		}
-	}
-	return false
 }
 
 // warm returns the prepared cache of a buildpack, and prepares it if it is not
