@@ -3,6 +3,7 @@ package rollout
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -171,6 +172,25 @@ func answers(name string) runnertest.Behaviour {
 	return runnertest.Behaviour{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, name) })}
 }
 
+// emptyStore is the file of a store with nothing but the defaults. Making one
+// anew for each test would take longer than most tests do.
+var emptyStore = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "weir-rollout-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "weir.db")
+	db, err := store.Open(context.Background(), path)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(db.EnsureDefaults(context.Background(), "apps.localhost"), db.Close()); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
 func newBench(t testing.TB) *bench {
 	b := newBenchStopped(t)
 	b.run()
@@ -181,12 +201,14 @@ func newBenchStopped(t testing.TB) *bench {
 	t.Helper()
 	b := &bench{TB: t, router: &fakeRouter{}, does: map[string]runnertest.Behaviour{}}
 	dir := t.TempDir()
-	var err error
-	if b.db, err = store.Open(context.Background(), filepath.Join(dir, "weir.db")); err != nil {
+	path := filepath.Join(dir, "weir.db")
+	empty, err := emptyStore()
+	b.must(err)
+	b.must(os.WriteFile(path, empty, 0o600))
+	if b.db, err = store.Open(context.Background(), path); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.must(b.db.Close()) })
-	b.must(b.db.EnsureDefaults(context.Background(), "apps.localhost"))
 	spaces, _, err := b.db.Spaces(t.Context(), store.Query{})
 	b.must(err)
 	domains, _, err := b.db.Domains(t.Context(), store.Query{})

@@ -23,7 +23,7 @@ func (e *Engine) environ(c copySpec, row platform.Instance, at runner.Endpoint) 
 	addr := net.JoinHostPort(at.IP, port)
 	env := map[string]string{
 		"HOME": at.Home, "TMPDIR": at.Root + "/tmp", "DEPS_DIR": at.Root + "/deps",
-		"USER": "vcap", "LANG": "en_US.UTF-8", "PATH": e.cfg.Path, "SHELL": e.cfg.Shell,
+		"USER": "vcap", "LANG": "C.UTF-8", "PATH": e.cfg.Path, "SHELL": e.cfg.Shell,
 		"MEMORY_LIMIT":            fmt.Sprintf("%dm", c.process.MemoryMB),
 		"INSTANCE_GUID":           row.GUID,
 		"INSTANCE_INDEX":          strconv.Itoa(row.Index),

@@ -55,7 +55,7 @@ func TestEnviron(t *testing.T) {
 	want := map[string]string{
 		"A": "1", "PORT": "40001", "VCAP_APP_PORT": "40001", "VCAP_APP_HOST": "0.0.0.0",
 		"HOME": "/home/vcap/app", "TMPDIR": "/home/vcap/tmp", "DEPS_DIR": "/home/vcap/deps", "USER": "vcap",
-		"LANG": "en_US.UTF-8", "PATH": "/mine", "SHELL": "/bin/sh", "MEMORY_LIMIT": "256m", "WEIR_EXE": "/opt/weir",
+		"LANG": "C.UTF-8", "PATH": "/mine", "SHELL": "/bin/sh", "MEMORY_LIMIT": "256m", "WEIR_EXE": "/opt/weir",
 		"INSTANCE_GUID": "i", "INSTANCE_INDEX": "2", "CF_INSTANCE_GUID": "i", "CF_INSTANCE_INDEX": "2",
 		"CF_INSTANCE_IP": "10.0.0.2", "CF_INSTANCE_INTERNAL_IP": "10.0.0.2", "CF_INSTANCE_PORT": "40001",
 		"CF_INSTANCE_ADDR": "10.0.0.2:40001", "CF_INSTANCE_PORTS": `[{"external":40001,"internal":40001}]`,

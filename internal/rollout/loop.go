@@ -3,11 +3,11 @@ package rollout
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"weir/internal/platform"
-	"weir/internal/runner"
 	"weir/internal/store"
 )
 
@@ -100,8 +100,8 @@ func (l *loop) run(ctx context.Context, adopted map[string]*run) {
 		case <-l.sig:
 		case <-timer.C:
 		}
-		l.drainInbox()
-		wake, err := l.step(ctx, &wg)
+		eager := l.drainInbox()
+		wake, err := l.step(ctx, &wg, eager)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -126,7 +126,8 @@ func (l *loop) run(ctx context.Context, adopted map[string]*run) {
 // isIdle reports whether no event can come from what the loop started.
 func (l *loop) isIdle() bool { return len(l.runs) == 0 && l.dirty == l.acked }
 
-func (l *loop) drainInbox() {
+// drainInbox runs what was posted and reports whether anything was.
+func (l *loop) drainInbox() bool {
 	l.mu.Lock()
 	inbox := l.inbox
 	l.inbox = nil
@@ -134,43 +135,87 @@ func (l *loop) drainInbox() {
 	for _, f := range inbox {
 		f()
 	}
+	return len(inbox) > 0
 }
 
 // step plans and acts until there is nothing to do but wait. It returns when
-// to plan again, the zero time meaning when something happens.
-func (l *loop) step(ctx context.Context, wg *sync.WaitGroup) (wake time.Time, err error) {
-	for {
-		var p plan
-		err := l.e.store.View(ctx, func(tx *store.Tx) error {
-			w, err := l.load(ctx, tx)
-			if err == nil {
-				p = makePlan(w)
-			}
+// to plan again, the zero time meaning when something happens. eager says that
+// there probably is something to do.
+//
+// Every plan that is carried out was made inside the transaction that writes
+// it down, so that nothing comes between. Whether there is more to do is told
+// by planning on with what was written: who changes the rows wakes the loop.
+func (l *loop) step(ctx context.Context, wg *sync.WaitGroup, eager bool) (wake time.Time, err error) {
+	var w *world
+	if !eager {
+		err := l.e.store.View(ctx, func(tx *store.Tx) (err error) {
+			w, err = l.load(ctx, tx)
 			return err
 		})
-		if isNotFound(err) {
-			return time.Time{}, l.abandon(ctx, wg)
+		if errors.Is(err, errAppGone) {
+			l.abandon(ctx, wg)
+			return time.Time{}, nil
 		}
-		if err != nil || p.isEmpty() {
-			return p.wake, err
+		if err != nil {
+			return time.Time{}, err
 		}
-		// Plan again inside the transaction, so that nothing comes between.
-		err = l.e.store.Tx(ctx, func(tx *store.Tx) error {
-			w, err := l.load(ctx, tx)
-			if err != nil {
+	}
+	for {
+		if w != nil {
+			if p := makePlan(w); p.isEmpty() {
+				return p.wake, nil
+			}
+		}
+		var p plan
+		err := l.e.store.Tx(ctx, func(tx *store.Tx) (err error) {
+			if w, err = l.load(ctx, tx); err != nil {
 				return err
 			}
 			p = makePlan(w)
 			return l.e.commit(ctx, tx, w, p)
 		})
-		if err != nil && !isNotFound(err) {
+		if errors.Is(err, errAppGone) {
+			l.abandon(ctx, wg)
+			return time.Time{}, nil
+		}
+		if err != nil {
 			return time.Time{}, err
 		}
-		if err == nil {
-			l.act(ctx, wg, p)
+		if p.isEmpty() {
+			return p.wake, nil
 		}
+		l.act(ctx, wg, p)
+		w.carryOut(p)
+		w.now, w.acked = time.Now().UTC(), l.acked == l.dirty
 	}
 }
+
+// carryOut makes the world what it is after a plan was written down.
+func (w *world) carryOut(p plan) {
+	for _, c := range p.changes {
+		i := slices.IndexFunc(w.instances, func(i platform.Instance) bool { return i.GUID == c.guid })
+		switch {
+		case c.kind == changeInsert:
+			w.instances = append(w.instances, c.row)
+		case c.kind == changeUpdate && i >= 0:
+			w.instances[i] = c.row
+		case c.kind == changeDelete && i >= 0:
+			w.instances = slices.Delete(w.instances, i, i+1)
+		}
+	}
+	if p.deployment != nil {
+		w.active = p.deployment
+		if !p.deployment.IsActive() {
+			w.active = nil
+		}
+	}
+	if p.outcome != nil && p.outcome.serving != "" {
+		w.app.DeploymentGUID = p.outcome.serving
+	}
+}
+
+// errAppGone says that the app was deleted.
+var errAppGone = errors.New("rollout: the app does not exist any more")
 
 // load reads what the planner looks at.
 func (l *loop) load(ctx context.Context, tx *store.Tx) (*world, error) {
@@ -180,6 +225,9 @@ func (l *loop) load(ctx context.Context, tx *store.Tx) (*world, error) {
 	}
 	var err error
 	if w.app, err = tx.App(ctx, l.app); err != nil {
+		if isNotFound(err) {
+			return nil, errAppGone
+		}
 		return nil, err
 	}
 	byApp := store.Query{In: map[string][]string{"app_guids": {l.app}}}
@@ -189,14 +237,16 @@ func (l *loop) load(ctx context.Context, tx *store.Tx) (*world, error) {
 	if w.instances, _, err = tx.Instances(ctx, byApp); err != nil {
 		return nil, err
 	}
-	active, ok, err := tx.ActiveDeployment(ctx, l.app)
+	active, _, err := tx.Deployments(ctx, store.Query{In: map[string][]string{
+		"app_guids": {l.app}, "status_values": {platform.DeploymentActive},
+	}})
 	if err != nil {
 		return nil, err
 	}
 	deployments := []string{w.app.DeploymentGUID}
-	if ok {
-		w.active = &active
-		deployments = append(deployments, active.GUID, active.PreviousGUID)
+	if n := len(active); n > 0 {
+		w.active = &active[n-1]
+		deployments = append(deployments, w.active.GUID, w.active.PreviousGUID)
 	}
 	for _, guid := range deployments {
 		if guid == "" {
@@ -336,7 +386,7 @@ func (l *loop) noteUp() {
 }
 
 // abandon takes away what is left of an app that was deleted.
-func (l *loop) abandon(ctx context.Context, wg *sync.WaitGroup) error {
+func (l *loop) abandon(ctx context.Context, wg *sync.WaitGroup) {
 	l.gone = true
 	for guid, r := range l.runs {
 		switch r.phase {
@@ -348,7 +398,6 @@ func (l *loop) abandon(ctx context.Context, wg *sync.WaitGroup) error {
 			l.forget(guid)
 		}
 	}
-	return nil
 }
 
 // sawExit notes that an instance ended.
@@ -362,133 +411,4 @@ func (l *loop) sawExit(guid string, exit platform.Exit) {
 		o.cancelProbe()
 	}
 	l.noteUp()
-}
-
-// errGivenUp says that a start was not wanted any more.
-var errGivenUp = errors.New("rollout: not wanted any more")
-
-// start starts an instance once it is its turn.
-func (l *loop) start(ctx context.Context, wg *sync.WaitGroup, row platform.Instance) {
-	l.runs[row.GUID] = &run{phase: phaseStart}
-	turn, cancel := context.WithCancel(ctx)
-	l.ops[row.GUID] = &operations{cancelStart: cancel}
-	l.e.mu.Lock()
-	l.e.homes[row.GUID] = l
-	l.e.mu.Unlock()
-	wg.Go(func() {
-		defer cancel()
-		settled := make(chan struct{})
-		select {
-		case l.e.starts <- struct{}{}:
-			wg.Go(func() { l.e.keepTurn(ctx, settled) })
-		case <-turn.Done():
-			l.post(func() { l.started(ctx, wg, row, runner.Status{}, errGivenUp, settled) })
-			return
-		}
-		status, err := l.e.startInstance(ctx, row)
-		l.post(func() { l.started(ctx, wg, row, status, err, settled) })
-	})
-}
-
-// slowStart is how long a starting instance may keep others from starting.
-const slowStart = 2 * time.Second
-
-// keepTurn gives the turn to start back once the instance settled, or takes
-// its time.
-func (e *Engine) keepTurn(ctx context.Context, settled <-chan struct{}) {
-	timer := time.NewTimer(slowStart)
-	defer timer.Stop()
-	select {
-	case <-settled:
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	<-e.starts
-}
-
-// started notes that an instance has a process, or why it has none.
-func (l *loop) started(ctx context.Context, wg *sync.WaitGroup, row platform.Instance, s runner.Status, err error, settled chan struct{}) {
-	r := l.runs[row.GUID]
-	if r == nil {
-		close(settled)
-		return
-	}
-	if err != nil {
-		close(settled)
-		r.phase, r.startErr = phaseGone, err
-		return
-	}
-	r.phase, r.host, r.port = phaseUp, s.Endpoint.Host, s.Endpoint.Port
-	r.pid, r.started = s.PID, s.StartedAt
-	r.settled = settled
-	l.attach(ctx, wg, row.GUID, r)
-}
-
-// retire takes an instance out of the table, drains it and stops it.
-func (l *loop) retire(ctx context.Context, wg *sync.WaitGroup, row platform.Instance, drain bool) {
-	l.takeAway(ctx, wg, row.GUID, func() error {
-		l.e.line(l.app, "CELL", "Stopping instance %s", nameInstance(row))
-		if err := l.e.pub.sync(ctx, []string{l.app}, nil); err != nil {
-			return err
-		}
-		if drain {
-			l.e.drain(ctx, row)
-		}
-		return nil
-	})
-}
-
-// reap takes away what is left of an instance that crashed or is not well.
-func (l *loop) reap(ctx context.Context, wg *sync.WaitGroup, guid string) {
-	l.takeAway(ctx, wg, guid, func() error { return nil })
-}
-
-func (l *loop) takeAway(ctx context.Context, wg *sync.WaitGroup, guid string, before func() error) {
-	r := l.runs[guid]
-	if r == nil {
-		r = &run{}
-		l.runs[guid] = r
-	}
-	r.phase = phaseStop
-	l.settle(r)
-	o := l.ops[guid]
-	if o == nil {
-		o = &operations{}
-		l.ops[guid] = o
-	}
-	if o.cancelProbe != nil {
-		o.cancelProbe()
-	}
-	l.noteUp()
-	wg.Go(func() {
-		err := before()
-		if err == nil {
-			err = l.e.takeAway(ctx, guid, o.pumps)
-		}
-		if err != nil && ctx.Err() == nil {
-			l.e.log.Error("an instance could not be taken away, trying again", "app", l.app, "instance", guid, "err", err)
-			select {
-			case <-time.After(time.Second):
-			case <-ctx.Done():
-			}
-			l.post(func() { r.phase = phaseUp })
-			return
-		}
-		if ctx.Err() == nil {
-			l.post(func() {
-				r.phase = phaseGone
-				if l.gone {
-					l.forget(guid)
-				}
-			})
-		}
-	})
-}
-
-// settle lets the next instance start.
-func (l *loop) settle(r *run) {
-	if r.settled != nil {
-		close(r.settled)
-		r.settled = nil
-	}
 }

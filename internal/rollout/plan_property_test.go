@@ -125,16 +125,8 @@ func (m *model) desired(typ string) int {
 }
 
 func (m *model) apply(p plan) {
+	m.w.carryOut(p)
 	for _, c := range p.changes {
-		i := slices.IndexFunc(m.w.instances, func(i platform.Instance) bool { return i.GUID == c.guid })
-		switch c.kind {
-		case changeInsert:
-			m.w.instances = append(m.w.instances, c.row)
-		case changeUpdate:
-			m.w.instances[i] = c.row
-		case changeDelete:
-			m.w.instances = slices.Delete(m.w.instances, i, i+1)
-		}
 		if c.kind == changeDelete || c.guid != c.row.GUID {
 			delete(m.w.runs, c.guid)
 		}
@@ -146,15 +138,6 @@ func (m *model) apply(p plan) {
 			m.fail("two instances for %s", key)
 		}
 		places[key] = places[key] || i.State != platform.InstanceStopping
-	}
-	if d := p.deployment; d != nil {
-		m.w.active = d
-		if !d.IsActive() {
-			m.w.active = nil
-		}
-	}
-	if o := p.outcome; o != nil && o.serving != "" {
-		m.w.app.DeploymentGUID = o.serving
 	}
 	if p.traffic {
 		m.w.acked = false
