@@ -213,7 +213,7 @@ func (u urls) deployment(d platform.Deployment) v3.Deployment {
 	}
 	if d.Strategy == platform.StrategyCanary {
 		out.Status.Canary = &v3.CanaryStatus{Steps: v3.CanarySteps{
-			Current: max(1, d.CanaryStep), Total: max(1, len(d.CanarySteps)),
+			Current: min(max(1, d.CanaryStep), max(1, len(d.CanarySteps))), Total: max(1, len(d.CanarySteps)),
 		}}
 		if len(d.CanarySteps) > 0 {
 			out.Options.Canary = &v3.CanaryOptions{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -97,8 +98,8 @@ func checkApp(ctx context.Context, tx *store.Tx, space string, a platform.Manife
 	if a.NoRoute && a.RandomRoute {
 		bad("Cannot use the combination of properties: no-route and random-route")
 	}
-	for name := range a.Env {
-		if err := checkEnvName(name); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(a.Env)) {
+		if err := checkVariable(name, a.Env[name]); err != nil {
 			problems = append(problems, err)
 		}
 	}
@@ -133,19 +134,6 @@ func checkApp(ctx context.Context, tx *store.Tx, space string, a platform.Manife
 		}
 	}
 	return problems
-}
-
-// checkEnvName refuses the variables that are the platform's to set.
-func checkEnvName(name string) error {
-	switch {
-	case name == "" || strings.ContainsAny(name, "=\x00"):
-		return platform.Invalidf("Env cannot have the name %q", name)
-	case strings.HasPrefix(name, "VCAP_"):
-		return platform.Invalidf("Env cannot start with VCAP_")
-	case name == "PORT":
-		return platform.Invalidf("Env cannot set PORT")
-	}
-	return nil
 }
 
 func checkProcess(m platform.ManifestProcess) (problems []error) {
