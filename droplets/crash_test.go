@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // TestMain lets the test binary be the process that is killed: with
@@ -24,7 +26,7 @@ func TestMain(m *testing.M) {
 		crashWorker(dir, os.Getenv("WEIR_TEST_CRASH_KIND"))
 		return
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // crashFiles is what the worker works with; large enough that a kill lands

@@ -244,6 +244,27 @@ func TestCommit_CopiesWhatAnotherUserOwns(t *testing.T) {
 	}
 }
 
+func TestCommit_CopiesFromAnotherDisk(t *testing.T) {
+	other, err := os.MkdirTemp("/dev/shm", "weir-test-")
+	if err != nil {
+		t.Skip("no other disk:", err)
+	}
+	defer os.RemoveAll(other)
+	s := newStore(t, Options{})
+	want := commit(t, s, built, info).Digest
+	if _, err := s.Sweep(t.Context(), nil, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	dir := built.write(t, filepath.Join(other, "build"))
+	m, err := s.Commit(t.Context(), dir, info)
+	if err != nil || m.Digest != want {
+		t.Errorf("got %s, %v, want %s", m.Digest, err, want)
+	}
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("the directory is still there")
+	}
+}
+
 func TestVerify_FindsEveryKindOfDamageAndACommitMendsIt(t *testing.T) {
 	s := newStore(t, Options{})
 	for name, hurt := range map[string]func(dir string) error{

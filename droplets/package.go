@@ -20,8 +20,9 @@ import (
 
 // PutPackage unpacks bits, which may be nil, adds the pooled files the client
 // claims in resources, and commits the result. Where both have a file, they
-// must agree. bits is read to memory-bounded disk space unless it is an
-// io.ReaderAt and io.Seeker, such as an open file.
+// must agree. bits goes to a temporary file first, unless it is an
+// io.ReaderAt and io.Seeker, such as an open file: then all of it is read in
+// place, wherever it stands.
 func (s *Store) PutPackage(ctx context.Context, bits io.Reader, resources []Resource) (digest string, size int64, err error) {
 	work, err := s.temp("package")
 	if err != nil {

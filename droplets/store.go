@@ -193,8 +193,14 @@ func (s *Store) dropSession(dir string) error {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return nil // somebody is at work in it
 	}
+	if err := removeAll(dir); err != nil {
+		// Not a reason not to start: a build may have left files of another
+		// user, which only root can remove.
+		s.log.Warn("could not remove all leftovers of an interrupted upload or build", "dir", dir, "err", err)
+		return nil
+	}
 	s.log.Info("removed leftovers of an interrupted upload or build", "dir", filepath.Base(dir))
-	return removeAll(dir)
+	return nil
 }
 
 // dropOrphans removes manifests whose tree never came, or went.

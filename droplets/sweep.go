@@ -60,6 +60,9 @@ func (s *Store) sweepArea(ctx context.Context, a area, live []string, grace time
 
 // sweepTree removes one tree, unless somebody needs it after all.
 func (s *Store) sweepTree(a area, digest string, grace time.Duration) (freed int64, err error) {
+	if !s.sweepable(a, digest, grace) {
+		return 0, nil // as most are, most of the time
+	}
 	bin, err := s.temp("sweep")
 	if err != nil {
 		return 0, err
@@ -77,7 +80,7 @@ func (s *Store) sweepTree(a area, digest string, grace time.Duration) (freed int
 func (s *Store) takeOut(a area, digest, to string, grace time.Duration) (taken bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leases[lease{a, digest}] > 0 || s.age(a, digest) < grace {
+	if !s.sweepableLocked(a, digest, grace) {
 		return false, nil
 	}
 	err = os.Rename(s.treePath(a, digest), to)
@@ -86,6 +89,16 @@ func (s *Store) takeOut(a area, digest, to string, grace time.Duration) (taken b
 	}
 	s.forget(a, digest)
 	return err == nil, nil
+}
+
+func (s *Store) sweepable(a area, digest string, grace time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sweepableLocked(a, digest, grace)
+}
+
+func (s *Store) sweepableLocked(a area, digest string, grace time.Duration) bool {
+	return s.leases[lease{a, digest}] == 0 && s.age(a, digest) >= grace
 }
 
 // age is the time since a tree was last committed, or found committed.

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
+
+	"weir/internal/platform"
 )
 
 // Check finds a droplet whose files were truncated, changed, added or taken
@@ -45,6 +47,9 @@ func (s *Store) examine(ctx context.Context, digest string, all bool) error {
 	}
 	if bad != "" {
 		err = corrupt(trees, digest, string(bad), nil)
+	}
+	if e, ok := errors.AsType[*platform.Error](err); !ok || e.Title != TitleCorrupt {
+		return err // too many open files, say: no verdict
 	}
 	s.log.Error("found a damaged droplet", "digest", digest, "err", err)
 	if werr := os.WriteFile(s.damagedPath(trees, digest), []byte(err.Error()+"\n"), 0o644); werr != nil {
@@ -132,14 +137,15 @@ func compareContent(ctx context.Context, dir string, files []*File) (damage, err
 			for i := w; i < len(files); i += workers {
 				f := files[i]
 				n, err := h.file(ctx, filepath.Join(dir, f.Path))
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				if _, sum := h.sums(); err != nil || n != f.Size || sum != f.SHA256 {
+				_, sum := h.sums()
+				switch {
+				case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.EIO):
+					bad[w] = damage(fmt.Sprintf("%q cannot be read", f.Path))
+					return errDamaged
+				case err != nil:
+					return err
+				case n != f.Size || sum != f.SHA256:
 					bad[w] = damage(fmt.Sprintf("%q was changed", f.Path))
-					if err != nil {
-						bad[w] = damage(fmt.Sprintf("%q cannot be read", f.Path))
-					}
 					return errDamaged
 				}
 			}

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -118,7 +120,8 @@ func diskFile(root *os.Root, name string, d fs.DirEntry) (f File, ok bool, err e
 // are watched from outside.
 func pack(ctx context.Context, w io.Writer, f Format, files []File, o PackOptions) (Stats, error) {
 	stats := Stats{Format: f}
-	p := &packing{ctx: ctx}
+	out := &watchedWriter{w: w}
+	p := &packing{ctx: ctx, out: out}
 	infos := make([]archiver.FileInfo, len(files))
 	for i := range files {
 		infos[i] = p.info(&files[i], f, o.Prefix)
@@ -132,7 +135,6 @@ func pack(ctx context.Context, w io.Writer, f Format, files []File, o PackOption
 			stats.Bytes += files[i].Size
 		}
 	}
-	out := &watchedWriter{w: w}
 	cw, err := compress(out, f, o.Stored)
 	if err != nil {
 		return stats, err
@@ -152,10 +154,10 @@ func pack(ctx context.Context, w io.Writer, f Format, files []File, o PackOption
 	switch {
 	case ctx.Err() != nil:
 		return stats, ctx.Err()
+	case out.err() != nil:
+		return stats, out.err()
 	case p.err != nil:
 		return stats, p.err
-	case out.err != nil:
-		return stats, out.err
 	}
 	return stats, err
 }
@@ -188,24 +190,34 @@ type nopWriteCloser struct{ io.Writer }
 
 func (nopWriteCloser) Close() error { return nil }
 
-// watchedWriter keeps the first error and refuses what comes after it.
+// watchedWriter keeps the first error and swallows what comes after it. It
+// shows no error to the compressor, which would leave a goroutine behind;
+// packedFile sees to it that the work ends.
 type watchedWriter struct {
-	w   io.Writer
-	err error
+	w      io.Writer
+	failed atomic.Pointer[error]
 }
 
 func (w *watchedWriter) Write(b []byte) (int, error) {
-	if w.err != nil {
-		return 0, w.err
+	if w.err() == nil {
+		if _, err := w.w.Write(b); err != nil {
+			w.failed.Store(&err)
+		}
 	}
-	n, err := w.w.Write(b)
-	w.err = err
-	return n, err
+	return len(b), nil
+}
+
+func (w *watchedWriter) err() error {
+	if err := w.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // packing is one run of pack; err is the first trouble with a file.
 type packing struct {
 	ctx context.Context // lives as long as one call of pack
+	out *watchedWriter
 	err error
 }
 
@@ -267,7 +279,7 @@ type packedFile struct {
 }
 
 func (r *packedFile) Read(b []byte) (int, error) {
-	if err := r.p.ctx.Err(); err != nil {
+	if err := cmp.Or(r.p.ctx.Err(), r.p.out.err()); err != nil {
 		return 0, err
 	}
 	n, err := r.rc.Read(b)
