@@ -34,8 +34,9 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	os.Chmod(dir, 0o711) // instances run under other uids
 	binary = filepath.Join(dir, "weir")
-	// The servers of all tests compile Go's standard library once.
-	os.Setenv("WEIR_BUILD_CACHE", filepath.Join(dir, "build-cache"))
+	// Go's standard library is compiled once for the servers of all tests, and
+	// of later runs.
+	os.Setenv("WEIR_BUILD_CACHE", filepath.Join(os.TempDir(), fmt.Sprintf("weir-build-cache-%d", os.Getuid())))
 	build := exec.Command("go", "build", "-trimpath", "-o", binary, "weir")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
