@@ -238,7 +238,9 @@ func TestBuild_FullDiskFailsItAlone(t *testing.T) {
 		t.Skipf("a small disk needs root: %v", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(small, 0) })
-	w := newWorld(t, func(c *stager.Config) { c.Dir, c.CacheDir = filepath.Join(small, "staging"), filepath.Join(small, "cache") })
+	w := newWorld(t, func(c *stager.Config) {
+		c.Dir, c.CacheDir = filepath.Join(small, "staging"), filepath.Join(small, "cache")
+	})
 	big := strings.Repeat("x", 5<<20)
 	for name, c := range map[string]struct {
 		script string
