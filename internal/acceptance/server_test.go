@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -63,7 +62,6 @@ type server struct {
 	api  string // http://127.0.0.1:port
 	http string // 127.0.0.1:port
 	cmd  *exec.Cmd
-	log  *lockedBuffer
 	done chan struct{} // closed when cmd ended
 }
 
@@ -87,15 +85,21 @@ func prepare(t testing.TB) *server {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, dir: dir, log: &lockedBuffer{}}
+	s := &server{t: t, dir: dir}
 	t.Cleanup(func() {
 		s.stop()
 		if t.Failed() {
-			t.Logf("weir's own log:\n%s", tailOf(s.log.String(), 12_000))
+			t.Logf("weir's own log:\n%s", tailOf(s.log(), 12_000))
 		}
 		os.RemoveAll(dir)
 	})
 	return s
+}
+
+// log returns what the server and its processes logged.
+func (s *server) log() string {
+	b, _ := os.ReadFile(filepath.Join(s.dir, "serve.log"))
+	return string(b)
 }
 
 func (s *server) data() string { return filepath.Join(s.dir, "data") }
@@ -110,7 +114,13 @@ func (s *server) serve(api, http string) {
 	os.Remove(filepath.Join(s.data(), "server.json"))
 	cmd := exec.Command(binary, "serve", "--data", s.data(), "--api", api, "--http", http)
 	cmd.Env = s.env()
-	cmd.Stderr, cmd.Stdout = s.log, s.log
+	// A file, not a pipe: what outlives a killed keeper goes on writing to it.
+	log, err := os.OpenFile(filepath.Join(s.dir, "serve.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer log.Close()
+	cmd.Stderr, cmd.Stdout = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -121,7 +131,7 @@ func (s *server) serve(api, http string) {
 	s.eventually(20*time.Second, "weir to get ready", func() error {
 		select {
 		case <-done:
-			s.t.Fatalf("weir serve ended: %v\n%s", cmd.ProcessState, s.log.String())
+			s.t.Fatalf("weir serve ended: %v\n%s", cmd.ProcessState, s.log())
 		default:
 		}
 		b, err := os.ReadFile(filepath.Join(s.data(), "server.json"))
@@ -299,24 +309,6 @@ func (s *server) eventually(within time.Duration, what string, check func() erro
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-}
-
-// lockedBuffer is a bytes.Buffer that a process may write while a test reads.
-type lockedBuffer struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 func tailOf(s string, n int) string {
