@@ -235,9 +235,13 @@ func TestRestart_EverythingComesBack(t *testing.T) {
 	check("a clean stop")
 
 	before := s.appInits("web")
+	inits := s.inits()
 	s.killKeeper()
 	for _, p := range processes(t, s.data()) {
 		syscall.Kill(p.pid, syscall.SIGKILL)
+	}
+	for _, pid := range inits {
+		syscall.Kill(pid, syscall.SIGKILL)
 	}
 	s.serve(addrAPI, addrHTTP)
 	check("killing every process")
