@@ -172,7 +172,9 @@ func (s *server) appInits(app string) map[string]int {
 	inits := s.inits()
 	found := map[string]int{}
 	for _, i := range stats.Resources {
-		found[i.Instance] = inits[i.Instance]
+		if found[i.Instance] = inits[i.Instance]; inits[i.Instance] == 0 {
+			s.t.Errorf("instance %s of %s has no init", i.Instance, app)
+		}
 	}
 	return found
 }

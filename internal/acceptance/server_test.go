@@ -70,9 +70,21 @@ type server struct {
 func start(t testing.TB) *server {
 	t.Helper()
 	s := prepare(t)
-	s.serve("127.0.0.1:0", "127.0.0.1:0")
+	// Fixed addresses: a keeper that is started again on the same ones adopts
+	// the router.
+	s.serve(freeAddr(t), freeAddr(t))
 	s.must("login")
 	return s
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // prepare makes the directories of a server without starting it.

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // v3List is the part of a v3 list that these tests read.
@@ -79,21 +78,7 @@ func (s *server) running(app string, want int) error {
 func (s *server) inits() map[string]int {
 	s.t.Helper()
 	found := map[string]int{}
-	entries, _ := os.ReadDir(filepath.Join(s.data(), "instances"))
-	for _, p := range processes(s.t, s.data()) {
-		for _, e := range entries {
-			if strings.Contains(strings.Join(p.args, " "), e.Name()) {
-				found[e.Name()] = p.pid
-			}
-		}
-	}
-	return found
-}
-
-// appPIDs returns the pids of processes of apps whose command line holds the
-// given text, whatever server they belong to: use a text of the test's own.
-func appPIDs(text string) []int {
-	var pids []int
+	instances, _ := os.ReadDir(filepath.Join(s.data(), "instances"))
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
@@ -101,12 +86,13 @@ func appPIDs(text string) []int {
 			continue
 		}
 		cmdline, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
-		environ, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
-		if strings.Contains(string(cmdline), text) || strings.Contains(string(environ), text) {
-			pids = append(pids, pid)
+		for _, i := range instances {
+			if strings.Contains(string(cmdline), i.Name()) {
+				found[i.Name()] = pid
+			}
 		}
 	}
-	return pids
+	return found
 }
 
 // crash kills one instance of an app from within, with exit status 3.
@@ -118,15 +104,6 @@ func (s *server) crash(app string) {
 	if err == nil {
 		resp.Body.Close()
 	}
-}
-
-// alive reports whether a process is there and no zombie.
-func alive(pid int) bool {
-	if syscall.Kill(pid, 0) != nil {
-		return false
-	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err == nil && !strings.Contains(string(stat), ") Z ")
 }
 
 // json reads a path of the API into v.
