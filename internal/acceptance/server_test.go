@@ -332,11 +332,12 @@ func tailOf(s string, n int) string {
 
 // client returns an HTTP client whose every request goes to the apps' address.
 func (s *server) client(keepAlive bool) *http.Client {
+	addr := s.http // a restart, meanwhile, finds the same
 	return &http.Client{
 		Timeout: 20 * time.Second,
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-				return (&net.Dialer{}).DialContext(ctx, network, s.http)
+				return (&net.Dialer{}).DialContext(ctx, network, addr)
 			},
 			DisableKeepAlives:   !keepAlive,
 			MaxIdleConnsPerHost: 256,
