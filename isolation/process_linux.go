@@ -120,25 +120,31 @@ func (p *Process) ended() bool {
 func isReadable(fd int) bool {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	n, err := unix.Poll(fds, 0)
-	return err == nil && n == 1
+	return err == nil && n == 1 && fds[0].Revents&unix.POLLIN != 0
 }
 
 // Wait blocks until the process ended or ctx did. It does not reap. Only one
-// goroutine may wait on a handle.
+// goroutine may wait on a handle at a time.
 func (p *Process) Wait(ctx context.Context) error {
 	conn, err := p.f.SyscallConn()
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { p.f.SetReadDeadline(time.Unix(1, 0)) })
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		p.f.SetReadDeadline(time.Unix(1, 0))
+		close(woken)
+	})
 	err = conn.Read(func(fd uintptr) bool { return isReadable(int(fd)) })
-	if !stop() && ctx.Err() != nil {
-		p.f.SetReadDeadline(time.Time{})
-		if err != nil {
-			return ctx.Err()
-		}
+	if stop() {
+		return err
 	}
-	return err
+	<-woken
+	p.f.SetReadDeadline(time.Time{}) // for the next Wait
+	if err != nil {
+		return ctx.Err()
+	}
+	return nil
 }
 
 // Reap waits for an ended child, so that it does not stay as a zombie. It
@@ -164,7 +170,10 @@ func (p *Process) exitStatus(wait time.Duration) (syscall.WaitStatus, bool) {
 	deadline := time.Now().Add(wait)
 	for {
 		info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
-		conn.Control(func(fd uintptr) { err = unix.IoctlPidfdInfo(int(fd), &info) })
+		closed := conn.Control(func(fd uintptr) { err = unix.IoctlPidfdInfo(int(fd), &info) })
+		if closed != nil {
+			return 0, false
+		}
 		if err == nil && info.Mask&unix.PIDFD_INFO_EXIT != 0 {
 			return syscall.WaitStatus(info.Exit_code), true
 		}

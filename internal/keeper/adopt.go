@@ -53,9 +53,14 @@ func (k *Keeper) writeChildren() {
 	}
 }
 
-// staleGrace is how long a child of a dead keeper that cannot be adopted may
-// take to end by itself, and then by SIGTERM.
-const staleGrace = 5 * time.Second
+const (
+	// adoptTimeout bounds the conversation with a child that is adopted.
+	adoptTimeout = 5 * time.Second
+	// staleGrace is how long a child of a dead keeper that is not adopted may
+	// take to end by itself, and then by SIGTERM. Its place is needed, and it
+	// is made to be killed at any time.
+	staleGrace = time.Second
+)
 
 // adoptChildren finds what an earlier keeper started: takes over those that
 // survive, with their listeners, and waits for the end of the others.
@@ -171,7 +176,7 @@ func (c *child) wants(s socket) bool {
 // greetChild connects to a process's adoption socket and receives what it has.
 func greetChild(ctx context.Context, r childRecord) (net.Conn, hello, error) {
 	var d net.Dialer
-	ctx, cancel := context.WithTimeout(ctx, staleGrace)
+	ctx, cancel := context.WithTimeout(ctx, adoptTimeout)
 	defer cancel()
 	conn, err := d.DialContext(ctx, "unix", r.Adopt)
 	if err != nil {
