@@ -10,7 +10,8 @@ import (
 )
 
 // BenchmarkStart measures a start, from the call until the program was exec'd,
-// beside a bare start of the same program and one of this binary.
+// beside a bare start of the same program and one of this binary. With
+// WEIR_BENCH_EXE the inits are of that binary: the whole weir, for example.
 func BenchmarkStart(b *testing.B) {
 	b.Run("bare", func(b *testing.B) {
 		for b.Loop() {
@@ -50,7 +51,7 @@ func benchStart(b *testing.B, without []string) {
 	if os.Geteuid() == 0 {
 		os.Chown(filepath.Join(dir, "tree"), stagedBy, stagedBy)
 	}
-	h, err := Open(b.Context(), Config{Dir: filepath.Join(dir, "instances"), Without: without})
+	h, err := Open(b.Context(), Config{Dir: filepath.Join(dir, "instances"), Without: without, Exe: os.Getenv("WEIR_BENCH_EXE")})
 	if err != nil {
 		b.Fatal(err)
 	}
