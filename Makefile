@@ -37,7 +37,7 @@ fuzz: ## every fuzz target for ten seconds
 	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 10s $$pkg; done; done
 
 bench: build ## figures: push to first answer, stager overhead, router CPU, memory, start-up
-	$(GO) run ./bench -weir $(BIN)
+	$(GO) run ./internal/bench -weir $(BIN)
 
 tools: ## build the pinned development tools into bin/tools
 	@mkdir -p $(TOOLS) && $(GO) build -C internal/tools -o ../../$(TOOLS)/ tool
