@@ -233,7 +233,7 @@ func (w *world) log(app string) string {
 func (w *world) logHas(app, text string) {
 	w.t.Helper()
 	// The last lines are written after the build's row.
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		got := w.log(app)
 		if strings.Contains(got, text) {
 			return
@@ -245,16 +245,17 @@ func (w *world) logHas(app, text string) {
 	}
 }
 
-// clean checks that nothing is left where builds run.
+// clean checks that nothing is left where builds run. A build's directory is
+// removed after its row has said how it ended, so that nobody waits for that.
 func (w *world) clean() {
 	w.t.Helper()
-	for _, dir := range []string{"staging", "instances"} {
+	for _, dir := range []string{w.cfg.Dir, filepath.Join(w.dir, "instances")} {
 		var left []string
-		for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 			left = nil
-			filepath.WalkDir(filepath.Join(w.dir, dir), func(p string, e fs.DirEntry, err error) error {
-				if rel, _ := filepath.Rel(w.dir, p); err == nil && rel != dir {
-					left = append(left, rel)
+			filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
+				if err == nil && p != dir {
+					left = append(left, p)
 				}
 				return nil
 			})

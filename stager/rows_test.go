@@ -349,7 +349,7 @@ func TestLocalSources_AreTheOperatorsChoice(t *testing.T) {
 }
 
 func TestSweep_ExpiresWhatNobodyNeeds(t *testing.T) {
-	w := newWorld(t, func(c *stager.Config) { c.SweepEvery, c.SweepGrace = time.Hour, time.Nanosecond })
+	w := newWorld(t, func(c *stager.Config) { c.SweepEvery = time.Hour })
 	app := w.app("a")
 	var ds []platform.Droplet
 	for _, text := range []string{"1", "2", "3"} {
@@ -359,7 +359,10 @@ func TestSweep_ExpiresWhatNobodyNeeds(t *testing.T) {
 	if err := w.store.UpdateApp(t.Context(), app); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(10 * time.Millisecond) // beyond the grace
+	// Without a grace a stager must not sweep while something is uploaded.
+	w.stop()
+	w.cfg.SweepGrace = time.Nanosecond
+	w.start()
 	if err := w.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
