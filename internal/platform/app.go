@@ -1,5 +1,7 @@
 package platform
 
+import "time"
+
 // AppState is what the owner wants of an app.
 type AppState string
 
@@ -27,6 +29,35 @@ type App struct {
 	// Features are the switches of /v3/apps/:guid/features, by name.
 	// A missing key means the default.
 	Features map[string]bool
+	// Split numbers the way the app's requests are shared out among its
+	// versions: it rises with each change of a weight, a mode or the main one.
+	Split uint64
+	// Traffic says how the router treats the app's requests.
+	Traffic Traffic
+}
+
+// Traffic is how the router treats the requests of an app.
+type Traffic struct {
+	// Drain is how long, in seconds, instances that left the route table may
+	// finish their requests. 0 means the server's default.
+	Drain int
+	// Pause holds new requests back while it is not nil.
+	Pause *Pause
+	// Maintenance answers in the app's stead while it is not nil.
+	Maintenance *Maintenance
+}
+
+// Pause holds new requests of an app back.
+type Pause struct {
+	Since time.Time
+	Max   int // seconds; then they are let go on or refused
+}
+
+// Maintenance answers every request of an app with 503 and a page.
+type Maintenance struct {
+	Since time.Time
+	Page  string   // HTML; empty means the router's own
+	Allow []string // CIDRs, or "Header: value", that pass
 }
 
 // Lifecycle says how an app is staged.

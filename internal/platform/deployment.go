@@ -22,6 +22,9 @@ const (
 	StrategyRolling = "rolling"
 	StrategyCanary  = "canary"
 	StrategyStart   = "start"
+	// StrategyVersion is the start of a version beside the main one. It is
+	// finalized from the beginning: what it brings up never replaces anything.
+	StrategyVersion = "version"
 )
 
 // Deployment is the move of an app to a revision. Each start, restart and
@@ -30,6 +33,7 @@ type Deployment struct {
 	Resource
 	AppGUID      string
 	Strategy     string
+	Label        string // of the main version from then on; empty: the default
 	Value        string // ACTIVE or FINALIZED
 	Reason       string
 	RevisionGUID string

@@ -19,6 +19,8 @@ var apps = &table[platform.App]{
 			column{name: "droplet_guid", value: &a.DropletGUID},
 			column{name: "deployment_guid", value: &a.DeploymentGUID},
 			column{name: "features", value: asJSON{&a.Features}},
+			column{name: "split", value: &a.Split},
+			column{name: "traffic", value: asJSON{&a.Traffic}},
 		)
 		return append(cols, lifecycle(&a.Lifecycle)...)
 	},

@@ -14,6 +14,7 @@ var deployments = &table[platform.Deployment]{
 			&d.Resource,
 			column{name: "app_guid", value: &d.AppGUID},
 			column{name: "strategy", value: &d.Strategy},
+			column{name: "label", value: &d.Label},
 			column{name: "status_value", value: &d.Value},
 			column{name: "status_reason", value: &d.Reason},
 			column{name: "revision_guid", value: &d.RevisionGUID},

@@ -41,6 +41,9 @@ func TestTables_EveryFilterAndOrderIsValidSQL(t *testing.T) {
 	tryAll(t, s, buildpacks)
 	tryAll(t, s, serviceInstances)
 	tryAll(t, s, serviceBindings)
+	tryAll(t, s, versions)
+	tryAll(t, s, promotions)
+	tryAll(t, s, changes)
 }
 
 func tryAll[T any](t *testing.T, s *Store, tab *table[T]) {
