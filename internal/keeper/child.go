@@ -159,7 +159,7 @@ func (c *child) attend(ctx context.Context, p *proc) fate {
 const (
 	steadyAfter  = 5 * time.Second
 	firstBackoff = 100 * time.Millisecond
-	maxBackoff   = 5 * time.Second
+	maxBackoff   = time.Second // a listener without its process is an outage
 )
 
 // pause waits before the next start, and reports whether there is to be one.
