@@ -16,6 +16,7 @@ import (
 // sideways and never up; docs/ARCHITECTURE.md draws it.
 var floors = map[string]int{
 	"main": 5, "internal/acceptance": 5, "internal/bench": 5,
+	"internal/judge/sim": 5,
 
 	"internal/server": 4,
 
@@ -29,6 +30,7 @@ var floors = map[string]int{
 	"internal/runner": 1, "internal/source": 1,
 
 	"api/v3": 0, "isolation": 0, "droplets/archive": 0,
+	"internal/judge": 0,
 
 	"internal/platform": -1, // the ground everybody stands on
 }
