@@ -4,7 +4,7 @@ import "math"
 
 // firstWeight is the weight of the hypotheses that the regression was there
 // from the beginning; those that it began later share the rest.
-const firstWeight = 0.75
+const firstWeight = 0.65
 
 // beginWeight returns the weight of the hypotheses that begin at the k-th
 // occasion, counted from zero. All of them sum up to one.

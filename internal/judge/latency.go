@@ -14,22 +14,11 @@ var (
 )
 
 // shifts are the hypotheses about by how many standard deviations the
-// candidate's logarithm of latency lies higher. Their weights are those of a
-// normal distribution around zero with standard deviation 0.8.
+// candidate's logarithm of latency lies higher, with their weights: roughly a
+// normal distribution around zero.
 var (
 	shifts       = [...]float64{0.1, 0.2, 0.35, 0.5, 0.75, 1.1, 1.6, 2.4}
-	shiftWeights = func() (weights [len(shifts)]float64) {
-		sum := 0.0
-		for i, d := range shifts {
-			width := d / 3
-			weights[i] = width * math.Exp(-d*d/(2*0.8*0.8))
-			sum += weights[i]
-		}
-		for i := range weights {
-			weights[i] /= sum
-		}
-		return weights
-	}()
+	shiftWeights = [len(shifts)]float64{0.08, 0.2, 0.24, 0.18, 0.13, 0.09, 0.06, 0.02}
 )
 
 const (
