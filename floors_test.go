@@ -29,7 +29,7 @@ var floors = map[string]int{
 	"internal/store": 1, "internal/logs": 1, "internal/auth": 1,
 	"internal/runner": 1, "internal/source": 1,
 
-	"api/v3": 0, "isolation": 0, "droplets/archive": 0,
+	"api/v3": 0, "isolation": 0, "droplets/archive": 0, "router/wire": 0,
 	"internal/judge": 0,
 
 	"internal/platform": -1, // the ground everybody stands on
