@@ -34,6 +34,7 @@ type Deployment struct {
 	AppGUID      string
 	Strategy     string
 	Label        string // of the main version from then on; empty: the default
+	How          string // the verb that made it, for the record of promoted states
 	Value        string // ACTIVE or FINALIZED
 	Reason       string
 	RevisionGUID string

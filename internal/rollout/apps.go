@@ -85,7 +85,7 @@ func (e *Engine) UpdateApp(ctx context.Context, who platform.Actor, guid string,
 		if err := change(&app); err != nil {
 			return err
 		}
-		app.Env, app.State = before.Env, before.State
+		app.Env, app.State, app.Split, app.Traffic = before.Env, before.State, before.Split, before.Traffic
 		app.DropletGUID, app.DeploymentGUID = before.DropletGUID, before.DeploymentGUID
 		if renamed = app.Name != before.Name; renamed {
 			if err := checkAppName(app.Name); err != nil {
@@ -273,7 +273,7 @@ func (e *Engine) startApp(ctx context.Context, who platform.Actor, guid string, 
 			d, err = e.present(ctx, tx, app)
 			return err
 		}
-		if d, err = e.begin(ctx, tx, who, beginning{app: app, strategy: platform.StrategyStart}); err != nil {
+		if d, err = e.begin(ctx, tx, who, beginning{app: app, strategy: platform.StrategyStart, how: "restart"}); err != nil {
 			return err
 		}
 		begun = true

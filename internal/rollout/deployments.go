@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -13,6 +14,8 @@ import (
 // RevisionGUID is set; neither means the current droplet.
 type DeployRequest struct {
 	AppGUID      string
+	Label        string // of the main version from then on; empty: the default
+	How          string // the verb that asks for it; empty: deploy, restart or rollback
 	DropletGUID  string
 	RevisionGUID string
 	Strategy     string       // rolling (default) or canary
@@ -20,6 +23,7 @@ type DeployRequest struct {
 	CanarySteps  []int        // percent, ascending
 	Scale        ScaleRequest // of the web process, with the deployment
 	Metadata     platform.Metadata
+	oldLabel     string // what the state was called when it ran before
 }
 
 // check refuses what makes no sense by itself.
@@ -63,7 +67,10 @@ func (e *Engine) Deploy(ctx context.Context, who platform.Actor, req DeployReque
 		if err != nil {
 			return invalidReference(err, "Unable to use app. Ensure that the app exists and you have access to it.")
 		}
-		b := beginning{app: app, strategy: req.Strategy, maxInFlight: req.MaxInFlight, steps: req.CanarySteps, metadata: req.Metadata}
+		b := beginning{
+			app: app, strategy: req.Strategy, maxInFlight: req.MaxInFlight, steps: req.CanarySteps, metadata: req.Metadata,
+			label: req.Label, oldLabel: req.oldLabel, how: cmp.Or(req.How, deploymentKind(req)),
+		}
 		switch {
 		case req.RevisionGUID != "":
 			if b.description, err = e.takeRevision(ctx, tx, &b.app, req.RevisionGUID); err != nil {
@@ -169,6 +176,9 @@ type beginning struct {
 	maxInFlight int
 	steps       []int
 	metadata    platform.Metadata
+	label       string // of the main version; empty: the default, or what it has for the same droplet
+	oldLabel    string // what it was called when it ran before; used if it is free
+	how         string
 }
 
 // begin ends the deployment on its way, if any, and writes a new one to what
@@ -200,7 +210,10 @@ func (e *Engine) begin(ctx context.Context, tx *store.Tx, who platform.Actor, b 
 		PreviousGUID: previous.GUID, PreviousDropletGUID: previous.DropletGUID,
 		MaxInFlight: max(1, b.maxInFlight), StatusChanged: now, CreatedBy: who,
 	}
-	d.Metadata = b.metadata
+	d.Metadata, d.How = b.metadata, b.how
+	if d.Label, err = mainLabel(ctx, tx, b, v); err != nil {
+		return platform.Deployment{}, err
+	}
 	if b.strategy == platform.StrategyCanary {
 		d.CanarySteps, d.CanaryStep = b.steps, 1
 	}
@@ -217,6 +230,11 @@ func (e *Engine) begin(ctx context.Context, tx *store.Tx, who platform.Actor, b 
 	}
 	if err := tx.InsertDeployment(ctx, d); err != nil {
 		return d, err
+	}
+	if d.Reason == platform.ReasonDeployed {
+		if err := e.servesNow(ctx, tx, d); err != nil {
+			return d, err
+		}
 	}
 	return d, pruneDeployments(ctx, tx, app.GUID)
 }
@@ -270,6 +288,11 @@ func (e *Engine) conclude(ctx context.Context, tx *store.Tx, app platform.App, d
 		app.DeploymentGUID = o.serving
 		if err := tx.UpdateApp(ctx, app); err != nil {
 			return err
+		}
+		if o.serving == d.GUID {
+			if err := e.servesNow(ctx, tx, d); err != nil {
+				return err
+			}
 		}
 	}
 	if o.restore {

@@ -293,9 +293,17 @@ func (e *Engine) line(app, source, format string, args ...any) {
 // published waits until the router runs with the routes and apps named. When
 // it does not answer, the change stays stored and is published later.
 func (e *Engine) published(ctx context.Context, apps, routes []string) error {
+	return e.publishedAs(ctx, apps, routes, 0)
+}
+
+// Table returns the number of the route table that the router took last.
+func (e *Engine) Table() uint64 { return e.pub.running.Load() }
+
+// publishedAs is published for a change that reserved a table number.
+func (e *Engine) publishedAs(ctx context.Context, apps, routes []string, number uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	err := e.pub.sync(ctx, apps, routes)
+	err := e.pub.syncAs(ctx, apps, routes, number)
 	if err == nil {
 		return nil
 	}

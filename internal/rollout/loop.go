@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -243,7 +244,10 @@ func (l *loop) load(ctx context.Context, tx *store.Tx) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	deployments := []string{w.app.DeploymentGUID}
+	if w.sides, err = sidesOf(ctx, tx, l.app); err != nil {
+		return nil, err
+	}
+	deployments := append(slices.Collect(maps.Keys(w.sides)), w.app.DeploymentGUID)
 	if n := len(active); n > 0 {
 		w.active = &active[n-1]
 		deployments = append(deployments, w.active.GUID, w.active.PreviousGUID)
@@ -276,7 +280,7 @@ func (l *loop) commandsOf(ctx context.Context, tx *store.Tx, deployment string) 
 	if err != nil {
 		return nil, err
 	}
-	if len(l.commands) > 8 {
+	if len(l.commands) > 32 {
 		clear(l.commands)
 	}
 	l.commands[deployment] = c

@@ -26,7 +26,8 @@ import (
 // deployment that should run: the active one, or the one a cancelled one goes
 // back to, or the one that serves. Instances of others leave when the target's
 // instance of the same process and index is ready, in the same transaction and
-// therefore in the same route table.
+// therefore in the same route table. The versions beside the main one are left
+// out of that; see plan_version.go.
 
 // world is everything the planner looks at.
 type world struct {
@@ -40,6 +41,9 @@ type world struct {
 	// type without a command cannot run.
 	commands  map[string]map[string]string
 	instances []platform.Instance
+	// sides are the versions beside the main one: how many web instances are
+	// wanted of each, by deployment.
+	sides map[string]int
 	// runs are the observations, by instance GUID.
 	runs map[string]*run
 	// acked says that the router runs what the rows say.
@@ -198,6 +202,7 @@ func makePlan(w *world) plan {
 	p.judge()
 	if w.app.State == platform.AppStarted {
 		p.converge()
+		p.convergeSides()
 	} else {
 		p.retireAll()
 	}

@@ -107,7 +107,7 @@ func (p *planner) converge() {
 		have[s] = i
 	}
 	for _, i := range p.rows {
-		if i.row.DeploymentGUID != m.target {
+		if i.row.DeploymentGUID != m.target && !p.isSide(i.row) {
 			p.replace(i, m, wanted, have)
 		}
 	}

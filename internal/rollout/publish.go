@@ -4,16 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
-	"net"
-	"reflect"
-	"slices"
-	"strconv"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"weir/internal/platform"
 	"weir/internal/store"
 	"weir/router"
 )
@@ -36,7 +30,9 @@ type publisher struct {
 
 	// The rest belongs to run.
 
-	table  map[string]router.Route    // by route GUID; what was sent
+	running atomic.Uint64 // the number of the last table the router took
+
+	table  sent                       // what was sent
 	byApp  map[string]map[string]bool // the routes in table that lead to an app
 	number uint64                     // of the router's table, if inSync
 	inSync bool
@@ -45,6 +41,7 @@ type publisher struct {
 // publication asks for apps and routes to be brought up to date.
 type publication struct {
 	apps, routes []string
+	number       uint64        // reserved for the table with them; 0: none
 	done         chan struct{} // closed when the router runs with them
 }
 
@@ -56,13 +53,19 @@ var errClosed = errors.New("rollout: the engine has ended")
 const statusPeriod = 10 * time.Second
 
 func newPublisher(s *store.Store, r Router, log *slog.Logger) *publisher {
-	return &publisher{store: s, router: r, log: log, sig: make(chan struct{}, 1), tried: make(chan struct{}), table: map[string]router.Route{}, byApp: map[string]map[string]bool{}}
+	return &publisher{store: s, router: r, log: log, sig: make(chan struct{}, 1), tried: make(chan struct{}), table: newSent(), byApp: map[string]map[string]bool{}}
 }
 
 // sync returns once the router runs with what the rows say about the apps and
 // routes at the time of the call, or later.
 func (p *publisher) sync(ctx context.Context, apps, routes []string) error {
-	pub := &publication{apps: apps, routes: routes, done: make(chan struct{})}
+	return p.syncAs(ctx, apps, routes, 0)
+}
+
+// syncAs is sync for a change that reserved the number of the table it is in.
+// The router may run a later one by then, which has the change too.
+func (p *publisher) syncAs(ctx context.Context, apps, routes []string, number uint64) error {
+	pub := &publication{apps: apps, routes: routes, number: number, done: make(chan struct{})}
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -166,12 +169,13 @@ func (p *publisher) publish(ctx context.Context, batch []*publication) error {
 	if err != nil {
 		return err
 	}
-	u := p.difference(routes, now)
+	u := p.table.difference(routes, now)
+	u.From = p.number
 	if len(u.Upsert) == 0 && len(u.Delete) == 0 {
 		p.remember(routes, now)
 		return nil
 	}
-	if u.Number, err = p.store.NextTableNumber(ctx); err != nil {
+	if u.Number, err = p.nextNumber(ctx, batch); err != nil {
 		return err
 	}
 	if err := p.send(ctx, func(ctx context.Context) error { return p.router.Apply(ctx, u) }); err != nil {
@@ -182,49 +186,45 @@ func (p *publisher) publish(ctx context.Context, batch []*publication) error {
 		return err
 	}
 	p.number = u.Number
+	p.running.Store(u.Number)
 	p.remember(routes, now)
 	return nil
 }
 
-// difference returns what turns the router's table into one where the routes
-// named are as in now, or absent.
-func (p *publisher) difference(routes []string, now map[string]router.Route) router.Update {
-	u := router.Update{From: p.number}
-	taken := map[router.RouteKey]bool{}
-	for guid, r := range now {
-		taken[r.Key()] = true
-		if old, had := p.table[guid]; !had || !reflect.DeepEqual(old, r) {
-			u.Upsert = append(u.Upsert, r)
-		}
+// nextNumber returns the number of the next table: the last one that the batch
+// reserved, unless a table with its changes went out before.
+func (p *publisher) nextNumber(ctx context.Context, batch []*publication) (uint64, error) {
+	reserved := uint64(0)
+	for _, pub := range batch {
+		reserved = max(reserved, pub.number)
 	}
-	slices.SortFunc(u.Upsert, compareRoutes)
-	for _, guid := range routes {
-		if old, had := p.table[guid]; had && !taken[old.Key()] {
-			taken[old.Key()] = true
-			u.Delete = append(u.Delete, old.Key())
-		}
+	if reserved > p.number {
+		return reserved, nil
 	}
-	return u
+	return p.store.NextTableNumber(ctx)
 }
 
 // remember notes what the router has now.
-func (p *publisher) remember(routes []string, now map[string]router.Route) {
+func (p *publisher) remember(routes []string, now map[string][]entry) {
 	for _, guid := range routes {
-		for _, d := range p.table[guid].Destinations {
-			delete(p.byApp[d.AppGUID], guid)
-			if len(p.byApp[d.AppGUID]) == 0 {
-				delete(p.byApp, d.AppGUID)
+		for _, e := range p.table.byBase[guid] {
+			for _, d := range e.route.Destinations {
+				delete(p.byApp[d.AppGUID], guid)
+				if len(p.byApp[d.AppGUID]) == 0 {
+					delete(p.byApp, d.AppGUID)
+				}
 			}
 		}
-		delete(p.table, guid)
 	}
-	for guid, r := range now {
-		p.table[guid] = r
-		for _, d := range r.Destinations {
-			if p.byApp[d.AppGUID] == nil {
-				p.byApp[d.AppGUID] = map[string]bool{}
+	p.table.replace(routes, now)
+	for guid, entries := range now {
+		for _, e := range entries {
+			for _, d := range e.route.Destinations {
+				if p.byApp[d.AppGUID] == nil {
+					p.byApp[d.AppGUID] = map[string]bool{}
+				}
+				p.byApp[d.AppGUID][guid] = true
 			}
-			p.byApp[d.AppGUID][guid] = true
 		}
 	}
 }
@@ -247,168 +247,16 @@ func (p *publisher) publishAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t := router.Table{Number: number, Routes: slices.SortedFunc(maps.Values(all), compareRoutes)}
+	whole := newSent()
+	whole.replace(nil, all)
+	t := router.Table{Number: number, Routes: whole.routes()}
 	if err := p.send(ctx, func(ctx context.Context) error { return p.router.Put(ctx, t) }); err != nil {
 		return err
 	}
 	p.number, p.inSync = number, true
-	p.table, p.byApp = map[string]router.Route{}, map[string]map[string]bool{}
+	p.running.Store(number)
+	p.table, p.byApp = newSent(), map[string]map[string]bool{}
 	p.remember(nil, all)
-	p.log.Info("route table was published", "number", number, "routes", len(all))
+	p.log.Info("route table was published", "number", number, "routes", len(t.Routes))
 	return nil
-}
-
-func compareRoutes(a, b router.Route) int {
-	if c := strings.Compare(a.Host, b.Host); c != 0 {
-		return c
-	}
-	return strings.Compare(a.Path, b.Path)
-}
-
-// compile reads the routes that lead to one of the apps or are named, or all
-// if both are nil, from one snapshot of the rows.
-func (p *publisher) compile(ctx context.Context, apps, routes []string) (map[string]router.Route, error) {
-	compiled := map[string]router.Route{}
-	err := p.store.View(ctx, func(tx *store.Tx) error {
-		found, err := findRoutes(ctx, tx, apps, routes)
-		if err != nil {
-			return err
-		}
-		c, err := newCompiler(ctx, tx, found, apps == nil && routes == nil)
-		if err != nil {
-			return err
-		}
-		for guid, r := range found {
-			// A route that leads nowhere is unknown to the router, as in Cloud
-			// Foundry: 404, or whatever a wildcard or a shorter path answers.
-			if len(r.Destinations) > 0 {
-				compiled[guid] = c.route(r)
-			}
-		}
-		return nil
-	})
-	return compiled, err
-}
-
-func findRoutes(ctx context.Context, tx *store.Tx, apps, routes []string) (map[string]platform.Route, error) {
-	var queries []store.Query
-	switch {
-	case apps == nil && routes == nil:
-		queries = []store.Query{{}}
-	default:
-		for key, values := range map[string][]string{"app_guids": apps, "guids": routes} {
-			for chunk := range slices.Chunk(values, 500) {
-				queries = append(queries, store.Query{In: map[string][]string{key: chunk}})
-			}
-		}
-	}
-	all := map[string]platform.Route{}
-	for _, q := range queries {
-		found, _, err := tx.Routes(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range found {
-			all[r.GUID] = r
-		}
-	}
-	return all, nil
-}
-
-// compiler turns routes as stored into routes as the router wants them.
-type compiler struct {
-	names     map[string]string // of apps
-	processes map[processKey]string
-	backends  map[processKey][]router.Backend
-}
-
-type processKey struct{ app, typ string }
-
-// newCompiler reads what the routes lead to.
-func newCompiler(ctx context.Context, tx *store.Tx, routes map[string]platform.Route, all bool) (*compiler, error) {
-	c := &compiler{names: map[string]string{}, processes: map[processKey]string{}, backends: map[processKey][]router.Backend{}}
-	apps := map[string]bool{}
-	for _, r := range routes {
-		for _, d := range r.Destinations {
-			apps[d.AppGUID] = true
-		}
-	}
-	if len(apps) == 0 {
-		return c, nil
-	}
-	// One query for all rows is quicker than naming thousands of them.
-	chunks := [][]string{nil}
-	if !all {
-		chunks = slices.Collect(slices.Chunk(slices.Collect(maps.Keys(apps)), 500))
-	}
-	for _, chunk := range chunks {
-		if err := c.read(ctx, tx, chunk); err != nil {
-			return nil, err
-		}
-	}
-	for _, b := range c.backends {
-		slices.SortFunc(b, func(a, b router.Backend) int {
-			if a.Index != b.Index {
-				return a.Index - b.Index
-			}
-			return strings.Compare(a.InstanceGUID, b.InstanceGUID)
-		})
-	}
-	return c, nil
-}
-
-// read reads the apps named, or all of them.
-func (c *compiler) read(ctx context.Context, tx *store.Tx, apps []string) error {
-	query := func(key string, more map[string][]string) store.Query {
-		q := store.Query{In: map[string][]string{}}
-		maps.Copy(q.In, more)
-		if apps != nil {
-			q.In[key] = apps
-		}
-		return q
-	}
-	found, _, err := tx.Apps(ctx, query("guids", nil))
-	if err != nil {
-		return err
-	}
-	for _, a := range found {
-		c.names[a.GUID] = a.Name
-	}
-	processes, _, err := tx.Processes(ctx, query("app_guids", nil))
-	if err != nil {
-		return err
-	}
-	for _, p := range processes {
-		c.processes[processKey{p.AppGUID, p.Type}] = p.GUID
-	}
-	running, _, err := tx.Instances(ctx, query("app_guids", map[string][]string{
-		"states": {string(platform.InstanceRunning)}, "ready": {"true"},
-	}))
-	if err != nil {
-		return err
-	}
-	for _, i := range running {
-		key := processKey{i.AppGUID, i.ProcessType}
-		c.backends[key] = append(c.backends[key], router.Backend{
-			InstanceGUID: i.GUID, Index: i.Index, Addr: net.JoinHostPort(i.Host, strconv.Itoa(i.Port)),
-		})
-	}
-	return nil
-}
-
-func (c *compiler) route(r platform.Route) router.Route {
-	out := router.Route{
-		Host: strings.ToLower(r.FQDN()), Path: r.Path, GUID: r.GUID,
-	}
-	if len(r.Options) > 0 {
-		out.Options = maps.Clone(r.Options)
-	}
-	for _, d := range r.Destinations {
-		key := processKey{d.AppGUID, d.ProcessType}
-		out.Destinations = append(out.Destinations, router.Destination{
-			AppGUID: d.AppGUID, AppName: c.names[d.AppGUID], Process: d.ProcessType, ProcessGUID: c.processes[key],
-			Weight: d.EffectiveWeight(), Protocol: d.Protocol, Backends: c.backends[key],
-		})
-	}
-	return out
 }

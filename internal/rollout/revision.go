@@ -288,8 +288,15 @@ func usedDeployments(ctx context.Context, tx *store.Tx, guid string) (map[string
 		used[active.GUID], used[active.PreviousGUID] = true, true
 	}
 	instances, _, err := tx.Instances(ctx, store.Query{In: map[string][]string{"app_guids": {guid}}})
+	if err != nil {
+		return nil, err
+	}
 	for _, i := range instances {
 		used[i.DeploymentGUID] = true
+	}
+	versions, err := versionsOf(ctx, tx, guid)
+	for _, v := range versions {
+		used[v.DeploymentGUID] = true
 	}
 	return used, err
 }

@@ -15,6 +15,7 @@ var deployments = &table[platform.Deployment]{
 			column{name: "app_guid", value: &d.AppGUID},
 			column{name: "strategy", value: &d.Strategy},
 			column{name: "label", value: &d.Label},
+			column{name: "how", value: &d.How},
 			column{name: "status_value", value: &d.Value},
 			column{name: "status_reason", value: &d.Reason},
 			column{name: "revision_guid", value: &d.RevisionGUID},

@@ -19,6 +19,7 @@ const liveDroplets = `
 	UNION SELECT previous_droplet_guid FROM deployments WHERE status_value = ?
 	UNION SELECT d.droplet_guid FROM deployments d JOIN apps a ON a.deployment_guid = d.guid
 	UNION SELECT d.droplet_guid FROM deployments d JOIN instances i ON i.deployment_guid = d.guid
+	UNION SELECT d.droplet_guid FROM deployments d JOIN versions v ON v.deployment_guid = d.guid
 	UNION SELECT r.droplet_guid FROM revisions r WHERE (
 		SELECT COUNT(*) FROM revisions newer WHERE newer.app_guid = r.app_guid AND newer.version > r.version
 	) < ?

@@ -50,7 +50,7 @@ var versions = &table[platform.Version]{
 		"modes":              is("t.mode"),
 		"states":             is("t.state"),
 		"main":               is("CASE WHEN t.main THEN 'true' ELSE 'false' END"),
-		"named":              is("CASE WHEN t.label <> '' OR NOT t.main THEN 'true' ELSE 'false' END"),
+		"plain":              is("CASE WHEN t.label = '' AND t.main AND t.weight > 0 THEN 'true' ELSE 'false' END"),
 		"space_guids":        within("t.app_guid", appsOfSpace),
 		"organization_guids": within("t.app_guid", appsOfOrg),
 	},
@@ -69,8 +69,8 @@ func (r Rows) Version(ctx context.Context, guid string) (platform.Version, error
 }
 
 // Versions returns one page of the versions that q selects, in order of
-// creation, and how many it selects. The filter "named" is "true" for those
-// that are not merely the one version of an app without a label.
+// creation, and how many it selects. The filter "plain" is "true" for main
+// versions that nobody gave a label, or took the requests from.
 func (r Rows) Versions(ctx context.Context, q Query) ([]platform.Version, int, error) {
 	return versions.list(ctx, r, q)
 }

@@ -1,0 +1,236 @@
+package rollout
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"weir/internal/platform"
+	"weir/internal/store"
+)
+
+// Promote makes a version the app's main one with all requests, in one change
+// of the route table. The others keep running without requests, the former
+// main one among them; with the verb "assign" it takes the place of the shadow
+// that was promoted. The settings of the app become those of the version.
+func (e *Engine) Promote(ctx context.Context, who platform.Actor, app, version string, opt platform.SplitOptions, and also) (platform.Change, error) {
+	opt.Why = cmp.Or(opt.Why, "promote")
+	return e.changeTraffic(ctx, who, opt, []string{app}, func(t *traffic) error {
+		return t.promote(ctx, app, version)
+	}, and)
+}
+
+func (t *traffic) promote(ctx context.Context, app, version string) error {
+	v, err := t.version(version)
+	if err != nil {
+		return err
+	}
+	if v.AppGUID != app {
+		return platform.NotFound("Version")
+	}
+	name := t.app(app).Name
+	old, err := t.main(app)
+	if err != nil {
+		return err
+	}
+	if err := t.checkReady(ctx, *v); err != nil {
+		return err
+	}
+	wasShadow := v.Mode == platform.ModeShadow
+	for i := range t.versions {
+		if o := &t.versions[i]; o.AppGUID == app && o.GUID != version && o.Mode == platform.ModeLive {
+			o.Weight = 0
+		}
+	}
+	if v.Weight == 0 || v.Share() == 0 {
+		v.Weight = platform.DefaultWeight
+	}
+	v.Mode = platform.ModeLive
+	t.text = fmt.Sprintf("Version %s of app %s has all requests and is the main one", v.Label, name)
+	if v.Main {
+		return nil
+	}
+	if wasShadow && t.opt.Why == "assign" {
+		old.Mode, old.ShadowPercent = platform.ModeShadow, cmp.Or(v.ShadowPercent, 100)
+	}
+	return t.makeMain(ctx, version, t.opt.Why)
+}
+
+// checkReady refuses to send requests where nobody would answer.
+func (t *traffic) checkReady(ctx context.Context, v platform.Version) error {
+	name := t.app(v.AppGUID).Name
+	if v.State == platform.AppStopped {
+		return refuse(fmt.Sprintf("weir start %s:%s", name, v.Label), "version %s of app %q is stopped", v.Label, name)
+	}
+	ready, err := readyInstances(ctx, t.tx, v)
+	if err == nil && ready == 0 {
+		err = refuse(fmt.Sprintf("weir versions %s shows why", name), "version %s of app %q has no instance that is ready", v.Label, name)
+	}
+	return err
+}
+
+// readyInstances returns how many instances of a version can get requests.
+func readyInstances(ctx context.Context, tx *store.Tx, v platform.Version) (int, error) {
+	if v.DeploymentGUID == "" {
+		return 0, nil
+	}
+	_, n, err := tx.Instances(ctx, store.Query{In: map[string][]string{
+		"deployment_guids": {v.DeploymentGUID}, "types": {platform.WebProcess},
+		"states": {string(platform.InstanceRunning)}, "ready": {"true"},
+	}, PerPage: 1})
+	return n, err
+}
+
+// RollBackRequest says what to go back to: a version that runs, the state that
+// had a label, or, if both are empty, the one that was promoted before.
+type RollBackRequest struct {
+	AppGUID     string
+	VersionGUID string
+	Label       string
+	Options     platform.SplitOptions
+}
+
+// RolledBack is how a rollback goes on: it is done if a version with that
+// state still ran, else a deployment brings it back.
+type RolledBack struct {
+	To         platform.Promotion
+	Change     platform.Change
+	Deployment *platform.Deployment
+}
+
+// RollBack takes an app back to an earlier state, its settings included.
+func (e *Engine) RollBack(ctx context.Context, who platform.Actor, req RollBackRequest, and also) (RolledBack, error) {
+	var to platform.Promotion
+	var running string
+	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+		to, running, err = findRollback(ctx, tx, req)
+		return err
+	})
+	if err != nil {
+		return RolledBack{}, err
+	}
+	opt := req.Options
+	opt.Why = verbRollback
+	if running != "" {
+		c, err := e.Promote(ctx, who, req.AppGUID, running, opt, and)
+		return RolledBack{To: to, Change: c}, err
+	}
+	if opt.DryRun {
+		return RolledBack{To: to}, nil
+	}
+	if opt.IfTable != 0 {
+		err := e.store.View(ctx, func(tx *store.Tx) error {
+			t := &traffic{e: e, tx: tx, opt: opt}
+			if err := t.load(ctx, req.AppGUID); err != nil {
+				return err
+			}
+			return t.checkTable(ctx)
+		})
+		if err != nil {
+			return RolledBack{}, err
+		}
+	}
+	d, err := e.Deploy(ctx, who, DeployRequest{AppGUID: req.AppGUID, RevisionGUID: to.RevisionGUID, How: verbRollback, oldLabel: to.Label})
+	return RolledBack{To: to, Deployment: &d}, err
+}
+
+// findRollback finds the state to go back to and, if one that can get requests
+// at once runs it, the version.
+func findRollback(ctx context.Context, tx *store.Tx, req RollBackRequest) (to platform.Promotion, running string, err error) {
+	app, err := tx.App(ctx, req.AppGUID)
+	if err != nil {
+		return to, "", err
+	}
+	versions, err := versionsOf(ctx, tx, app.GUID)
+	if err != nil {
+		return to, "", err
+	}
+	if req.VersionGUID != "" {
+		i := slices.IndexFunc(versions, func(v platform.Version) bool { return v.GUID == req.VersionGUID })
+		if i < 0 {
+			return to, "", platform.NotFound("Version")
+		}
+		v := versions[i]
+		to = platform.Promotion{AppGUID: app.GUID, VersionGUID: v.GUID, Label: v.Label, RevisionGUID: v.RevisionGUID, RevisionVersion: v.RevisionVersion}
+		return to, v.GUID, nil
+	}
+	if to, err = earlierState(ctx, tx, app, versions, req.Label); err != nil {
+		return to, "", err
+	}
+	rev, err := tx.Revision(ctx, to.RevisionGUID)
+	if err != nil {
+		return to, "", err
+	}
+	for _, v := range versions {
+		if v.Main || v.State == platform.AppStopped || v.Mode == platform.ModeShadow {
+			continue
+		}
+		same, err := sameContent(ctx, tx, v.RevisionGUID, rev)
+		if err != nil {
+			return to, "", err
+		}
+		ready, err := readyInstances(ctx, tx, v)
+		if err != nil {
+			return to, "", err
+		}
+		if same && ready > 0 {
+			return to, v.GUID, nil
+		}
+	}
+	return to, "", nil
+}
+
+// earlierState returns the newest promoted state that is not what the main
+// version runs: one that no rollback has left behind or, if a label is given,
+// the newest one of that name.
+func earlierState(ctx context.Context, tx *store.Tx, app platform.App, versions []platform.Version, label string) (platform.Promotion, error) {
+	none := &platform.Error{
+		Kind: platform.KindNotFound, Msg: fmt.Sprintf("app %q has no earlier state to go back to", app.Name),
+		Hint: "weir revisions " + app.Name + " lists what it ran",
+	}
+	if label != "" {
+		none.Msg = fmt.Sprintf("app %q never served as version %s", app.Name, label)
+	}
+	main, ok := mainOf(versions)
+	if !ok {
+		return platform.Promotion{}, none
+	}
+	now, err := tx.Revision(ctx, main.RevisionGUID)
+	if err != nil {
+		return platform.Promotion{}, err
+	}
+	all, err := promotionsOf(ctx, tx, app.GUID)
+	if err != nil {
+		return platform.Promotion{}, err
+	}
+	for _, p := range all {
+		if label == "" && p.RolledBack || label != "" && p.Label != label {
+			continue
+		}
+		rev, err := tx.Revision(ctx, p.RevisionGUID)
+		if isNotFound(err) || err == nil && !rev.Deployable {
+			continue
+		}
+		if err != nil {
+			return p, err
+		}
+		same, err := sameContent(ctx, tx, p.RevisionGUID, now)
+		if err != nil {
+			return p, err
+		}
+		if !same {
+			return p, nil
+		}
+	}
+	return platform.Promotion{}, none
+}
+
+// Promotions returns the states an app was promoted to, newest first.
+func (e *Engine) Promotions(ctx context.Context, app string) (all []platform.Promotion, err error) {
+	err = e.store.View(ctx, func(tx *store.Tx) error {
+		all, err = promotionsOf(ctx, tx, app)
+		return err
+	})
+	return all, err
+}

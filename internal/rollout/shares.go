@@ -1,0 +1,444 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"weir/internal/platform"
+	"weir/internal/store"
+)
+
+// errDryRun ends a transaction whose outcome was only asked for.
+var errDryRun = errors.New("rollout: nothing was to be changed")
+
+// also is what a caller adds to the transaction of a change of traffic; split
+// numbers the app's shares from then on, table is the first route table with
+// them.
+type also = func(tx *store.Tx, split, table uint64) error
+
+// traffic is one change of where requests go, while its transaction runs.
+type traffic struct {
+	e    *Engine
+	tx   *store.Tx
+	who  platform.Actor
+	opt  platform.SplitOptions
+	apps []platform.App // those it may touch; filled as they are changed
+	// versions are those of the apps, as they are and as they will be.
+	versions []platform.Version
+	routes   []platform.Route
+	before   platform.TrafficState
+	table    uint64
+	text     string
+}
+
+// changeTraffic runs change in a transaction, writes down what it altered so
+// that it can be undone, and returns once the router runs a table with it.
+func (e *Engine) changeTraffic(ctx context.Context, who platform.Actor, opt platform.SplitOptions, apps []string, change func(*traffic) error, and also) (platform.Change, error) {
+	var done platform.Change
+	var touched []string
+	err := e.store.Tx(ctx, func(tx *store.Tx) error {
+		t := &traffic{e: e, tx: tx, who: who, opt: opt}
+		for _, guid := range apps {
+			if err := t.load(ctx, guid); err != nil {
+				return err
+			}
+		}
+		if err := t.checkTable(ctx); err != nil {
+			return err
+		}
+		t.before = t.state()
+		var err error
+		if t.table, err = tx.NextTableNumber(ctx); err != nil {
+			return err
+		}
+		if err := change(t); err != nil {
+			return err
+		}
+		if done, err = t.store(ctx, and); err != nil {
+			return err
+		}
+		for _, r := range t.routes {
+			touched = append(touched, r.GUID)
+		}
+		if opt.DryRun {
+			return errDryRun
+		}
+		return nil
+	})
+	if errors.Is(err, errDryRun) {
+		done.Table = 0
+		return done, nil
+	}
+	if err != nil {
+		return platform.Change{}, err
+	}
+	for _, app := range apps {
+		e.line(app, "API", "%s (table %d)", done.Text, done.Table)
+		e.wake(app)
+	}
+	return done, e.publishedAs(ctx, apps, touched, done.Table)
+}
+
+// load reads an app and its versions.
+func (t *traffic) load(ctx context.Context, guid string) error {
+	app, err := t.tx.App(ctx, guid)
+	if err != nil {
+		return err
+	}
+	all, err := versionsOf(ctx, t.tx, guid)
+	if err != nil {
+		return err
+	}
+	t.apps = append(t.apps, app)
+	t.versions = append(t.versions, all...)
+	return nil
+}
+
+// loadRoutes adds routes to what the change may touch. It must come before
+// anything is changed.
+func (t *traffic) loadRoutes(routes []platform.Route) {
+	t.routes = routes
+	t.before = t.state()
+}
+
+// checkTable refuses the change if the traffic of an app was changed after the
+// table that the caller has seen.
+func (t *traffic) checkTable(ctx context.Context) error {
+	if t.opt.IfTable == 0 {
+		return nil
+	}
+	for _, app := range t.apps {
+		last, err := lastChange(ctx, t.tx, app.GUID)
+		if err != nil {
+			return err
+		}
+		if last.Table > t.opt.IfTable {
+			return &platform.Error{
+				Kind: platform.KindConflict,
+				Msg:  fmt.Sprintf("the traffic of app %q was changed in table %d (%s), after table %d", app.Name, last.Table, last.Text, t.opt.IfTable),
+				Hint: "look again: weir versions " + app.Name,
+			}
+		}
+	}
+	return nil
+}
+
+// lastChange returns the newest change of an app's traffic.
+func lastChange(ctx context.Context, tx *store.Tx, app string) (platform.Change, error) {
+	found, _, err := tx.Changes(ctx, store.Query{In: map[string][]string{"apps": {app}}, OrderBy: "table", Desc: true, PerPage: 1})
+	if err != nil || len(found) == 0 {
+		return platform.Change{}, err
+	}
+	return found[0], nil
+}
+
+// state returns where requests go as far as the change is concerned.
+func (t *traffic) state() platform.TrafficState {
+	var s platform.TrafficState
+	names := map[string]string{}
+	for _, a := range t.apps {
+		names[a.GUID] = a.Name
+	}
+	for _, v := range t.versions {
+		s.Versions = append(s.Versions, platform.VersionTraffic{
+			GUID: v.GUID, AppGUID: v.AppGUID, Label: v.Label, Weight: v.Weight, Mode: v.Mode, ShadowPercent: v.ShadowPercent, Main: v.Main,
+		})
+	}
+	for _, r := range t.routes {
+		one := platform.RouteTraffic{GUID: r.GUID, URL: r.URL()}
+		for _, d := range r.Destinations {
+			one.Destinations = append(one.Destinations, platform.DestinationTraffic{
+				AppGUID: d.AppGUID, App: names[d.AppGUID], ProcessType: d.ProcessType, Protocol: d.Protocol, Port: d.Port, Weight: d.Weight,
+			})
+		}
+		s.Routes = append(s.Routes, one)
+	}
+	return s
+}
+
+// version returns the version with that GUID, to be changed.
+func (t *traffic) version(guid string) (*platform.Version, error) {
+	for i := range t.versions {
+		if t.versions[i].GUID == guid {
+			return &t.versions[i], nil
+		}
+	}
+	return nil, platform.NotFound("Version")
+}
+
+// app returns the app a version belongs to, to be changed.
+func (t *traffic) app(guid string) *platform.App {
+	i := slices.IndexFunc(t.apps, func(a platform.App) bool { return a.GUID == guid })
+	return &t.apps[i]
+}
+
+// main returns the main version of an app, to be changed.
+func (t *traffic) main(app string) (*platform.Version, error) {
+	for i := range t.versions {
+		if t.versions[i].AppGUID == app && t.versions[i].Main {
+			return &t.versions[i], nil
+		}
+	}
+	return nil, platform.Invalidf("app %q never ran", t.app(app).Name)
+}
+
+// store writes down the versions, a new number of the shares of each app whose
+// shares changed, the change itself and its event.
+func (t *traffic) store(ctx context.Context, and also) (platform.Change, error) {
+	c := platform.Change{
+		Resource: platform.NewResource(time.Now().UTC()), Verb: t.opt.Why, Text: t.text,
+		Before: t.before, After: t.state(), Table: t.table, By: t.who,
+	}
+	moved := map[string]bool{}
+	for i, v := range c.After.Versions {
+		if c.Before.Versions[i] != v {
+			moved[v.AppGUID] = true
+			if err := t.tx.UpdateVersion(ctx, t.versions[i]); err != nil {
+				return c, err
+			}
+		}
+	}
+	split := uint64(0)
+	for i := range t.apps {
+		a := &t.apps[i]
+		c.Apps = append(c.Apps, a.GUID)
+		c.SpaceGUID = a.SpaceGUID
+		if moved[a.GUID] {
+			a.Split++
+			if err := t.tx.UpdateApp(ctx, *a); err != nil {
+				return c, err
+			}
+		}
+		split = max(split, a.Split)
+		err := t.e.event(ctx, t.tx, t.who, "audit.app.traffic."+t.opt.Why, appTarget(*a), map[string]any{"text": t.text, "table": t.table, "split": a.Split})
+		if err != nil {
+			return c, err
+		}
+	}
+	if err := t.tx.InsertChange(ctx, c); err != nil {
+		return c, err
+	}
+	if err := pruneChanges(ctx, t.tx, c.SpaceGUID); err != nil || and == nil {
+		return c, err
+	}
+	return c, and(t.tx, split, t.table)
+}
+
+// keptChanges bounds what a space remembers of changes of traffic.
+const keptChanges = 1000
+
+func pruneChanges(ctx context.Context, tx *store.Tx, space string) error {
+	in := map[string][]string{"space_guids": {space}}
+	_, n, err := tx.Changes(ctx, store.Query{In: in, PerPage: 1})
+	if err != nil || n <= keptChanges+100 {
+		return err
+	}
+	old, _, err := tx.Changes(ctx, store.Query{In: in, PerPage: n - keptChanges, Page: 1})
+	for _, c := range old {
+		if err := tx.DeleteChange(ctx, c.GUID); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// SetShares gives versions of an app, by GUID, new weights in one change of
+// the route table; those not named keep theirs. It returns once the router
+// runs it. If that leaves the main version without requests and one other
+// with all of them, that becomes the main one, unless opt.Keep.
+func (e *Engine) SetShares(ctx context.Context, who platform.Actor, app string, shares map[string]int, opt platform.SplitOptions, and also) (platform.Change, error) {
+	if opt.Why == "" {
+		opt.Why = "weight"
+	}
+	return e.changeTraffic(ctx, who, opt, []string{app}, func(t *traffic) error {
+		if err := t.setShares(shares); err != nil {
+			return err
+		}
+		t.text = "Set the weights of app " + t.app(app).Name + " to " + sharesText(t.versions)
+		next, ok := soleVersion(t.versions)
+		if opt.Keep || !ok || next.Main {
+			return nil
+		}
+		t.text += "; " + next.Label + " is the main version now"
+		return t.makeMain(ctx, next.GUID, opt.Why)
+	}, and)
+}
+
+// sharesText writes weights as "v1 95, v2 5".
+func sharesText(all []platform.Version) string {
+	var parts []string
+	for _, v := range all {
+		if v.Mode == platform.ModeLive {
+			parts = append(parts, fmt.Sprintf("%s %d", v.Label, v.Weight))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// soleVersion returns the only version that gets requests.
+func soleVersion(all []platform.Version) (platform.Version, bool) {
+	var sole platform.Version
+	n := 0
+	for _, v := range all {
+		if v.Share() > 0 {
+			sole = v
+			n++
+		}
+	}
+	return sole, n == 1
+}
+
+func (t *traffic) setShares(shares map[string]int) error {
+	for _, guid := range slices.Sorted(maps.Keys(shares)) {
+		weight := shares[guid]
+		v, err := t.version(guid)
+		if err != nil {
+			return err
+		}
+		name := t.app(v.AppGUID).Name
+		switch {
+		case weight < 0 || weight > platform.MaxWeight:
+			return platform.Invalidf("weight must be in the range 0 to %d (got %d)", platform.MaxWeight, weight)
+		case v.Mode == platform.ModeShadow:
+			return refuse(fmt.Sprintf("weir shadow %s:%s --off makes it an ordinary version, weir assign %s %s the main one", name, v.Label, name, v.Label),
+				"version %s of app %q is a shadow: its answers reach nobody", v.Label, name)
+		case v.State == platform.AppStopped && weight > 0:
+			return refuse(fmt.Sprintf("weir start %s:%s", name, v.Label), "version %s of app %q is stopped", v.Label, name)
+		}
+		v.Weight = weight
+	}
+	return nil
+}
+
+// makeMain makes a version the main one: its deployment becomes the app's, and
+// the app's settings become those of its revision.
+func (t *traffic) makeMain(ctx context.Context, guid, how string) error {
+	v, err := t.version(guid)
+	if err != nil {
+		return err
+	}
+	app := t.app(v.AppGUID)
+	old, err := t.main(app.GUID)
+	if err != nil {
+		return err
+	}
+	if moving, ok, err := t.tx.ActiveDeployment(ctx, app.GUID); err != nil {
+		return err
+	} else if ok {
+		return &platform.Error{
+			Kind: platform.KindConflict, Msg: fmt.Sprintf("app %q has a deployment in progress (%s)", app.Name, moving.Reason),
+			Hint: fmt.Sprintf("wait for it, or take it back: weir cancel-deployment %s", app.Name),
+		}
+	}
+	rev, err := t.tx.Revision(ctx, v.RevisionGUID)
+	if err != nil {
+		return err
+	}
+	oldLabel := old.Label
+	old.Main, old.Labelled = false, true // its number may come again
+	old.Label = oldLabel
+	if err := t.tx.UpdateVersion(ctx, *old); err != nil { // there is never more than one
+		return err
+	}
+	v.Main, v.State = true, platform.AppStarted
+	app.DeploymentGUID = v.DeploymentGUID
+	if err := t.tx.UpdateVersion(ctx, *v); err != nil {
+		return err
+	}
+	if err := restore(ctx, t.tx, app, rev); err != nil {
+		return err
+	}
+	if err := t.tx.UpdateApp(ctx, *app); err != nil {
+		return err
+	}
+	return t.e.promoted(ctx, t.tx, t.who, *v, how, t.table)
+}
+
+// promoted writes down that an app serves another state from now on. A
+// rollback takes what lies between it and the state it goes back to out of the
+// reach of later ones.
+func (e *Engine) promoted(ctx context.Context, tx *store.Tx, who platform.Actor, v platform.Version, how string, table uint64) error {
+	all, err := promotionsOf(ctx, tx, v.AppGUID)
+	if err != nil {
+		return err
+	}
+	if how == verbRollback {
+		if err := passBy(ctx, tx, all, v.RevisionGUID); err != nil {
+			return err
+		}
+	} else if len(all) > 0 && all[0].RevisionGUID == v.RevisionGUID && all[0].VersionGUID == v.GUID {
+		return nil
+	}
+	err = tx.InsertPromotion(ctx, platform.Promotion{
+		Resource: platform.NewResource(time.Now().UTC()), AppGUID: v.AppGUID, VersionGUID: v.GUID, Label: v.Label,
+		RevisionGUID: v.RevisionGUID, RevisionVersion: v.RevisionVersion, Table: table, How: how, By: who,
+	})
+	if err != nil || len(all) < keptPromotions {
+		return err
+	}
+	return tx.DeletePromotion(ctx, all[len(all)-1].GUID)
+}
+
+const (
+	verbRollback   = "rollback"
+	keptPromotions = 200
+)
+
+// promotionsOf returns the promoted states of an app, newest first.
+func promotionsOf(ctx context.Context, tx *store.Tx, app string) ([]platform.Promotion, error) {
+	all, _, err := tx.Promotions(ctx, store.Query{In: map[string][]string{"app_guids": {app}}})
+	slices.Reverse(all)
+	return all, err
+}
+
+// passBy marks the states that a rollback to a revision leaves behind.
+func passBy(ctx context.Context, tx *store.Tx, all []platform.Promotion, revision string) error {
+	to, err := tx.Revision(ctx, revision)
+	if err != nil {
+		return err
+	}
+	var left []platform.Promotion
+	for _, p := range all {
+		if p.RolledBack {
+			continue
+		}
+		same, err := sameContent(ctx, tx, p.RevisionGUID, to)
+		if err != nil {
+			return err
+		}
+		if same {
+			break
+		}
+		left = append(left, p)
+	}
+	for _, p := range left {
+		p.RolledBack = true
+		if err := tx.UpdatePromotion(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sameContent reports whether a revision, if it is still known, says the same
+// as another one.
+func sameContent(ctx context.Context, tx *store.Tx, guid string, other platform.Revision) (bool, error) {
+	if guid == other.GUID {
+		return true, nil
+	}
+	v, err := tx.Revision(ctx, guid)
+	if isNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	c := candidate{env: other.Env, processes: other.Processes, services: other.Services}
+	c.droplet.GUID = other.DropletGUID
+	return len(differences(v, c)) == 0, nil
+}

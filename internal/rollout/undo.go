@@ -1,0 +1,193 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"weir/internal/platform"
+	"weir/internal/store"
+)
+
+// Undo takes the newest change of an app's traffic that was not undone back. A
+// state that somebody else changed meanwhile is a KindConflict error.
+func (e *Engine) Undo(ctx context.Context, who platform.Actor, app string, opt platform.SplitOptions) (platform.Change, error) {
+	opt.Why = verbUndo
+	var last platform.Change
+	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+		a, err := tx.App(ctx, app)
+		if err != nil {
+			return err
+		}
+		last, err = undoable(ctx, tx, a)
+		return err
+	})
+	if err != nil {
+		return platform.Change{}, err
+	}
+	return e.changeTraffic(ctx, who, opt, last.Apps, func(t *traffic) error {
+		a, err := t.tx.App(ctx, app)
+		if err != nil {
+			return err
+		}
+		if now, err := undoable(ctx, t.tx, a); err != nil {
+			return err
+		} else if now.GUID != last.GUID {
+			return overtaken(now)
+		}
+		return t.undo(ctx, last)
+	}, nil)
+}
+
+const verbUndo = "undo"
+
+func overtaken(by platform.Change) error {
+	return &platform.Error{
+		Kind: platform.KindConflict, Msg: fmt.Sprintf("the traffic was changed meanwhile, in table %d: %s", by.Table, by.Text),
+		Hint: "look again, then undo that first",
+	}
+}
+
+func (t *traffic) undo(ctx context.Context, last platform.Change) error {
+	var routes []platform.Route
+	for _, r := range last.Before.Routes {
+		route, err := t.tx.Route(ctx, r.GUID)
+		if isNotFound(err) {
+			return &platform.Error{Kind: platform.KindConflict, Msg: fmt.Sprintf("route %s does not exist any more", r.URL)}
+		}
+		if err != nil {
+			return err
+		}
+		routes = append(routes, route)
+	}
+	t.loadRoutes(routes)
+	if err := t.checkUnchanged(last.After); err != nil {
+		return err
+	}
+	t.text = fmt.Sprintf("Undid table %d: %s", last.Table, last.Text)
+	if err := t.restoreVersions(ctx, last.Before.Versions); err != nil {
+		return err
+	}
+	for i, r := range last.Before.Routes {
+		if err := t.restoreRoute(ctx, i, r); err != nil {
+			return err
+		}
+	}
+	last.Undone = true
+	return t.tx.UpdateChange(ctx, last)
+}
+
+// checkUnchanged refuses to undo a change that others have built upon.
+func (t *traffic) checkUnchanged(after platform.TrafficState) error {
+	now := t.state()
+	for _, was := range after.Versions {
+		i := slices.IndexFunc(now.Versions, func(v platform.VersionTraffic) bool { return v.GUID == was.GUID })
+		if i < 0 {
+			return &platform.Error{Kind: platform.KindConflict, Msg: fmt.Sprintf("version %s does not exist any more", was.Label)}
+		}
+		is := now.Versions[i]
+		is.Label = was.Label // a name says nothing about traffic
+		if is != was {
+			return &platform.Error{
+				Kind: platform.KindConflict, Msg: fmt.Sprintf("version %s has another share or role by now", was.Label),
+				Hint: "set the shares you want: weir weight APP:VERSION=SHARE ...",
+			}
+		}
+	}
+	for _, was := range after.Routes {
+		i := slices.IndexFunc(now.Routes, func(r platform.RouteTraffic) bool { return r.GUID == was.GUID })
+		if i < 0 || !sameWays(now.Routes[i].Destinations, was.Destinations) {
+			return &platform.Error{
+				Kind: platform.KindConflict, Msg: fmt.Sprintf("route %s leads elsewhere by now", was.URL),
+				Hint: "map and unmap it by hand, or swap again",
+			}
+		}
+	}
+	return nil
+}
+
+// sameWays reports whether two routes lead to the same places, in any order.
+func sameWays(a, b []platform.DestinationTraffic) bool {
+	same := func(x, y platform.DestinationTraffic) bool {
+		return x.AppGUID == y.AppGUID && x.ProcessType == y.ProcessType && x.Port == y.Port && x.Protocol == y.Protocol &&
+			(x.Weight == nil) == (y.Weight == nil) && (x.Weight == nil || *x.Weight == *y.Weight)
+	}
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(x platform.DestinationTraffic) bool {
+		return !slices.ContainsFunc(b, func(y platform.DestinationTraffic) bool { return same(x, y) })
+	})
+}
+
+// restoreVersions gives versions the shares and roles they had.
+func (t *traffic) restoreVersions(ctx context.Context, before []platform.VersionTraffic) error {
+	for _, was := range before {
+		v, err := t.version(was.GUID)
+		if err != nil {
+			return &platform.Error{Kind: platform.KindConflict, Msg: fmt.Sprintf("version %s does not exist any more", was.Label)}
+		}
+		v.Weight, v.Mode, v.ShadowPercent = was.Weight, was.Mode, was.ShadowPercent
+		if was.Main && !v.Main {
+			if err := t.checkReady(ctx, *v); err != nil {
+				return err
+			}
+			if err := t.makeMain(ctx, v.GUID, verbRollback); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// restoreRoute makes the nth route of the change lead where it did.
+func (t *traffic) restoreRoute(ctx context.Context, n int, was platform.RouteTraffic) error {
+	var ds []platform.Destination
+	for _, d := range was.Destinations {
+		if _, err := t.tx.App(ctx, d.AppGUID); isNotFound(err) {
+			return &platform.Error{Kind: platform.KindConflict, Msg: fmt.Sprintf("app %q does not exist any more", d.App)}
+		} else if err != nil {
+			return err
+		}
+		ds = append(ds, platform.Destination{
+			AppGUID: d.AppGUID, ProcessType: d.ProcessType, Port: d.Port, Protocol: d.Protocol, Weight: d.Weight,
+		})
+	}
+	return t.lead(ctx, n, ds)
+}
+
+// lead makes the nth route of the change lead to ds; those it leads to already
+// keep their rows.
+func (t *traffic) lead(ctx context.Context, n int, ds []platform.Destination) error {
+	r := &t.routes[n]
+	now := time.Now().UTC()
+	for i := range ds {
+		at := slices.IndexFunc(r.Destinations, func(o platform.Destination) bool { return sameDestination(ds[i], o) })
+		if at >= 0 {
+			ds[i].Resource = r.Destinations[at].Resource
+			continue
+		}
+		ds[i].Resource = platform.NewResource(now)
+	}
+	if err := t.tx.ReplaceDestinations(ctx, r.GUID, ds); err != nil {
+		return err
+	}
+	var err error
+	*r, err = t.tx.Route(ctx, r.GUID)
+	return err
+}
+
+// undoable returns the newest change of an app's traffic that was not undone.
+func undoable(ctx context.Context, tx *store.Tx, app platform.App) (platform.Change, error) {
+	found, _, err := tx.Changes(ctx, store.Query{
+		In: map[string][]string{"apps": {app.GUID}, "undone": {"false"}}, OrderBy: "table", Desc: true, PerPage: 1,
+	})
+	if err == nil && len(found) == 0 {
+		err = &platform.Error{
+			Kind: platform.KindNotFound, Msg: fmt.Sprintf("app %q has no change of traffic to undo", app.Name),
+			Hint: "weir rollback " + app.Name + " goes back to an earlier state",
+		}
+	}
+	if err != nil {
+		return platform.Change{}, err
+	}
+	return found[0], nil
+}

@@ -1,0 +1,291 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"weir/internal/platform"
+	"weir/internal/store"
+)
+
+// ScaleVersion changes the number of web instances of a version at once. It
+// returns before new ones are up.
+func (e *Engine) ScaleVersion(ctx context.Context, who platform.Actor, version string, instances int) (v platform.Version, err error) {
+	if instances < 1 || instances > maxInstances {
+		return v, platform.Invalidf("instances must be in the range 1 to %d (got %d)", maxInstances, instances)
+	}
+	return e.editVersion(ctx, who, version, "audit.app.version.scale", func(tx *store.Tx, app platform.App, v *platform.Version) error {
+		if !v.Main {
+			v.Instances = instances
+			return tx.UpdateVersion(ctx, *v)
+		}
+		web, err := tx.ProcessByType(ctx, app.GUID, platform.WebProcess)
+		if err != nil {
+			return err
+		}
+		if err := refuseInFlight(ctx, tx, web, "scale"); err != nil {
+			return err
+		}
+		_, err = e.scale(ctx, tx, who, app, web, ScaleRequest{Instances: &instances})
+		return err
+	})
+}
+
+// editVersion changes the row of a version in a transaction, tells the audit
+// log and wakes the app.
+func (e *Engine) editVersion(ctx context.Context, who platform.Actor, guid, event string, edit func(*store.Tx, platform.App, *platform.Version) error) (v platform.Version, err error) {
+	err = e.store.Tx(ctx, func(tx *store.Tx) error {
+		if v, err = tx.Version(ctx, guid); err != nil {
+			return err
+		}
+		app, err := tx.App(ctx, v.AppGUID)
+		if err != nil {
+			return err
+		}
+		was := v
+		if err := edit(tx, app, &v); err != nil {
+			return err
+		}
+		err = e.event(ctx, tx, who, event, versionTarget(app), map[string]any{
+			"version": was.Label, "version_guid": was.GUID, "instances": v.Instances, "state": string(v.State),
+		})
+		if err != nil {
+			return err
+		}
+		if now, err := tx.Version(ctx, guid); err == nil {
+			v = now
+		} else if !isNotFound(err) {
+			return err
+		}
+		return nil
+	})
+	if err == nil {
+		e.wake(v.AppGUID)
+	}
+	return v, err
+}
+
+// StopVersion stops a version beside the main one and keeps its row: start
+// brings it back. One that gets requests is refused unless force. It returns
+// when no new request reaches it.
+func (e *Engine) StopVersion(ctx context.Context, who platform.Actor, version string, force bool) (platform.Version, error) {
+	return e.endVersion(ctx, who, version, "audit.app.version.stop", force, func(tx *store.Tx, v *platform.Version) error {
+		v.State = platform.AppStopped
+		return tx.UpdateVersion(ctx, *v)
+	})
+}
+
+// DeleteVersion stops a version beside the main one and forgets it.
+func (e *Engine) DeleteVersion(ctx context.Context, who platform.Actor, version string, force bool) (platform.Version, error) {
+	return e.endVersion(ctx, who, version, "audit.app.version.delete", force, func(tx *store.Tx, v *platform.Version) error {
+		return tx.DeleteVersion(ctx, v.GUID)
+	})
+}
+
+func (e *Engine) endVersion(ctx context.Context, who platform.Actor, version, event string, force bool, end func(*store.Tx, *platform.Version) error) (platform.Version, error) {
+	v, err := e.editVersion(ctx, who, version, event, func(tx *store.Tx, app platform.App, v *platform.Version) error {
+		switch {
+		case v.Main:
+			return e.refuseMain(ctx, tx, app, *v)
+		case v.Share() > 0 && !force:
+			return refuse(fmt.Sprintf("weir weight %s:%s 0, or -f", app.Name, v.Label), "version %s of app %q gets requests", v.Label, app.Name)
+		}
+		if v.Share() > 0 || v.Mode == platform.ModeShadow && v.State == platform.AppStarted {
+			app.Split++
+			if err := tx.UpdateApp(ctx, app); err != nil {
+				return err
+			}
+		}
+		if err := retireVersion(ctx, tx, *v); err != nil {
+			return err
+		}
+		return end(tx, v)
+	})
+	if err != nil {
+		return v, err
+	}
+	e.line(v.AppGUID, "API", "Stopping version %s", v.Label)
+	return v, e.published(ctx, []string{v.AppGUID}, nil)
+}
+
+// refuseMain says what to do instead of taking the main version away.
+func (e *Engine) refuseMain(ctx context.Context, tx *store.Tx, app platform.App, v platform.Version) error {
+	all, err := versionsOf(ctx, tx, app.GUID)
+	if err != nil {
+		return err
+	}
+	for _, o := range all {
+		if !o.Main {
+			return refuse(fmt.Sprintf("make another one the main version first: weir assign %s %s; or take all away: weir kill %s", app.Name, o.Label, app.Name),
+				"version %s is the main version of app %q, which has others", v.Label, app.Name)
+		}
+	}
+	return refuse("weir stop "+app.Name, "version %s is all there is of app %q", v.Label, app.Name)
+}
+
+// RestartVersion starts a stopped version again.
+func (e *Engine) RestartVersion(ctx context.Context, who platform.Actor, version string) (platform.Version, error) {
+	return e.editVersion(ctx, who, version, "audit.app.version.start", func(tx *store.Tx, app platform.App, v *platform.Version) error {
+		if app.State != platform.AppStarted {
+			return refuse("weir start "+app.Name, "app %q is stopped", app.Name)
+		}
+		if v.State == platform.AppStarted {
+			return nil
+		}
+		if v.Share() > 0 || v.Weight > 0 {
+			app.Split++
+			if err := tx.UpdateApp(ctx, app); err != nil {
+				return err
+			}
+		}
+		v.State = platform.AppStarted
+		return tx.UpdateVersion(ctx, *v)
+	})
+}
+
+// SetMode makes a version a shadow that gets copies of percent of the
+// requests, or a live version again, and returns once the router runs with it.
+func (e *Engine) SetMode(ctx context.Context, who platform.Actor, version, mode string, percent int, opt platform.SplitOptions) (platform.Change, error) {
+	opt.Why = "shadow"
+	v, err := e.store.Version(ctx, version)
+	if err != nil {
+		return platform.Change{}, err
+	}
+	return e.changeTraffic(ctx, who, opt, []string{v.AppGUID}, func(t *traffic) error {
+		v, err := t.version(version)
+		if err != nil {
+			return err
+		}
+		name := t.app(v.AppGUID).Name
+		switch {
+		case mode == platform.ModeLive:
+			if v.Mode == platform.ModeShadow {
+				v.Weight = 0 // going live is one thing, getting requests another
+			}
+			v.Mode = mode
+			t.text = fmt.Sprintf("Version %s of app %s is no shadow", v.Label, name)
+			return nil
+		case mode != platform.ModeShadow:
+			return platform.Invalidf("mode must be 'live' or 'shadow' (got %q)", mode)
+		case v.Main:
+			return refuse(fmt.Sprintf("make another one the main version first: weir assign %s VERSION", name), "version %s is the main version of app %q and cannot be a shadow", v.Label, name)
+		case percent < 1 || percent > 100:
+			return platform.Invalidf("shadow_percent must be in the range 1 to 100 (got %d)", percent)
+		}
+		v.Mode, v.ShadowPercent = mode, percent
+		t.text = fmt.Sprintf("Version %s of app %s is a shadow of %d %% of its requests", v.Label, name, percent)
+		return nil
+	}, nil)
+}
+
+// Versions returns the versions of an app with what their instances do, the
+// main one first.
+func (e *Engine) Versions(ctx context.Context, app string) (all []platform.VersionStatus, err error) {
+	err = e.store.View(ctx, func(tx *store.Tx) error {
+		a, err := tx.App(ctx, app)
+		if err != nil {
+			return err
+		}
+		versions, err := versionsOf(ctx, tx, app)
+		if err != nil {
+			return err
+		}
+		all, err = statusesOf(ctx, tx, []platform.App{a}, versions)
+		return err
+	})
+	return all, err
+}
+
+// Version returns a version with what its instances do.
+func (e *Engine) Version(ctx context.Context, guid string) (s platform.VersionStatus, err error) {
+	err = e.store.View(ctx, func(tx *store.Tx) error {
+		v, err := tx.Version(ctx, guid)
+		if err != nil {
+			return err
+		}
+		app, err := tx.App(ctx, v.AppGUID)
+		if err != nil {
+			return err
+		}
+		all, err := statusesOf(ctx, tx, []platform.App{app}, []platform.Version{v})
+		if err == nil {
+			s = all[0]
+		}
+		return err
+	})
+	return s, err
+}
+
+// statusesOf adds what the web instances of versions do.
+func statusesOf(ctx context.Context, tx *store.Tx, apps []platform.App, versions []platform.Version) ([]platform.VersionStatus, error) {
+	out := make([]platform.VersionStatus, 0, len(versions))
+	for _, app := range apps {
+		instances, _, err := tx.Instances(ctx, store.Query{In: map[string][]string{"app_guids": {app.GUID}, "types": {platform.WebProcess}}})
+		if err != nil {
+			return nil, err
+		}
+		sides, err := sidesOf(ctx, tx, app.GUID)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range versions {
+			if v.AppGUID == app.GUID {
+				out = append(out, statusOf(app, v, instances, sides))
+			}
+		}
+	}
+	return out, nil
+}
+
+func statusOf(app platform.App, v platform.Version, instances []platform.Instance, sides map[string]int) platform.VersionStatus {
+	s := platform.VersionStatus{Version: v, Wanted: v.Instances}
+	if app.State != platform.AppStarted {
+		s.State = platform.AppStopped
+	}
+	if s.State == platform.AppStopped {
+		s.Wanted = 0
+	}
+	var oldest time.Time
+	for _, i := range instances {
+		_, side := sides[i.DeploymentGUID]
+		if i.State == platform.InstanceStopping || !v.Main && i.DeploymentGUID != v.DeploymentGUID || v.Main && side {
+			continue
+		}
+		if i.State == platform.InstanceRunning {
+			s.Running++
+		}
+		if isServing(i) {
+			s.Ready++
+		}
+		if i.Crashes >= s.Crashes && i.LastExit != nil {
+			s.LastExit = i.LastExit
+		}
+		s.Crashes = max(s.Crashes, i.Crashes)
+		if i.Details != "" {
+			s.Details = i.Details
+		}
+		if oldest.IsZero() || i.Since.Before(oldest) {
+			oldest = i.Since
+		}
+	}
+	s.Since = oldest
+	s.Health = healthOf(s)
+	return s
+}
+
+func healthOf(s platform.VersionStatus) string {
+	switch {
+	case s.State == platform.AppStopped:
+		return platform.HealthStopped
+	case s.Wanted > 0 && s.Ready >= s.Wanted:
+		return platform.HealthHealthy
+	case s.Ready > 0:
+		return platform.HealthDegraded
+	case s.Crashes >= failAfter:
+		return platform.HealthFailed
+	case s.Crashes > 0 || s.Running > 0:
+		return platform.HealthUnhealthy
+	}
+	return platform.HealthStarting
+}
