@@ -11,9 +11,9 @@ RACE       := $(if $(HAVE_CC),-race,)
 TEST_CGO   := $(if $(HAVE_CC),1,0)
 TESTFLAGS  ?= -shuffle=on -timeout 20m
 
-.PHONY: help build demo test check fuzz bench judge-sim tools release clean
+.PHONY: help build demo test check fuzz bench bench-router judge-sim tools release clean
 help: ## print this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 build: ## build bin/weir, one static binary
 	CGO_ENABLED=0 $(GO) build $(BUILDFLAGS) -o $(BIN) .
@@ -38,6 +38,9 @@ fuzz: ## every fuzz target for ten seconds
 
 bench: build ## figures: push to first answer, stager overhead, router CPU, memory, start-up
 	$(GO) run ./internal/bench -weir $(BIN)
+
+bench-router: build ## the router beside nginx, HAProxy, Caddy and ReverseProxy, with the gates it is held to
+	$(GO) run ./internal/bench -weir $(BIN) -proxies
 
 judge-sim: ## simulate rollouts: false alarms and time to detection of the judge, beside other tests
 	$(GO) run ./internal/judge/sim

@@ -24,10 +24,30 @@ func main() {
 	weir := flag.String("weir", "bin/weir", "the `binary` to measure")
 	apps := flag.Int("apps", 100, "how many apps run for the memory figure")
 	only := flag.String("only", "", "comma-separated `parts`: push, stager, router, memory, start")
+	proxies := flag.Bool("proxies", false, "measure the router beside other proxies, and nothing else")
+	m := matrix{}
+	flag.IntVar(&m.rounds, "rounds", 3, "how often each proxy is measured")
+	flag.DurationVar(&m.each, "each", 1300*time.Millisecond, "how long each load lasts")
+	loads := flag.String("loads", "", "comma-separated `loads` for -proxies: h1-64, h1-256, h1-tls, h2-tls, new-conn, large, rate, idle")
+	peers := flag.String("peers", "", "comma-separated `proxies` for -proxies: weir, nginx, haproxy, caddy, reverseproxy")
+	asReverseProxy()
 	flag.Parse()
 	exe, err := filepath.Abs(*weir)
 	if err != nil {
 		fatal(err)
+	}
+	if *proxies {
+		ctx, cancel := onInterrupt()
+		m.weir, m.only, m.peers = exe, list(*loads), list(*peers)
+		err := m.run(ctx)
+		if err == nil && len(m.only) == 0 {
+			err = goBenchmarks(ctx)
+		}
+		cancel()
+		if err != nil {
+			fatal(err)
+		}
+		return
 	}
 	b := bench{weir: exe, apps: *apps}
 	parts := []struct {

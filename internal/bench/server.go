@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -11,8 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -20,11 +17,23 @@ import (
 // server is a weir of its own under measurement.
 type server struct {
 	weir, dir string
+	cpu       int      // to run on; -1: any
+	flags     []string // of weir serve, besides those every one gets
 	api, http string
 	cmd       *exec.Cmd
 }
 
+// serve starts a weir that may use the whole machine, and logs in.
 func serve(weir string) (*server, error) {
+	s, err := serveOn(weir, -1)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.run(".", "login")
+}
+
+// serveOn starts a weir on one processor, or on any if cpu is negative.
+func serveOn(weir string, cpu int, flags ...string) (*server, error) {
 	dir, err := os.MkdirTemp("", "weir-bench-")
 	if err != nil {
 		return nil, err
@@ -32,12 +41,12 @@ func serve(weir string) (*server, error) {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return nil, err
 	}
-	s := &server{weir: weir, dir: dir}
+	s := &server{weir: weir, dir: dir, cpu: cpu, flags: flags}
 	if err := s.begin(); err != nil {
 		s.stop()
 		return nil, err
 	}
-	return s, s.run(".", "login")
+	return s, nil
 }
 
 func (s *server) env() []string {
@@ -53,10 +62,11 @@ func (s *server) begin() error {
 		return err
 	}
 	defer log.Close()
-	s.cmd = exec.Command(s.weir, "serve", "--data", filepath.Join(s.dir, "data"), "--api", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	args := []string{"serve", "--data", filepath.Join(s.dir, "data"), "--api", "127.0.0.1:0", "--http", "127.0.0.1:0"}
+	s.cmd = exec.Command(s.weir, append(args, s.flags...)...)
 	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = s.env(), log, log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := s.cmd.Start(); err != nil {
+	if err := startOn(s.cpu, s.cmd); err != nil {
 		return err
 	}
 	return s.wait(30*time.Second, func() error {
@@ -178,89 +188,4 @@ func (s *server) countApps(want int) error {
 		err = fmt.Errorf("there are %d apps, want %d", n, want)
 	}
 	return err
-}
-
-// pss adds up the three long-lived processes.
-func (s *server) pss() (total int64, parts string, err error) {
-	var names []string
-	for pid, args := range s.processes() {
-		name := ""
-		switch {
-		case pid == s.cmd.Process.Pid:
-			name = "keeper"
-		case len(args) > 1 && (args[1] == "router" || args[1] == "controller"):
-			name = args[1]
-		default:
-			continue
-		}
-		n, err := pssOf(pid)
-		if err != nil {
-			return 0, "", err
-		}
-		total += n
-		names = append(names, fmt.Sprintf("%s %.0f", name, float64(n)/1e6))
-	}
-	return total, strings.Join(names, ", "), nil
-}
-
-func (s *server) initPSS() (total int64, n int, err error) {
-	for pid, args := range s.processes() {
-		if len(args) < 2 || args[1] != "init" {
-			continue
-		}
-		p, err := pssOf(pid)
-		if err != nil {
-			continue // ended meanwhile
-		}
-		total += p
-		n++
-	}
-	return total, n, nil
-}
-
-// processes returns the command lines of all processes below weir serve.
-func (s *server) processes() map[int][]string {
-	parents := map[int]int{}
-	args := map[int][]string{}
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		stat, err := os.ReadFile(filepath.Join("/proc", e.Name(), "stat"))
-		if err != nil {
-			continue
-		}
-		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		parents[pid], _ = strconv.Atoi(fields[1])
-		cmdline, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
-		args[pid] = strings.Split(strings.TrimRight(string(cmdline), "\x00"), "\x00")
-	}
-	found := map[int][]string{}
-	for pid := range args {
-		for p := pid; p > 1; p = parents[p] {
-			if p == s.cmd.Process.Pid {
-				found[pid] = args[pid]
-				break
-			}
-		}
-	}
-	return found
-}
-
-// pssOf returns the proportional set size of a process in bytes.
-func pssOf(pid int) (int64, error) {
-	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	for sc := bufio.NewScanner(f); sc.Scan(); {
-		if v, ok := strings.CutPrefix(sc.Text(), "Pss:"); ok {
-			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
-			return kb * 1024, err
-		}
-	}
-	return 0, fmt.Errorf("process %d has no Pss line", pid)
 }

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"weir/internal/bench/load"
+)
+
+// matrix is every measure of every proxy, by turns.
+type matrix struct {
+	weir   string
+	only   []string // measures; empty: all
+	peers  []string // proxies; empty: all
+	rounds int
+	each   time.Duration // how long a load lasts
+
+	measures []measure
+	absent   map[string]string            // proxies that could not be measured, and why
+	cells    map[string]map[string][]cell // by measure and proxy
+}
+
+// run measures weir's router beside others and says which gates hold.
+func (m *matrix) run(ctx context.Context) error {
+	if runtime.NumCPU() < 2 {
+		fmt.Println("measuring proxies needs two processors: one for the proxy, one for the load")
+		return nil
+	}
+	began := time.Now()
+	loop, err := load.New(0)
+	if err != nil {
+		return err
+	}
+	defer loop.Close()
+	g, err := newGround(m.weir, loop.Instance(), 1)
+	if err != nil {
+		return err
+	}
+	defer g.clear()
+	idle := min(10_000, g.conns()-100)
+	m.measures = slices.DeleteFunc(measures(m.each, idle), func(x measure) bool { return len(m.only) > 0 && !slices.Contains(m.only, x.name) })
+	m.absent, m.cells = map[string]string{}, map[string]map[string][]cell{}
+	for round := range m.rounds {
+		fmt.Fprintf(os.Stderr, "round %d of %d, %s\n", round+1, m.rounds, toSecond(time.Since(began)))
+		if err := m.round(ctx, loop, g); err != nil {
+			return err
+		}
+	}
+	m.print(time.Since(began))
+	return nil
+}
+
+// round starts all proxies, measures each with each load, and stops them.
+func (m *matrix) round(ctx context.Context, l *load.Loop, g *ground) error {
+	var running []*proxy
+	defer func() {
+		for _, p := range running {
+			p.stop()
+		}
+	}()
+	for _, s := range starters {
+		if m.absent[s.name] != "" || len(m.peers) > 0 && !slices.Contains(m.peers, s.name) {
+			continue
+		}
+		p, err := s.start(g)
+		if errors.Is(err, errAbsent) || err != nil && s.name != "weir" {
+			m.absent[s.name] = firstLine(err)
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("starting %s: %w", s.name, err)
+		}
+		running = append(running, p)
+	}
+	for _, x := range slices.Backward(m.measures) { // idle memory first, on fresh processes
+		for _, p := range running {
+			if ctx.Err() != nil {
+				return errors.New("interrupted")
+			}
+			m.note(x, p, l, g)
+		}
+	}
+	return nil
+}
+
+func (m *matrix) note(x measure, p *proxy, l *load.Loop, g *ground) {
+	c := cell{err: errNoTLS}
+	if !x.secure || p.secure != "" {
+		c = x.take(l, p, g)
+	}
+	if m.cells[x.name] == nil {
+		m.cells[x.name] = map[string][]cell{}
+	}
+	m.cells[x.name][p.name] = append(m.cells[x.name][p.name], c)
+	if c.err != nil {
+		fmt.Fprintf(os.Stderr, "  %-9s %-13s %v\n", x.name, p.name, c.err)
+		return
+	}
+	fmt.Fprintf(os.Stderr, "  %-9s %-13s %7.2f %s, others %.2f\n", x.name, p.name, x.cost(c), x.unit, c.others)
+}
+
+var errNoTLS = errors.New("serves no TLS yet")
+
+// onInterrupt returns a context that ends with Ctrl-C.
+func onInterrupt() (context.Context, context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+}
+
+func toSecond(d time.Duration) string { return d.Round(time.Second).String() }
+
+// list splits a flag's value.
+func list(v string) []string {
+	if v == "" {
+		return nil
+	}
+	return strings.Split(v, ",")
+}

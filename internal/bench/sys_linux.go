@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"os/exec"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// startOn starts a command whose process, with all it will ever start, may run
+// on one processor only; a Go program takes that for its GOMAXPROCS. A
+// negative cpu means any.
+func startOn(cpu int, cmd *exec.Cmd) error {
+	if cpu < 0 {
+		return cmd.Start()
+	}
+	// A process begins with the binding of the thread that forks it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var before, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return fmt.Errorf("binding to a processor: %w", err)
+	}
+	one.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		return fmt.Errorf("binding to processor %d: %w", cpu, err)
+	}
+	defer unix.SchedSetaffinity(0, &before)
+	return cmd.Start()
+}
+
+// cpuOf is the time the process and its ended threads spent on processors, in
+// user and kernel mode; zero for a process that is gone. Unlike
+// /proc/PID/stat it does not count in steps of 10 ms.
+func cpuOf(pid int) time.Duration {
+	const schedClock = 2
+	var ts unix.Timespec
+	if unix.ClockGettime(int32(^pid<<3|schedClock), &ts) != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}
+
+// manyFiles raises the limit of open files as far as it may, for this process
+// and those it starts, and returns it.
+func manyFiles() int {
+	const enough = 65536
+	var lim unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) != nil {
+		return 1024
+	}
+	if unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: enough, Max: max(lim.Max, enough)}) == nil {
+		return enough
+	}
+	_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: lim.Max, Max: lim.Max})
+	return int(lim.Max)
+}
