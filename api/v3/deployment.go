@@ -94,12 +94,14 @@ type RevisionRef struct {
 // DeploymentCreate asks for a deployment of a droplet or of a revision, not
 // of both; of neither means the current droplet.
 type DeploymentCreate struct {
-	Droplet       *Ref               `json:"droplet,omitempty"`
-	Revision      *RevisionRef       `json:"revision,omitempty"`
-	Strategy      string             `json:"strategy,omitempty"` // rolling (default) or canary
-	Options       *DeploymentOptions `json:"options,omitempty"`
-	Relationships Relationships      `json:"relationships"` // app
-	Metadata      *MetadataPatch     `json:"metadata,omitempty"`
+	Droplet  *Ref               `json:"droplet,omitempty"`
+	Revision *RevisionRef       `json:"revision,omitempty"`
+	Strategy string             `json:"strategy,omitempty"` // rolling (default) or canary
+	Options  *DeploymentOptions `json:"options,omitempty"`
+	// Label names the version that the deployment brings; weir's addition.
+	Label         string         `json:"label,omitempty"`
+	Relationships Relationships  `json:"relationships"` // app
+	Metadata      *MetadataPatch `json:"metadata,omitempty"`
 }
 
 // Revision is what an app ran, or may run again: droplet, environment,
