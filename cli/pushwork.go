@@ -277,9 +277,9 @@ func (p *push) buildFailed(f *follower, build v3.Build) error {
 	if build.Error != nil {
 		why = *build.Error
 	}
-	hint := "weir logs " + p.name + " --recent shows the staging log"
-	if strings.Contains(why, "NoAppDetectedError") {
-		hint = "name a buildpack with -b (weir buildpacks lists them), or add a Procfile; was it the right directory?"
+	why, hint, _ := strings.Cut(why, "\nhint: ")
+	if hint == "" {
+		hint = "weir logs " + p.name + " --recent shows the staging log"
 	}
 	p.repeat(f)
 	return newFailure(exitFailed, "staging-failed", why, hint)
