@@ -38,8 +38,8 @@
 // stable version, ρ(slow) = r and ρ(fast) = (1 − rq)/(1 − q) with q the share
 // of the stable version's requests that were slow before; and the logarithm of
 // the latency shifted by δ standard deviations, ρ = exp(δz − δ²/2), mixed over
-// δ as in a sequential probability ratio test with a normal mixture. Each
-// family has half of the weight: the first sees tails, the second shifts.
+// δ as in a sequential probability ratio test with a normal mixture. The first
+// family sees tails, the second shifts.
 //
 // Regressions may begin late, when many good requests have spoken for the
 // candidate. So every few thousand requests and with each step there is an

@@ -2,37 +2,23 @@ package judge
 
 import "math"
 
-// firstWeight is the weight of the hypotheses that the regression was there
-// from the beginning; those that it began later share the rest.
-const firstWeight = 0.65
-
-// beginWeight returns the weight of the hypotheses that begin at the k-th
-// occasion, counted from zero. All of them sum up to one.
-func beginWeight(k uint32) float64 {
-	if k == 0 {
-		return firstWeight
-	}
-	n := float64(k)
-	return (1 - firstWeight) / (n * (n + 1))
-}
-
-// unbegun returns the weight of the hypotheses that begin after occasion k.
-// They bet nothing yet.
-func unbegun(k uint32) float64 { return (1 - firstWeight) / float64(k+1) }
-
 // onsets is evidence whose hypotheses begin at different occasions. Those that
 // differ by nothing else are multiplied by the same factors, so that one
 // number stands for all of them: the logarithm of their weighted sum, relative
-// to firstWeight.
+// to the weight of those that begin at once.
+//
+// Those that begin at once have weight first; those that begin at the k-th
+// later occasion share the rest as 1/(k(k+1)), so that all sum up to one.
 type onsets struct {
-	Begun uint32  // occasions after the first
+	Begun uint32  // later occasions so far
 	Peak  float64 // the largest evidence so far
 }
 
 // begin adds hypotheses that begin now to each of the sums.
-func (o *onsets) begin(sums ...[]float64) {
+func (o *onsets) begin(first float64, sums ...[]float64) {
 	o.Begun++
-	more := beginWeight(o.Begun) / firstWeight
+	k := float64(o.Begun)
+	more := (1 - first) / (k * (k + 1)) / first
 	for _, s := range sums {
 		for i := range s {
 			s[i] = math.Log(math.Exp(min(s[i], maxLog)) + more)
@@ -40,9 +26,10 @@ func (o *onsets) begin(sums ...[]float64) {
 	}
 }
 
-// evidence returns the evidence if the mean of the sums is mean.
-func (o *onsets) evidence(mean float64) float64 {
-	e := firstWeight*mean + unbegun(o.Begun)
+// evidence returns the evidence if the mean of the sums is mean. Hypotheses
+// that have not begun bet nothing and count as one.
+func (o *onsets) evidence(first, mean float64) float64 {
+	e := float64(first*mean) + (1-first)/float64(o.Begun+1)
 	o.Peak = max(o.Peak, e)
 	return e
 }

@@ -10,21 +10,25 @@ var quantiles = [...]float64{0.5, 0.25, 0.1, 0.01}
 // candidate lie beyond a threshold.
 var (
 	slowdowns       = [...]float64{1.25, 1.5, 2, 3, 5, 10}
-	slowdownWeights = [len(slowdowns)]float64{1. / 6, 1. / 6, 1. / 6, 1. / 6, 1. / 6, 1. / 6}
+	slowdownWeights = [len(slowdowns)]float64{0.15, 0.2, 0.2, 0.15, 0.2, 0.1}
 )
 
 // shifts are the hypotheses about by how many standard deviations the
-// candidate's logarithm of latency lies higher, with their weights: roughly a
-// normal distribution around zero.
+// candidate's logarithm of latency lies higher, with their weights: those of
+// a normal distribution around zero, with more for what is hard to see.
 var (
 	shifts       = [...]float64{0.1, 0.2, 0.35, 0.5, 0.75, 1.1, 1.6, 2.4}
-	shiftWeights = [len(shifts)]float64{0.08, 0.2, 0.24, 0.18, 0.13, 0.09, 0.06, 0.02}
+	shiftWeights = [len(shifts)]float64{0.03, 0.37, 0.31, 0.13, 0.07, 0.05, 0.03, 0.01}
 )
 
 const (
 	// minBaseline is how many requests of the stable version are needed to
 	// know how long it takes; before, latencies say nothing.
 	minBaseline = 200
+	// latencyFirst is the weight of slowness that is there from the start.
+	latencyFirst = 0.9
+	// shiftPart is the weight of the shifts; the rest is the thresholds'.
+	shiftPart = 0.65
 	// maxZ bounds how far from the mean a latency can count.
 	maxZ = 4.0
 )
@@ -180,10 +184,11 @@ func (l *Latency) Evidence() float64 {
 	for i := range l.Slow {
 		slow += mixture(l.Slow[i][:], slowdownWeights[:])
 	}
-	return l.evidence(slow/float64(2*len(l.Slow)) + mixture(l.Shift[:], shiftWeights[:])/2)
+	slow /= float64(len(l.Slow))
+	return l.evidence(latencyFirst, float64(shiftPart*mixture(l.Shift[:], shiftWeights[:]))+float64((1-shiftPart)*slow))
 }
 
 // Renew is an occasion at which a regression may have begun.
 func (l *Latency) Renew() {
-	l.begin(l.Slow[0][:], l.Slow[1][:], l.Slow[2][:], l.Slow[3][:], l.Shift[:])
+	l.begin(latencyFirst, l.Slow[0][:], l.Slow[1][:], l.Slow[2][:], l.Slow[3][:], l.Shift[:])
 }

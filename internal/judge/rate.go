@@ -9,6 +9,9 @@ var (
 	ratioWeights = [len(ratios)]float64{0.04, 0.08, 0.16, 0.16, 0.18, 0.16, 0.12, 0.05, 0.05}
 )
 
+// rateFirst is the weight of failures that are more frequent from the start.
+const rateFirst = 0.65
+
 // Rate is the evidence that bad events are more frequent in the candidate. Its
 // zero value is ready for use and tolerates nothing.
 type Rate struct {
@@ -74,8 +77,8 @@ func (r *Rate) Evidence() float64 {
 	if n == 0 {
 		return 1
 	}
-	return r.evidence(sum / n)
+	return r.evidence(rateFirst, sum/n)
 }
 
 // Renew is an occasion at which a regression may have begun.
-func (r *Rate) Renew() { r.begin(r.Logs[:]) }
+func (r *Rate) Renew() { r.begin(rateFirst, r.Logs[:]) }
