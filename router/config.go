@@ -1,9 +1,12 @@
 package router
 
 import (
+	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
+	"syscall"
 	"time"
 )
 
@@ -14,6 +17,18 @@ type Config struct {
 	// shared with another process: ending Run closes this process's hold on
 	// them and leaves the kernel's queue alone.
 	Listeners []net.Listener
+	// TLSListeners take it over TLS, as TLS says: at least how certificates
+	// are found. The router adds the protocols, and refuses what is too old.
+	TLSListeners []net.Listener
+	TLS          *tls.Config
+	// CertificateCovers reports whether the certificate that serves one name
+	// is good for another: if not, a request for it on a connection to the
+	// first is sent away with 421. Nil means that none is.
+	CertificateCovers func(name, other string) bool
+	// HTTPChallenge answers a request by which an authority checks that a
+	// name is ours, or returns false. It is asked for requests in the clear
+	// below /.well-known/acme-challenge/. May be nil.
+	HTTPChallenge func(http.ResponseWriter, *http.Request) bool
 	// ControlListener takes the control API; a unix socket.
 	ControlListener net.Listener
 	// Dir is where the last table is kept. Empty: it is not kept.
@@ -26,6 +41,21 @@ type Config struct {
 
 	// TrustedProxies are the peers whose X-Forwarded-* fields are believed.
 	TrustedProxies []netip.Prefix
+	// ProxyProtocol are the peers whose connections begin with a PROXY
+	// header, version 1 or 2. From others none is expected.
+	ProxyProtocol []netip.Prefix
+	// MaxConns bounds the connections from clients; those beyond wait in the
+	// kernel's queue. 0 means half the file descriptors the process may have,
+	// less a reserve.
+	MaxConns int
+	// MaxConnsPerIP bounds the connections of one client: an IPv4 address or
+	// an IPv6 /64. Those beyond are reset. 0 means a quarter of MaxConns.
+	// Trusted proxies and this machine itself are not counted.
+	MaxConnsPerIP int
+	// NoSuccessor, closed before or after Run's context ended, says that no
+	// other router takes over the listeners: nothing is gained by waiting for
+	// requests on idle connections.
+	NoSuccessor <-chan struct{}
 
 	HeadTimeout time.Duration // for a whole request head; 10 s
 	IdleTimeout time.Duration // for a connection between requests; 75 s
@@ -65,6 +95,12 @@ func (c Config) withDefaults() Config {
 	set(&c.IdleGrace, 5*time.Second)
 	set(&c.DrainTimeout, 30*time.Second)
 	set(&c.BackendIdleTimeout, 4*time.Second)
+	if c.MaxConns <= 0 {
+		c.MaxConns = defaultMaxConns()
+	}
+	if c.MaxConnsPerIP <= 0 {
+		c.MaxConnsPerIP = max(c.MaxConns/4, 1)
+	}
 	if c.LogQueue <= 0 {
 		c.LogQueue = 8192
 	}
@@ -72,4 +108,15 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
+}
+
+// defaultMaxConns is half of the descriptors, because each connection of a
+// client may need one to an instance, without those for everything else.
+func defaultMaxConns() int {
+	var limit syscall.Rlimit
+	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		return 1024
+	}
+	n := int(min(limit.Cur, 1<<21))
+	return max((n-min(n/4, 256))/2, 16)
 }

@@ -15,7 +15,7 @@ import (
 // comes in has passed the guard, and a client that only closed its sending
 // half is not taken for one that went away.
 type clientConn struct {
-	net.Conn
+	*arrival
 	r    *Router
 	peer netip.Addr
 
@@ -32,15 +32,14 @@ type clientConn struct {
 	closed   bool
 }
 
-func newClientConn(r *Router, c net.Conn) *clientConn {
-	cc := &clientConn{Conn: c, r: r}
-	cc.guard.onSlow = cc.headBegun
-	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		cc.peer, _ = netip.AddrFromSlice(a.IP)
-		cc.peer = cc.peer.Unmap()
-	}
-	return cc
+func newClientConn(r *Router, a *arrival) *clientConn {
+	c := &clientConn{arrival: a, r: r, peer: a.peer.Addr()}
+	c.guard.onSlow = c.headBegun
+	return c
 }
+
+// RemoteAddr implements net.Conn: it is the client, whoever connected for it.
+func (c *clientConn) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.arrival.peer) }
 
 // Read implements net.Conn.
 //
@@ -180,7 +179,7 @@ func (c *clientConn) Close() error {
 	c.closed = true
 	c.wakeLocked()
 	c.mu.Unlock()
-	return c.Conn.Close()
+	return c.arrival.Close()
 }
 
 // CloseWrite closes the sending half, if the connection has halves.
@@ -195,11 +194,7 @@ func (c *clientConn) wakeLocked() {
 
 // reset makes the next Close a reset, so that a client which reads until the
 // end of the connection does not take it for the end of the answer.
-func (c *clientConn) reset() {
-	if t, ok := c.Conn.(*net.TCPConn); ok {
-		_ = t.SetLinger(0)
-	}
-}
+func (c *clientConn) reset() { reset(c.Conn) }
 
 func closeWrite(c any) error {
 	if h, ok := c.(interface{ CloseWrite() error }); ok {
@@ -213,21 +208,7 @@ func closeWrite(c any) error {
 // leaves those not accepted in the kernel's queue for whoever shares it.
 type stopListener struct {
 	net.Listener
-	r       *Router
 	stopped atomic.Bool
-}
-
-// Accept implements net.Listener.
-func (l *stopListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		if l.stopped.Load() {
-			return nil, errStopped
-		}
-		return nil, err
-	}
-	l.r.metrics.accepted.Add(1)
-	return newClientConn(l.r, c), nil
 }
 
 // stop makes Accept return without touching the queue.

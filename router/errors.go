@@ -34,6 +34,7 @@ const (
 	reasonTruncated
 	reasonStopping
 	reasonInternal
+	reasonMisdirected
 	reasonCount
 )
 
@@ -67,6 +68,7 @@ var reasons = [reasonCount]struct {
 	reasonTruncated:          {"response_truncated", "response_truncated", 502, ""},
 	reasonStopping:           {"stopping", "stopping", 503, "The router is about to restart."},
 	reasonInternal:           {"internal", "internal", 500, "The router failed."},
+	reasonMisdirected:        {"misdirected", "misdirected", 421, "This connection was made for another host."},
 }
 
 func (r reason) String() string { return reasons[r].name }

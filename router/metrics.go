@@ -53,8 +53,14 @@ type metrics struct {
 	tunnels  atomic.Int64 // of those, upgraded connections
 	conns    atomic.Int64 // from clients
 	accepted atomic.Uint64
-	updates  atomic.Uint64 // of the table
-	unsaved  atomic.Uint64 // of the table, that could not be kept on disk
+
+	shortages    atomic.Uint64 // times accepting failed, as for want of descriptors
+	full         atomic.Uint64 // times accepting waited for a connection to end
+	overShare    atomic.Uint64 // connections reset because one client has too many
+	badGreetings atomic.Uint64 // connections without a proper PROXY header or handshake
+
+	updates atomic.Uint64 // of the table
+	unsaved atomic.Uint64 // of the table, that could not be kept on disk
 }
 
 func (m *metrics) count(t *trip, why reason) {
@@ -107,6 +113,10 @@ var (
 		"Connections from clients.", nil, nil)
 	descAccepted = prometheus.NewDesc("weir_router_connections_total",
 		"Connections accepted.", nil, nil)
+	descRefused = prometheus.NewDesc("weir_router_connections_refused_total",
+		"Connections ended before their first request: their client has too many (share), or no proper PROXY header or handshake came (greeting).", []string{"reason"}, nil)
+	descWaits = prometheus.NewDesc("weir_router_accept_waits_total",
+		"Times no connection was accepted for a moment: as many as may be are open (full), or the machine has no more (shortage).", []string{"reason"}, nil)
 	descTunnels = prometheus.NewDesc("weir_router_tunnels_open",
 		"Upgraded connections (WebSockets) under way.", nil, nil)
 	descDropped = prometheus.NewDesc("weir_router_log_records_dropped_total",
@@ -146,6 +156,10 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(descOpen, float64(m.conns.Load()))
 	counter(descAccepted, float64(m.accepted.Load()))
+	counter(descRefused, float64(m.overShare.Load()), "share")
+	counter(descRefused, float64(m.badGreetings.Load()), "greeting")
+	counter(descWaits, float64(m.full.Load()), "full")
+	counter(descWaits, float64(m.shortages.Load()), "shortage")
 	gauge(descTunnels, float64(m.tunnels.Load()))
 	counter(descDropped, float64(c.r.log.dropped.Load()))
 	s := c.r.table.Load()

@@ -48,9 +48,11 @@ func (r *Router) now() int64 { return int64(time.Since(r.started)) }
 
 // Run loads the last table from Config.Dir, serves the control API and the
 // listeners until ctx ends, then drains: it stops accepting, announces on
-// each connection that it closes, lets the requests in flight finish within
-// Config.DrainTimeout and returns. The listeners are closed in this process,
-// but what waits in their queues stays there for others that share them.
+// each connection that it closes, goes on reading idle ones for
+// Config.IdleGrace unless Config.NoSuccessor is closed, lets the requests in
+// flight finish within Config.DrainTimeout and returns. The listeners are
+// closed in this process, but what waits in their queues stays there for
+// others that share them.
 func (r *Router) Run(ctx context.Context) error {
 	if err := r.load(); err != nil {
 		return err
@@ -61,13 +63,21 @@ func (r *Router) Run(ctx context.Context) error {
 	background.Go(func() { r.log.run(stop) })
 	stopControl := make(chan struct{})
 	control := r.newControlServer(stopControl)
-	failed := make(chan error, 1+len(r.cfg.Listeners)) // one from each that serves
+	failed := make(chan error, 2+len(r.cfg.Listeners)+len(r.cfg.TLSListeners)) // one from each that serves
 	if r.cfg.ControlListener != nil {
 		background.Go(func() { failed <- control.serve(r.cfg.ControlListener) })
 	}
 	road := newStdRoad(r)
+	edge := newEdge(r, road.carry)
+	background.Go(func() { failed <- road.serve() })
 	for _, ln := range r.cfg.Listeners {
-		background.Go(func() { failed <- road.serve(ln) })
+		background.Go(func() { failed <- edge.serve(ln, nil) })
+	}
+	if len(r.cfg.TLSListeners) > 0 {
+		config := serverTLS(r.cfg.TLS)
+		for _, ln := range r.cfg.TLSListeners {
+			background.Go(func() { failed <- edge.serve(ln, config) })
+		}
 	}
 	r.cfg.Logger.Info("router started", "table", r.table.Load().number, "routes", r.table.Load().routes)
 
@@ -79,10 +89,14 @@ func (r *Router) Run(ctx context.Context) error {
 	}
 	r.draining.Store(true)
 	// First the control API, so that what comes from now on finds the router
-	// that takes over; then the work.
+	// that takes over; then the doors; then the work.
 	close(stopControl)
 	control.close()
-	road.drain()
+	drain, cancel := context.WithTimeout(context.Background(), r.cfg.DrainTimeout)
+	defer cancel()
+	edge.stop()
+	edge.awaitSilence(min(r.cfg.IdleGrace, r.cfg.DrainTimeout))
+	road.drain(drain)
 	close(stop)
 	background.Wait()
 	r.backends.each((*backend).closeIdle)

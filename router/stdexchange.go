@@ -111,7 +111,7 @@ func (x *exchange) prepare() reason {
 		req.Header = req.Header.Clone() // the server looks at Connection again
 	}
 	proto := "http"
-	if req.TLS != nil {
+	if x.conn != nil && x.conn.secure {
 		proto = "https"
 	}
 	x.from = trace(req.Header, x.peer(), proto, req.Host, t.rec.RequestID, t.r.cfg.TrustedProxies)

@@ -41,6 +41,9 @@ func (x *exchange) readAsk() (a ask, why reason) {
 		a.host = ""
 		return a, reasonBadRequest
 	}
+	if x.conn != nil && x.trip.r.misdirected(x.conn.sni, a.host) {
+		return a, reasonMisdirected
+	}
 	if app, process := req.Header["X-Cf-App-Instance"], req.Header["X-Cf-Process-Instance"]; app != nil || process != nil {
 		a.wish, why = parseWish(strings.Join(app, ","), strings.Join(process, ","))
 	} else {

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -15,19 +18,19 @@ import (
 // stdRoad carries requests with net/http: HTTP/1.1 behind the guard, and
 // HTTP/2 with prior knowledge.
 type stdRoad struct {
-	r     *Router
-	http  *http.Server
-	empty chan struct{} // one slot: the last connection closed while draining
+	r    *Router
+	http *http.Server
+	in   chan net.Conn
+	end  chan struct{} // closed by drain
 
-	mu        sync.Mutex // guards listeners
-	listeners []*stopListener
-	accepting sync.WaitGroup
+	mu    sync.Mutex        // guards fresh
+	fresh map[net.Conn]bool // connections that have not sent a byte yet
 }
 
 type connKey struct{}
 
 func newStdRoad(r *Router) *stdRoad {
-	s := &stdRoad{r: r, empty: make(chan struct{}, 1)}
+	s := &stdRoad{r: r, in: make(chan net.Conn), end: make(chan struct{}), fresh: make(map[net.Conn]bool)}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
@@ -54,61 +57,69 @@ func newStdRoad(r *Router) *stdRoad {
 	return s
 }
 
-func (s *stdRoad) connState(_ net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		s.r.metrics.conns.Add(1)
-	case http.StateClosed, http.StateHijacked:
-		if s.r.metrics.conns.Add(-1) == 0 && s.r.draining.Load() {
-			select {
-			case s.empty <- struct{}{}:
-			default:
-			}
-		}
+// connState keeps fresh.
+func (s *stdRoad) connState(c net.Conn, state http.ConnState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if state == http.StateNew {
+		s.fresh[c] = true
+	} else {
+		delete(s.fresh, c)
 	}
 }
 
-// serve accepts connections until drain is called.
-func (s *stdRoad) serve(ln net.Listener) error {
-	l := &stopListener{Listener: ln, r: s.r}
+// closeFresh closes the connections that have not sent a byte: Shutdown would
+// give each of them five seconds.
+func (s *stdRoad) closeFresh() {
 	s.mu.Lock()
-	if s.r.draining.Load() {
-		s.mu.Unlock()
-		return errStopped
-	}
-	s.listeners = append(s.listeners, l)
-	s.accepting.Add(1)
+	all := slices.Collect(maps.Keys(s.fresh))
 	s.mu.Unlock()
-	defer s.accepting.Done()
-	err := s.http.Serve(l)
-	if l.stopped.Load() || errors.Is(err, http.ErrServerClosed) {
+	for _, c := range all {
+		_ = c.Close()
+	}
+}
+
+// carry takes a connection over.
+func (s *stdRoad) carry(a *arrival) {
+	select {
+	case s.in <- newClientConn(s.r, a):
+	case <-s.end:
+		_ = a.Close()
+	}
+}
+
+// Accept implements net.Listener: what carry was given.
+func (s *stdRoad) Accept() (net.Conn, error) {
+	select {
+	case c := <-s.in:
+		return c, nil
+	case <-s.end:
+		return nil, errStopped
+	}
+}
+
+// Close implements net.Listener. drain ends it.
+func (s *stdRoad) Close() error { return nil }
+
+// Addr implements net.Listener.
+func (s *stdRoad) Addr() net.Addr { return &net.TCPAddr{} }
+
+// serve serves what carry is given until drain is called.
+func (s *stdRoad) serve() error {
+	err := s.http.Serve(s)
+	if errors.Is(err, http.ErrServerClosed) {
 		return errStopped
 	}
 	return err
 }
 
-// drain stops accepting, waits for what is under way and cuts what is left
-// when the time is over. Router.draining was set before: each answer says
-// that its connection closes. A connection that is idle stays readable for a
-// while, because a request may be on its way on it.
-func (s *stdRoad) drain() {
-	ctx, cancel := context.WithTimeout(context.Background(), s.r.cfg.DrainTimeout)
-	defer cancel()
-	s.mu.Lock()
-	for _, l := range s.listeners {
-		l.stop()
-	}
-	s.mu.Unlock()
-	s.accepting.Wait()
-	if s.r.metrics.conns.Load() > 0 {
-		grace := time.NewTimer(min(s.r.cfg.IdleGrace, s.r.cfg.DrainTimeout))
-		select {
-		case <-s.empty:
-		case <-grace.C:
-		}
-		grace.Stop()
-	}
-	// HTTP/2 connections are told by GOAWAY, in two steps.
+// drain waits for what is under way and cuts what is left when ctx ends.
+// Router.draining was set before: each answer says that its connection
+// closes. Connections that are idle are closed.
+func (s *stdRoad) drain(ctx context.Context) {
+	close(s.end)
+	s.closeFresh()
+	// HTTP/2 connections are told by GOAWAY.
 	if err := s.http.Shutdown(ctx); err != nil {
 		s.r.cfg.Logger.Warn("requests cut off at the end of the drain", "requests", s.r.metrics.requests.Load())
 	}
@@ -117,8 +128,8 @@ func (s *stdRoad) drain() {
 	}
 	_ = s.http.Close()
 	s.r.tunnels.closeAll()
-	last, cancelLast := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancelLast()
+	last, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
 	s.r.waitIdle(last)
 }
 
@@ -141,6 +152,9 @@ func (r *Router) waitIdle(ctx context.Context) bool {
 func (s *stdRoad) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	x := &exchange{w: w, req: req, rc: http.NewResponseController(w)}
 	x.conn, _ = req.Context().Value(connKey{}).(*clientConn)
+	if s.challenged(x.conn, w, req) {
+		return
+	}
 	x.trip.r = s.r
 	x.begin()
 	defer func() {
@@ -155,6 +169,15 @@ func (s *stdRoad) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}()
 	x.serve()
 }
+
+// challenged answers for the certificates, if an authority asks.
+func (s *stdRoad) challenged(c *clientConn, w http.ResponseWriter, req *http.Request) bool {
+	return s.r.cfg.HTTPChallenge != nil && c != nil && !c.secure &&
+		strings.HasPrefix(req.URL.Path, challengePath) && s.r.cfg.HTTPChallenge(w, req)
+}
+
+// challengePath is where an authority asks whether a name is ours.
+const challengePath = "/.well-known/acme-challenge/"
 
 // begin notes what the log will say.
 func (x *exchange) begin() {
