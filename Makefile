@@ -40,13 +40,13 @@ bench: build ## figures: push to first answer, stager overhead, router CPU, memo
 	$(GO) run ./internal/bench -weir $(BIN)
 
 bench-router: build ## the router beside nginx, HAProxy, Caddy and ReverseProxy, with the gates it is held to
-	$(GO) run ./internal/bench -weir $(BIN) -proxies
+	$(GO) run ./internal/bench -weir $(BIN) -only proxies
 
 judge-sim: ## simulate rollouts: false alarms and time to detection of the judge, beside other tests
 	$(GO) run ./internal/judge/sim
 
 tools: ## build the pinned development tools into bin/tools
-	@mkdir -p $(TOOLS) && $(GO) build -C internal/tools -o ../../$(TOOLS)/ tool
+	@mkdir -p $(TOOLS) && CGO_ENABLED=0 $(GO) build -C internal/tools -o ../../$(TOOLS)/ tool
 
 release: ## static binaries for linux/amd64 and linux/arm64 in dist/
 	@mkdir -p dist
