@@ -44,6 +44,10 @@ func TestTables_EveryFilterAndOrderIsValidSQL(t *testing.T) {
 	tryAll(t, s, versions)
 	tryAll(t, s, promotions)
 	tryAll(t, s, changes)
+	tryAll(t, s, rollouts)
+	tryAll(t, s, rolloutEvents)
+	tryAll(t, s, rolloutEvidence)
+	tryAll(t, s, freezes)
 }
 
 func tryAll[T any](t *testing.T, s *Store, tab *table[T]) {
