@@ -14,6 +14,13 @@ const (
 	ModeShadow = "shadow"
 )
 
+// The health of a version. Those on the way are left out.
+const (
+	HealthHealthy = "healthy" // every wanted instance is ready
+	HealthFailed  = "failed"  // none is, and it crashed several times in a row
+	HealthStopped = "stopped" // nothing of it should run
+)
+
 // TitleRefused is the title of an error that means: a rule forbids it.
 const TitleRefused = "CF-Refused"
 
