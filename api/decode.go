@@ -356,12 +356,15 @@ func (k *checker) array(t reflect.Type, path string, depth int) error {
 }
 
 func (k *checker) number(t reflect.Type, path string, n json.Number) {
-	k.expect(t, path, reflect.Int, reflect.Int64, reflect.Float64)
-	if t == nil || t.Kind() != reflect.Int && t.Kind() != reflect.Int64 {
+	k.expect(t, path, reflect.Int, reflect.Int64, reflect.Uint64, reflect.Float64)
+	if t == nil || t.Kind() != reflect.Int && t.Kind() != reflect.Int64 && t.Kind() != reflect.Uint64 {
 		return
 	}
-	if _, err := n.Int64(); err != nil {
+	switch i, err := n.Int64(); {
+	case err != nil:
 		k.problems = append(k.problems, path+" must be an integer")
+	case i < 0 && t.Kind() == reflect.Uint64:
+		k.problems = append(k.problems, path+" must not be negative")
 	}
 }
 
@@ -382,7 +385,7 @@ func kindName(k reflect.Kind) string {
 		return "a string"
 	case reflect.Bool:
 		return "true or false"
-	case reflect.Int, reflect.Int64:
+	case reflect.Int, reflect.Int64, reflect.Uint64:
 		return "an integer"
 	case reflect.Slice:
 		return "a list"

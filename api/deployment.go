@@ -18,7 +18,7 @@ type listDeployments struct {
 // filter asks for their strategy.
 func (a *API) listDeployments(ctx context.Context, c call, req listDeployments) (reply, error) {
 	if _, ok := req.List.In["strategies"]; !ok {
-		req.List.NotIn["strategies"] = []string{platform.StrategyStart}
+		req.List.NotIn["strategies"] = []string{platform.StrategyStart, platform.StrategyVersion}
 	}
 	ds, total, err := a.store.Deployments(ctx, req.List.Query)
 	if err != nil {
@@ -52,7 +52,7 @@ type createDeployment struct {
 
 func (a *API) createDeployment(ctx context.Context, c call, req createDeployment) (reply, error) {
 	b := req.Body
-	d := rollout.DeployRequest{AppGUID: b.Relationships.GUID("app"), Strategy: b.Strategy}
+	d := rollout.DeployRequest{AppGUID: b.Relationships.GUID("app"), Strategy: b.Strategy, Label: b.Label}
 	if d.AppGUID == "" {
 		return reply{}, platform.Invalidf("relationships.app.data.guid must name an app")
 	}

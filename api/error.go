@@ -85,6 +85,7 @@ var titles = byTitle([]cfError{
 	{422, 390016, "ScaleDisabledDuringDeployment"},
 	{422, 390017, "ProcessUpdateDisabledDuringDeployment"},
 	{422, 390024, "StopDisabledDuringDeployment"},
+	{422, 900422, "Refused"},
 	{413, 900413, "PayloadTooLarge"},
 	{507, 900507, "InsufficientStorage"},
 })

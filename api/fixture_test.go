@@ -389,6 +389,8 @@ var (
 	digestPattern    = regexp.MustCompile(`[0-9a-f]{64}`)
 	signaturePattern = regexp.MustCompile(`expires=\d+&signature=<digest>`)
 	secondsPattern   = regexp.MustCompile(`"(since|uptime)": \d+`)
+	tablePattern     = regexp.MustCompile(`\btable("?:)? \d+`)
+	addressPattern   = regexp.MustCompile(`"127\.\d+\.\d+\.\d+:\d+"`)
 )
 
 // plain replaces what differs from run to run.
@@ -404,6 +406,8 @@ func (tr *transcript) plain(s string) string {
 	})
 	s = timePattern.ReplaceAllString(s, "<time>")
 	s = digestPattern.ReplaceAllString(s, "<digest>")
+	s = tablePattern.ReplaceAllString(s, "table$1 <n>")
+	s = addressPattern.ReplaceAllString(s, `"<address>"`)
 	s = secondsPattern.ReplaceAllString(s, `"$1": 0`)
 	return signaturePattern.ReplaceAllString(s, "<signed>")
 }

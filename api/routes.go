@@ -11,7 +11,7 @@ import (
 func routes() []route {
 	return slices.Concat(
 		platformRoutes(), orgRoutes(), appRoutes(), processRoutes(), sourceRoutes(),
-		deploymentRoutes(), routingRoutes(), serviceRoutes(), emptyRoutes(),
+		deploymentRoutes(), versionRoutes(), routingRoutes(), serviceRoutes(), emptyRoutes(),
 	)
 }
 

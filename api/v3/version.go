@@ -112,8 +112,8 @@ type TrafficOptions struct {
 
 // Split is the state of an app's traffic.
 type Split struct {
-	// Table is the route table of the newest change of the app's traffic, 0
-	// before the first.
+	// Table is the route table of the newest change of the app's traffic, or
+	// the one that runs if there was none.
 	Table uint64 `json:"table"`
 	// Split numbers the shares of the app's versions.
 	Split uint64 `json:"split"`

@@ -167,6 +167,10 @@ type VersionStatus struct {
 	Since    time.Time // when the oldest instance entered its state; zero without one
 	Health   string
 	Details  string // why it is not healthy
+	// Addresses are where the router dials its ready instances.
+	Addresses []string
+	// URLs are the addresses that lead to this version alone, without a scheme.
+	URLs []string
 }
 
 // SplitOptions go with a change of the shares of an app's versions.

@@ -273,14 +273,14 @@ func (e *Engine) startApp(ctx context.Context, who platform.Actor, guid string, 
 			d, err = e.present(ctx, tx, app)
 			return err
 		}
-		if d, err = e.begin(ctx, tx, who, beginning{app: app, strategy: platform.StrategyStart, how: "restart"}); err != nil {
+		typ, how := "audit.app.start", "start"
+		if again {
+			typ, how = "audit.app.restart", "restart"
+		}
+		if d, err = e.begin(ctx, tx, who, beginning{app: app, strategy: platform.StrategyStart, how: how}); err != nil {
 			return err
 		}
 		begun = true
-		typ := "audit.app.start"
-		if again {
-			typ = "audit.app.restart"
-		}
 		if app, err = tx.App(ctx, guid); err != nil {
 			return err
 		}

@@ -35,6 +35,9 @@ func (e *Engine) environ(c copySpec, row platform.Instance, at runner.Endpoint) 
 		"CF_INSTANCE_ADDR":        addr,
 		"CF_INSTANCE_PORTS":       fmt.Sprintf(`[{"external":%s,"internal":%s}]`, port, port),
 	}
+	if c.version.Label != "" { // what it is when it starts; the role may change
+		env["WEIR_APP"], env["WEIR_VERSION"], env["WEIR_ROLE"] = c.app.Name, c.version.Label, c.version.Role()
+	}
 	if e.cfg.Exe != "" {
 		env["WEIR_EXE"] = e.cfg.Exe
 	}

@@ -25,6 +25,7 @@ type copySpec struct {
 	droplet  platform.Droplet
 	command  string
 	names    names
+	version  platform.Version // of the deployment, as far as it has one yet
 }
 
 // names are what the environment tells about where an app stands.
@@ -52,6 +53,9 @@ func (e *Engine) copySpec(ctx context.Context, row platform.Instance) (copySpec,
 			return err
 		}
 		if c.process, err = processOf(ctx, tx, c.revision, row); err != nil {
+			return err
+		}
+		if c.version, err = versionAt(ctx, tx, c.app, d); err != nil {
 			return err
 		}
 		c.names, err = namesOf(ctx, tx, c.app)

@@ -121,7 +121,7 @@ func gcd(a, b int) int {
 // it leads to: VERSION.HOST.DOMAIN, and VERSION--HOST.DOMAIN, which a
 // certificate for one label covers.
 func (c *compiler) derived(r platform.Route) []entry {
-	if r.Host == "" || strings.HasPrefix(r.Host, "*") || r.Path != "" {
+	if !hasVersionHosts(r) {
 		return nil
 	}
 	var out []entry
@@ -148,6 +148,11 @@ func (c *compiler) derived(r platform.Route) []entry {
 		}
 	}
 	return out
+}
+
+// hasVersionHosts reports whether a route gives addresses to versions.
+func hasVersionHosts(r platform.Route) bool {
+	return r.Host != "" && !strings.HasPrefix(r.Host, "*") && r.Path == ""
 }
 
 // versionHosts returns the hosts of a version under that of its app.

@@ -50,8 +50,68 @@ func overtaken(by platform.Change) error {
 }
 
 func (t *traffic) undo(ctx context.Context, last platform.Change) error {
+	if err := t.loadRoutesOf(ctx, last.Before); err != nil {
+		return err
+	}
+	if err := t.checkUnchanged(last.After); err != nil {
+		return err
+	}
+	t.text = fmt.Sprintf("Undid table %d: %s", last.Table, last.Text)
+	if err := t.bring(ctx, last.Before); err != nil {
+		return err
+	}
+	last.Undone = true
+	return t.tx.UpdateChange(ctx, last)
+}
+
+// ReturnTo gives the versions and routes that the newest change of an app's
+// traffic up to a table was about what they had then; settings stay as far as
+// the main version stays.
+func (e *Engine) ReturnTo(ctx context.Context, who platform.Actor, app string, table uint64, opt platform.SplitOptions) (platform.Change, error) {
+	opt.Why = verbRollback
+	var then platform.Change
+	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+		a, err := tx.App(ctx, app)
+		if err != nil {
+			return err
+		}
+		then, err = changeAt(ctx, tx, a, table)
+		return err
+	})
+	if err != nil {
+		return platform.Change{}, err
+	}
+	return e.changeTraffic(ctx, who, opt, then.Apps, func(t *traffic) error {
+		if err := t.loadRoutesOf(ctx, then.After); err != nil {
+			return err
+		}
+		t.text = fmt.Sprintf("Went back to table %d: %s", then.Table, then.Text)
+		return t.bring(ctx, then.After)
+	}, nil)
+}
+
+// changeAt returns the change of an app's traffic that was in force with a
+// table.
+func changeAt(ctx context.Context, tx *store.Tx, app platform.App, table uint64) (platform.Change, error) {
+	all, _, err := tx.Changes(ctx, store.Query{In: map[string][]string{"apps": {app.GUID}}, OrderBy: "table", Desc: true})
+	if err != nil {
+		return platform.Change{}, err
+	}
+	for _, c := range all {
+		if c.Table <= table {
+			return c, nil
+		}
+	}
+	return platform.Change{}, &platform.Error{
+		Kind: platform.KindNotFound, Msg: fmt.Sprintf("app %q has no change of traffic up to table %d", app.Name, table),
+		Hint: "weir events " + app.Name + " tells the table of each change",
+	}
+}
+
+// loadRoutesOf adds the routes of a state to what the change may touch.
+func (t *traffic) loadRoutesOf(ctx context.Context, s platform.TrafficState) error {
 	var routes []platform.Route
-	for _, r := range last.Before.Routes {
+	for _, r := range s.Routes {
 		route, err := t.tx.Route(ctx, r.GUID)
 		if isNotFound(err) {
 			return &platform.Error{Kind: platform.KindConflict, Msg: fmt.Sprintf("route %s does not exist any more", r.URL)}
@@ -62,20 +122,20 @@ func (t *traffic) undo(ctx context.Context, last platform.Change) error {
 		routes = append(routes, route)
 	}
 	t.loadRoutes(routes)
-	if err := t.checkUnchanged(last.After); err != nil {
+	return nil
+}
+
+// bring makes versions and routes what a state says of them.
+func (t *traffic) bring(ctx context.Context, s platform.TrafficState) error {
+	if err := t.restoreVersions(ctx, s.Versions); err != nil {
 		return err
 	}
-	t.text = fmt.Sprintf("Undid table %d: %s", last.Table, last.Text)
-	if err := t.restoreVersions(ctx, last.Before.Versions); err != nil {
-		return err
-	}
-	for i, r := range last.Before.Routes {
+	for i, r := range s.Routes {
 		if err := t.restoreRoute(ctx, i, r); err != nil {
 			return err
 		}
 	}
-	last.Undone = true
-	return t.tx.UpdateChange(ctx, last)
+	return nil
 }
 
 // checkUnchanged refuses to undo a change that others have built upon.

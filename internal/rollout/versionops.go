@@ -3,7 +3,6 @@ package rollout
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"weir/internal/platform"
 	"weir/internal/store"
@@ -179,113 +178,16 @@ func (e *Engine) SetMode(ctx context.Context, who platform.Actor, version, mode 
 	}, nil)
 }
 
-// Versions returns the versions of an app with what their instances do, the
-// main one first.
-func (e *Engine) Versions(ctx context.Context, app string) (all []platform.VersionStatus, err error) {
-	err = e.store.View(ctx, func(tx *store.Tx) error {
-		a, err := tx.App(ctx, app)
-		if err != nil {
-			return err
-		}
-		versions, err := versionsOf(ctx, tx, app)
-		if err != nil {
-			return err
-		}
-		all, err = statusesOf(ctx, tx, []platform.App{a}, versions)
-		return err
-	})
-	return all, err
-}
-
-// Version returns a version with what its instances do.
-func (e *Engine) Version(ctx context.Context, guid string) (s platform.VersionStatus, err error) {
-	err = e.store.View(ctx, func(tx *store.Tx) error {
+// DescribeVersion lets change edit the metadata of a version.
+func (e *Engine) DescribeVersion(ctx context.Context, _ platform.Actor, guid string, change func(*platform.Metadata) error) error {
+	return e.store.Tx(ctx, func(tx *store.Tx) error {
 		v, err := tx.Version(ctx, guid)
 		if err != nil {
 			return err
 		}
-		app, err := tx.App(ctx, v.AppGUID)
-		if err != nil {
+		if err := change(&v.Metadata); err != nil {
 			return err
 		}
-		all, err := statusesOf(ctx, tx, []platform.App{app}, []platform.Version{v})
-		if err == nil {
-			s = all[0]
-		}
-		return err
+		return tx.UpdateVersion(ctx, v)
 	})
-	return s, err
-}
-
-// statusesOf adds what the web instances of versions do.
-func statusesOf(ctx context.Context, tx *store.Tx, apps []platform.App, versions []platform.Version) ([]platform.VersionStatus, error) {
-	out := make([]platform.VersionStatus, 0, len(versions))
-	for _, app := range apps {
-		instances, _, err := tx.Instances(ctx, store.Query{In: map[string][]string{"app_guids": {app.GUID}, "types": {platform.WebProcess}}})
-		if err != nil {
-			return nil, err
-		}
-		sides, err := sidesOf(ctx, tx, app.GUID)
-		if err != nil {
-			return nil, err
-		}
-		for _, v := range versions {
-			if v.AppGUID == app.GUID {
-				out = append(out, statusOf(app, v, instances, sides))
-			}
-		}
-	}
-	return out, nil
-}
-
-func statusOf(app platform.App, v platform.Version, instances []platform.Instance, sides map[string]int) platform.VersionStatus {
-	s := platform.VersionStatus{Version: v, Wanted: v.Instances}
-	if app.State != platform.AppStarted {
-		s.State = platform.AppStopped
-	}
-	if s.State == platform.AppStopped {
-		s.Wanted = 0
-	}
-	var oldest time.Time
-	for _, i := range instances {
-		_, side := sides[i.DeploymentGUID]
-		if i.State == platform.InstanceStopping || !v.Main && i.DeploymentGUID != v.DeploymentGUID || v.Main && side {
-			continue
-		}
-		if i.State == platform.InstanceRunning {
-			s.Running++
-		}
-		if isServing(i) {
-			s.Ready++
-		}
-		if i.Crashes >= s.Crashes && i.LastExit != nil {
-			s.LastExit = i.LastExit
-		}
-		s.Crashes = max(s.Crashes, i.Crashes)
-		if i.Details != "" {
-			s.Details = i.Details
-		}
-		if oldest.IsZero() || i.Since.Before(oldest) {
-			oldest = i.Since
-		}
-	}
-	s.Since = oldest
-	s.Health = healthOf(s)
-	return s
-}
-
-func healthOf(s platform.VersionStatus) string {
-	switch {
-	case s.State == platform.AppStopped:
-		return platform.HealthStopped
-	case s.Wanted > 0 && s.Ready >= s.Wanted:
-		return platform.HealthHealthy
-	case s.Ready > 0:
-		return platform.HealthDegraded
-	case s.Crashes >= failAfter:
-		return platform.HealthFailed
-	case s.Crashes > 0 || s.Running > 0:
-		return platform.HealthUnhealthy
-	}
-	return platform.HealthStarting
 }

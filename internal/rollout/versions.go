@@ -67,6 +67,18 @@ func mainOf(all []platform.Version) (platform.Version, bool) {
 	return all[i], true
 }
 
+// versionAt returns the version that a deployment brings, or is to bring.
+func versionAt(ctx context.Context, tx *store.Tx, app platform.App, d platform.Deployment) (platform.Version, error) {
+	all, err := versionsOf(ctx, tx, app.GUID)
+	if err != nil {
+		return platform.Version{}, err
+	}
+	if i := slices.IndexFunc(all, func(v platform.Version) bool { return v.DeploymentGUID == d.GUID }); i >= 0 {
+		return all[i], nil
+	}
+	return platform.Version{AppGUID: app.GUID, Label: cmp.Or(d.Label, platform.DefaultLabel(d.RevisionVersion)), Main: true}, nil
+}
+
 // labelled returns the version with that label.
 func labelled(all []platform.Version, label string) (platform.Version, bool) {
 	i := slices.IndexFunc(all, func(v platform.Version) bool { return v.Label == label })

@@ -1,0 +1,63 @@
+package api_test
+
+import (
+	"fmt"
+	"testing"
+
+	v3 "weir/api/v3"
+)
+
+func TestGolden_Versions(t *testing.T) {
+	f := newFixture(t)
+	app, _ := f.started("shop")
+	f.wants(201, "POST", "/v3/routes", `{"host":"shop","relationships":{"space":{"data":{"guid":"`+f.space+`"}},"domain":{"data":{"guid":"`+f.defaultDomain()+`"}}}}`)
+	var routes v3.List[v3.Route]
+	f.get("/v3/routes?hosts=shop", &routes)
+	f.wants(200, "POST", "/v3/routes/"+routes.Resources[0].GUID+"/destinations", `{"destinations":[{"app":{"guid":"`+app.GUID+`"}}]}`)
+	tr := f.transcript()
+	all := "/v3/apps/" + app.GUID + "/versions"
+	tr.do(200, "GET", all, "")
+	second := f.droplet(app.GUID, "second")
+	tr.do(422, "POST", all, `{"label":"v 2"}`)
+	tr.do(422, "POST", all, `{"label":"v2","mode":"sideways"}`)
+	tr.do(422, "POST", all, `{"label":"v2","droplet":{"guid":"nothing"}}`)
+	tr.do(409, "POST", all, `{"label":"v1"}`)
+	v2 := tr.do(201, "POST", all, `{"label":"v2","droplet":{"guid":"`+second+`"},"instances":1,"environment_variables":{"COLOR":"green"},
+		"memory_in_mb":64,"health_check":{"data":{"timeout":30}}}`).guid(t)
+	tr.do(200, "GET", "/v3/versions/"+v2+"?wait=20", "")
+	var list v3.List[v3.Version]
+	f.get(all, &list)
+	v1 := list.Resources[0].GUID
+	split := "/v3/apps/" + app.GUID + "/split"
+	tr.do(200, "GET", split, "")
+	tr.do(200, "PATCH", split, fmt.Sprintf(`{"weights":{%q:95,%q:5},"dry_run":true}`, v1, v2))
+	tr.do(200, "PATCH", split, fmt.Sprintf(`{"weights":{%q:95,%q:5},"verb":"weight"}`, v1, v2))
+	tr.do(200, "GET", split, "")
+	tr.do(200, "GET", all, "")
+	tr.do(422, "PATCH", split, fmt.Sprintf(`{"weights":{%q:1001}}`, v2))
+	tr.do(404, "PATCH", split, `{"weights":{"nothing":1}}`)
+	tr.do(409, "PATCH", split, fmt.Sprintf(`{"weights":{%q:5},"if_table":1}`, v2))
+	tr.do(422, "DELETE", "/v3/versions/"+v2, "")
+	tr.do(422, "DELETE", "/v3/versions/"+v1, "")
+	tr.do(200, "POST", "/v3/versions/"+v2+"/actions/promote", "")
+	tr.do(200, "GET", "/v3/apps/"+app.GUID+"/promotions", "")
+	tr.do(200, "POST", "/v3/apps/"+app.GUID+"/actions/rollback", "{}")
+	tr.do(404, "POST", "/v3/apps/"+app.GUID+"/actions/rollback", "{}")
+	tr.do(200, "POST", "/v3/apps/"+app.GUID+"/actions/undo", "")
+	tr.do(200, "POST", "/v3/versions/"+v1+"/actions/stop", "")
+	tr.do(200, "PATCH", "/v3/versions/"+v1, `{"mode":"shadow","shadow_percent":20,"instances":2,"metadata":{"labels":{"a":"b"}}}`)
+	tr.do(200, "POST", "/v3/versions/"+v1+"/actions/start", "")
+	tr.do(422, "PATCH", split, fmt.Sprintf(`{"weights":{%q:5}}`, v1))
+	tr.do(204, "DELETE", "/v3/versions/"+v1, "")
+	tr.do(404, "GET", "/v3/versions/"+v1, "")
+	tr.do(200, "GET", "/v3/versions?space_guids="+f.space+"&main=true", "")
+	tr.golden("versions")
+}
+
+// defaultDomain returns the GUID of the domain that is there from the start.
+func (f *fixture) defaultDomain() string {
+	f.t.Helper()
+	var all v3.List[v3.Domain]
+	f.get("/v3/domains", &all)
+	return all.Resources[0].GUID
+}
