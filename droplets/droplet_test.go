@@ -96,6 +96,7 @@ func TestCommit_SameContentSameDigest(t *testing.T) {
 	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("the second directory was not discarded")
 	}
+	s.discards.Wait()
 	if left, err := os.ReadDir(s.session); err != nil || len(left) != 0 {
 		t.Errorf("left in tmp: %v %v", left, err)
 	}

@@ -391,6 +391,7 @@ func TestPutPackage_ManyAtOnceAndSweepsBetween(t *testing.T) {
 	puts.Wait()
 	cancel()
 	sweeps.Wait()
+	s.discards.Wait()
 	if left, err := os.ReadDir(s.session); err != nil || len(left) != 0 {
 		t.Errorf("left in tmp: %v %v", left, err)
 	}

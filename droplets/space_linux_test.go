@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"weir/droplets/archive"
 	"weir/internal/platform"
@@ -100,4 +101,26 @@ func TestStore_SurvivesAFullDisk(t *testing.T) {
 	if again := put(t, s, app); again != digest {
 		t.Error("the store does not work any more")
 	}
+}
+
+func TestSpread_MarksWhereTreesAreMade(t *testing.T) {
+	plain := t.TempDir()
+	Spread(plain)
+	if !isSpread(t, plain) {
+		t.Skip("the file system does not know what is the top of a hierarchy")
+	}
+	if s := newStore(t, Options{}); !isSpread(t, s.session) {
+		t.Error("the trees of a store are all made in the same part of the disk")
+	}
+}
+
+func isSpread(t *testing.T, dir string) bool {
+	t.Helper()
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	flags, err := unix.IoctlGetInt(int(f.Fd()), unix.FS_IOC_GETFLAGS)
+	return err == nil && flags&topDir != 0
 }

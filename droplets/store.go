@@ -23,6 +23,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -91,6 +92,8 @@ type Store struct {
 	lock    *os.File    // the same, locked for as long as we live
 	cloning atomic.Bool // until the file system says it cannot
 	linked  atomic.Uint64
+
+	discards sync.WaitGroup // trees being removed
 
 	// mu makes looking at trees/ and packages/ and then renaming into or out
 	// of them one step; what happens under it is a few renames, no copying.
@@ -178,6 +181,7 @@ func (s *Store) openSession() error {
 	if s.session, err = os.MkdirTemp(tmp, "s-"); err != nil {
 		return err
 	}
+	Spread(s.session)
 	if s.lock, err = os.Open(s.session); err != nil {
 		return err
 	}
@@ -219,8 +223,22 @@ func (s *Store) dropOrphans() error {
 	return nil
 }
 
+// discard removes a tree that is there already, while nobody waits.
+func (s *Store) discard(dir string) {
+	gone := filepath.Join(s.session, "gone-"+strconv.FormatUint(s.linked.Add(1), 10))
+	if os.Rename(dir, gone) != nil {
+		return // it stays in the directory of its work, which goes anyway
+	}
+	s.discards.Go(func() {
+		if err := removeAll(gone); err != nil {
+			s.log.Warn("could not remove a tree that was there already", "err", err)
+		}
+	})
+}
+
 // Close gives up the store's temporary directory.
 func (s *Store) Close() error {
+	s.discards.Wait()
 	err := removeAll(s.session)
 	return errors.Join(err, s.lock.Close())
 }
@@ -282,7 +300,8 @@ func (s *Store) present(a area, digest string) bool {
 // complete; publish puts it on disk first.
 func (s *Store) publish(a area, m *Manifest, dir string) (existed bool, err error) {
 	if s.touch(a, m.Digest) {
-		return true, removeAll(dir)
+		s.discard(dir)
+		return true, nil
 	}
 	manifest := dir + ".json"
 	if err := m.write(manifest); err != nil {
@@ -296,7 +315,8 @@ func (s *Store) publish(a area, m *Manifest, dir string) (existed bool, err erro
 	}
 	if existed {
 		os.Remove(manifest)
-		return true, removeAll(dir)
+		s.discard(dir)
+		return true, nil
 	}
 	return false, archive.DiskError(syncDir(filepath.Join(s.dir, string(a))))
 }

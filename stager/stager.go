@@ -147,6 +147,7 @@ func (s *Stager) Run(ctx context.Context) error {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return err
 		}
+		droplets.Spread(dir)
 	}
 	if err := s.begin(ctx); err != nil {
 		if ctx.Err() != nil {
