@@ -25,6 +25,13 @@ type backend struct {
 	// 0: it was never ejected since it last answered.
 	ejectedUntil atomic.Int64
 	dialFailures atomic.Int32 // in a row
+	// brokenOff are the requests in a row it took and did not answer; outages
+	// how often that got it ejected lately.
+	brokenOff atomic.Int32
+	outages   atomic.Int32
+
+	since int64  // when it came, on the router's clock; for the slow start
+	hash  uint64 // of its GUID, for choosing by hash
 
 	waiting atomic.Int32 // calls of Drain that wait for it
 
@@ -55,7 +62,7 @@ func (s *backends) acquire(b Backend) *backend {
 	defer s.mu.Unlock()
 	x := s.known[b]
 	if x == nil {
-		x = &backend{guid: b.InstanceGUID, index: b.Index, addr: b.Addr}
+		x = &backend{guid: b.InstanceGUID, index: b.Index, addr: b.Addr, hash: hashText(b.InstanceGUID, 0)}
 		s.known[b] = x
 	}
 	x.refs++
@@ -183,6 +190,15 @@ const (
 	maxEjection   = 10 * time.Second
 )
 
+// After how many requests in a row without an answer a backend gets nothing,
+// and for how long: at first, and at most. A single one of these says little,
+// since it may be the request that is to blame.
+const (
+	maxBrokenOff = 5
+	firstOutage  = 10 * time.Second
+	maxOutage    = 5 * time.Minute
+)
+
 // unreachable notes that dialling b failed for a reason of its own.
 func (b *backend) unreachable(now int64) {
 	n := b.dialFailures.Add(1)
@@ -190,13 +206,52 @@ func (b *backend) unreachable(now int64) {
 	if n < 7 {
 		d = min(firstEjection<<(n-1), maxEjection)
 	}
-	b.ejectedUntil.Store(now + int64(d))
+	b.eject(now + int64(d))
+}
+
+// brokeOff notes that b took a request and gave no answer, or none in time.
+func (b *backend) brokeOff(now int64) {
+	if b.brokenOff.Add(1) < maxBrokenOff {
+		return
+	}
+	b.brokenOff.Store(0)
+	n := b.outages.Add(1)
+	d := maxOutage
+	if n < 6 {
+		d = min(firstOutage<<(n-1), maxOutage)
+	}
+	b.eject(now + int64(d))
+}
+
+// eject keeps b from getting requests until then, unless it is already for
+// longer.
+func (b *backend) eject(until int64) {
+	for {
+		was := b.ejectedUntil.Load()
+		if was >= until || b.ejectedUntil.CompareAndSwap(was, until) {
+			return
+		}
+	}
 }
 
 // reached notes that b answered.
-func (b *backend) reached() {
-	if b.ejectedUntil.Load() != 0 {
-		b.ejectedUntil.Store(0)
-		b.dialFailures.Store(0)
+func (b *backend) reached(now int64) {
+	if b.brokenOff.Load() != 0 {
+		b.brokenOff.Store(0)
 	}
+	until := b.ejectedUntil.Load()
+	if until == 0 {
+		return
+	}
+	// Who was out again and again has to stay well for as long as it would be
+	// out the next time.
+	if n := b.outages.Load(); n > 0 && now < until+int64(min(firstOutage<<min(n, 5), maxOutage)) {
+		if until > now {
+			b.ejectedUntil.Store(now)
+		}
+		return
+	}
+	b.outages.Store(0)
+	b.dialFailures.Store(0)
+	b.ejectedUntil.Store(0)
 }

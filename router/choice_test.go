@@ -115,7 +115,7 @@ func TestNewRoute_LeavesOutWhatCannotTakeRequests(t *testing.T) {
 	if len(r.live) != 2 || got["some"] < 98 || got["some"] > 102 || got["more"] < 298 {
 		t.Errorf("got %v", got)
 	}
-	if d, b := r.instance("zero-0"); d != nil || b != nil {
+	if r.next().instance("zero-0") != nil {
 		t.Error("an instance of weight 0 was found")
 	}
 }

@@ -75,6 +75,9 @@ type Config struct {
 	// BackendIdleTimeout is how long a connection to an instance is kept
 	// unused; 4 s, because Node closes them after 5.
 	BackendIdleTimeout time.Duration
+	// SlowStart is how long a new instance takes to get its full share of the
+	// requests, unless the route says otherwise; 10 s, negative for at once.
+	SlowStart time.Duration
 	// LogQueue is how many records may wait for AccessLog; 8192.
 	LogQueue int
 }
@@ -100,6 +103,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MaxConnsPerIP <= 0 {
 		c.MaxConnsPerIP = max(c.MaxConns/4, 1)
+	}
+	if c.SlowStart == 0 {
+		c.SlowStart = 10 * time.Second
 	}
 	if c.LogQueue <= 0 {
 		c.LogQueue = 8192

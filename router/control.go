@@ -26,6 +26,7 @@ const maxDrainWait = 24 * time.Hour
 //	GET   /stats    Stats
 //	POST  /drain    {"instances":[…],"timeout_ms":n} → 204 when they have no
 //	                request in flight, 504 {"code":"busy"} when the time is over
+//	POST  /evidence EvidenceQuery → Evidence
 //	GET   /metrics  Prometheus
 //	GET   /healthz  200, or 503 while the router drains
 type controlServer struct {
@@ -40,6 +41,7 @@ func (r *Router) newControlServer(stop <-chan struct{}) *controlServer {
 	mux.HandleFunc("PUT /table", c.putTable)
 	mux.HandleFunc("PATCH /table", c.patchTable)
 	mux.HandleFunc("POST /drain", c.drain)
+	mux.HandleFunc("POST /evidence", c.evidence)
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, r.status()) })
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, r.stats()) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{}))

@@ -1,6 +1,8 @@
 package router
 
 import (
+	"errors"
+	"fmt"
 	"html"
 	"net/http"
 	"strconv"
@@ -33,6 +35,15 @@ const (
 	reasonClientGone
 	reasonTruncated
 	reasonStopping
+	reasonUnknownVersion
+	reasonMoved
+	reasonMovedKeepMethod
+	reasonUnauthorized
+	reasonForbidden
+	reasonBodyTooLarge
+	reasonRateLimited
+	reasonPaused
+	reasonMaintenance
 	reasonInternal
 	reasonMisdirected
 	reasonCount
@@ -67,6 +78,15 @@ var reasons = [reasonCount]struct {
 	reasonClientGone:         {"client_gone", "client_gone", 499, ""},
 	reasonTruncated:          {"response_truncated", "response_truncated", 502, ""},
 	reasonStopping:           {"stopping", "stopping", 503, "The router is about to restart."},
+	reasonUnknownVersion:     {"unknown_version", "unknown_route", 404, "Requested version does not exist for this route."},
+	reasonMoved:              {"moved", "", 301, "The page is at another address."},
+	reasonMovedKeepMethod:    {"moved_keep_method", "", 308, "The page is at another address."},
+	reasonUnauthorized:       {"unauthorized", "unauthorized", 401, "A user name and a password are needed."},
+	reasonForbidden:          {"forbidden", "forbidden", 403, "This address may not be used from where you are."},
+	reasonBodyTooLarge:       {"body_too_large", "body_too_large", 413, "The request body is too large."},
+	reasonRateLimited:        {"rate_limited", "rate_limited", 429, "Too many requests. Please try again in a moment."},
+	reasonPaused:             {"paused", "paused", 503, "The app is paused. Please try again in a moment."},
+	reasonMaintenance:        {"maintenance", "maintenance", 503, "The app is being maintained. Please come back later."},
 	reasonInternal:           {"internal", "internal", 500, "The router failed."},
 	reasonMisdirected:        {"misdirected", "misdirected", 421, "This connection was made for another host."},
 }
@@ -130,4 +150,56 @@ func preferredType(accept string) string {
 		}
 	}
 	return "text/plain"
+}
+
+// errorPage returns the answer to a request that the router itself answers,
+// in the form the client prefers; the route's own page if it has one.
+func (t *trip) errorPage(why reason, accept string) (status int, body, contentType string) {
+	status = reasons[why].status
+	if why == reasonMoved || why == reasonMovedKeepMethod {
+		return status, "", ""
+	}
+	if page := t.ownPage(why, status); page != "" && preferredType(accept) != "application/json" {
+		_, text, _ := strings.Cut(errorText(why, t.ask.host), ": ")
+		fill := strings.NewReplacer("{{status}}", strconv.Itoa(status), "{{message}}", html.EscapeString(text),
+			"{{request_id}}", html.EscapeString(t.rec.RequestID))
+		return status, fill.Replace(page), "text/html; charset=utf-8"
+	}
+	body, contentType = errorPage(why, t.ask.host, t.rec.RequestID, accept)
+	return status, body, contentType
+}
+
+// ownPage returns the route's page for a status, or "".
+func (t *trip) ownPage(why reason, status int) string {
+	if t.rt == nil || t.rt.rules == nil {
+		return ""
+	}
+	r := t.rt.rules
+	if why == reasonMaintenance && r.maintenance != nil && r.maintenance.page != "" {
+		return r.maintenance.page
+	}
+	if page := r.pages[status]; page != "" || status < 500 {
+		return page
+	}
+	return r.pages[0]
+}
+
+// addPage takes up an option that begins with OptionErrorPage.
+func (r *rules) addPage(name, page string) error {
+	status := 0
+	if name != OptionErrorPage {
+		n, err := strconv.Atoi(name[len(OptionErrorPage)+1:])
+		if err != nil || n < 400 || n > 599 {
+			return errors.New("must end in a status from 400 to 599")
+		}
+		status = n
+	}
+	if len(page) > maxPage {
+		return fmt.Errorf("is longer than %d bytes", maxPage)
+	}
+	if r.pages == nil {
+		r.pages = map[int]string{}
+	}
+	r.pages[status] = page
+	return nil
 }

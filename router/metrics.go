@@ -51,6 +51,7 @@ type metrics struct {
 	retries  atomic.Uint64
 	requests atomic.Int64 // trips under way
 	tunnels  atomic.Int64 // of those, upgraded connections
+	held     atomic.Int64 // of those, waiting at a paused route
 	conns    atomic.Int64 // from clients
 	accepted atomic.Uint64
 

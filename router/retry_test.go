@@ -184,22 +184,25 @@ func TestRouter_EjectsAnInstanceThatCannotBeReached(t *testing.T) {
 	}
 }
 
+// aTrip is one whose route has no options.
+func aTrip() *trip { return &trip{r: New(Config{}), rt: new(route)} }
+
 func TestPick_NeverEjectsMoreThanHalf(t *testing.T) {
 	d := &destination{}
 	for range 5 {
 		d.backends = append(d.backends, &backend{})
 	}
-	now := func() int64 { return 1000 }
+	asks := aTrip()
 	for ejected := range 6 {
 		for i, b := range d.backends {
 			b.ejectedUntil.Store(0)
 			if i < ejected {
-				b.ejectedUntil.Store(2000)
+				b.ejectedUntil.Store(int64(time.Hour))
 			}
 		}
 		seen := map[*backend]bool{}
 		for range 500 {
-			seen[d.pick(nil, now)] = true
+			seen[d.pick(nil, asks)] = true
 		}
 		want := 5 - ejected
 		if ejected > 2 {
@@ -215,7 +218,7 @@ func TestPick_TakesTheOneOfTwoWithFewerInFlight(t *testing.T) {
 	d := &destination{backends: []*backend{{}, {}}}
 	d.backends[0].inFlight.Store(3)
 	for range 100 {
-		if b := d.pick(nil, func() int64 { return 0 }); b != d.backends[1] {
+		if b := d.pick(nil, aTrip()); b != d.backends[1] {
 			t.Fatal("picked the busier one of two")
 		}
 	}

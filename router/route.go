@@ -4,15 +4,18 @@ import (
 	"math"
 	"math/bits"
 	"math/rand/v2"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
 	"sync/atomic"
-	"time"
 )
 
-// route is a Route made ready for choosing. Everything but its counter is
-// immutable.
+// route is a Route made ready for choosing. Everything but its counter and
+// what its rules remember is immutable.
 type route struct {
-	src     Route
-	timeout time.Duration // for the response head; 0: the router's default
+	src   Route
+	rules *rules // nil: it has no options
 
 	dests []*destination // as in src
 	live  []*destination // weight > 0 and at least one backend, in order
@@ -29,7 +32,13 @@ type destination struct {
 	http2    bool
 	upto     uint64 // the end of its part of the interval, if live
 	backends []*backend
+	match    []condition
 	stats    *destStats
+	arm      *arm // where evidence about its version is counted; nil: nowhere
+
+	turn atomic.Uint32 // for round-robin
+	// warmUntil is when the last of its backends has its full share.
+	warmUntil int64
 }
 
 // golden is 2^64 divided by the golden ratio.
@@ -38,7 +47,12 @@ const golden = 0x9E3779B97F4A7C15
 // newRoute compiles src. It takes over the counts of those destinations that
 // old has too, and acquires each backend.
 func newRoute(src Route, old *route, acquire func(Backend) *backend) *route {
-	r := &route{src: src, seed: rand.Uint64(), timeout: responseTimeout(src.Options)}
+	r := &route{src: src, seed: rand.Uint64()}
+	var before *rules
+	if old != nil {
+		before = old.rules
+	}
+	r.rules = newRulesOf(&r.src, before)
 	r.dests = make([]*destination, len(src.Destinations))
 	total := uint64(0)
 	for i := range src.Destinations {
@@ -54,7 +68,13 @@ func newRoute(src Route, old *route, acquire func(Backend) *backend) *route {
 			d.stats = new(destStats)
 		}
 		r.dests[i] = d
-		if d.src.Weight > 0 && len(d.backends) > 0 {
+		if len(d.src.Match) > 0 {
+			d.match = compileMatch(d.src.Match)
+			if r.rules == nil {
+				r.rules = newRules()
+			}
+		}
+		if d.src.Weight > 0 && d.src.Shadow == 0 && len(d.backends) > 0 {
 			r.live = append(r.live, d)
 			total += uint64(d.src.Weight)
 		}
@@ -70,23 +90,57 @@ func newRoute(src Route, old *route, acquire func(Backend) *backend) *route {
 	return r
 }
 
+// like reports whether two destinations are the same version of the same
+// process, perhaps of two tables.
+func (d *destination) like(o *destination) bool {
+	return d == o || d != nil && o != nil && sameProcess(d.src, o.src)
+}
+
+func sameProcess(a, b *Destination) bool {
+	return a.AppGUID == b.AppGUID && a.Process == b.Process && a.Version == b.Version
+}
+
+// like returns the route's own destination that is like d, if it may get
+// requests.
+func (r *route) like(d *destination) *destination {
+	if d == nil {
+		return nil
+	}
+	for _, o := range r.dests {
+		if o.like(d) && len(o.backends) > 0 {
+			return o
+		}
+	}
+	return nil
+}
+
 // statsOf returns the counts of the same process among the first n
 // destinations, or nil.
 func (r *route) statsOf(d *Destination, n int) *destStats {
 	for _, o := range r.dests[:n] {
-		if o.src.AppGUID == d.AppGUID && o.src.Process == d.Process {
+		if sameProcess(o.src, d) {
 			return o.stats
 		}
 	}
 	return nil
 }
 
-// next returns the destination of the next request. There must be a live one.
+// step returns the next place in the unit interval.
+func (r *route) step() uint64 { return r.seed + r.n.Add(1)*golden }
+
+// next returns the destination of the next request; nil if none is live.
 func (r *route) next() *destination {
-	if len(r.live) == 1 {
+	switch len(r.live) {
+	case 0:
+		return nil
+	case 1:
 		return r.live[0]
 	}
-	u := r.seed + r.n.Add(1)*golden
+	return r.at(r.step())
+}
+
+// at returns the live destination whose part of the interval u lies in.
+func (r *route) at(u uint64) *destination {
 	for _, d := range r.live {
 		if u < d.upto {
 			return d
@@ -95,17 +149,40 @@ func (r *route) next() *destination {
 	return r.live[len(r.live)-1]
 }
 
-// instance returns the live destination and backend with the given instance
-// GUID, or nils.
-func (r *route) instance(guid string) (*destination, *backend) {
-	for _, d := range r.live {
-		for _, b := range d.backends {
-			if b.guid == guid {
-				return d, b
+// labelled returns the destination of the version with this label, whatever
+// its share; nil if there is none with an instance.
+func (r *route) labelled(label string) *destination {
+	for _, d := range r.dests {
+		if len(d.backends) > 0 && d.src.Shadow == 0 && strings.EqualFold(label, d.src.Label) {
+			return d
+		}
+	}
+	return nil
+}
+
+// matching returns the first destination with an instance one of whose
+// conditions the request meets.
+func (r *route) matching(a *ask) *destination {
+	for _, d := range r.dests {
+		if len(d.match) > 0 && len(d.backends) > 0 {
+			for i := range d.match {
+				if d.match[i].met(a) {
+					return d
+				}
 			}
 		}
 	}
-	return nil, nil
+	return nil
+}
+
+// instance returns the backend with this instance GUID, or nil.
+func (d *destination) instance(guid string) *backend {
+	for _, b := range d.backends {
+		if b.guid == guid {
+			return b
+		}
+	}
+	return nil
 }
 
 // indexed returns a live destination and backend by app or process and index.
@@ -127,116 +204,63 @@ func (r *route) indexed(w wish) (*destination, *backend) {
 	return nil, nil
 }
 
-// pick returns the one of two random backends with fewer requests in flight,
-// leaving out those already tried and, as long as at least half of the
-// destination is well, those that are ejected. It returns nil if every
-// backend was tried.
-func (d *destination) pick(tried []*backend, now func() int64) *backend {
-	n := len(d.backends)
-	if n == 1 || len(tried) > 0 {
-		return d.pickSlowly(tried, now)
-	}
-	i := rand.IntN(n)
-	j := rand.IntN(n - 1)
-	if j >= i {
-		j++
-	}
-	a, b := d.backends[i], d.backends[j]
-	if a.ejectedUntil.Load() != 0 || b.ejectedUntil.Load() != 0 {
-		return d.pickSlowly(tried, now)
-	}
-	if b.inFlight.Load() < a.inFlight.Load() {
-		return b
-	}
-	return a
+// condition is a Match, compiled.
+type condition struct {
+	Match
+	regex *regexp.Regexp
+	net   *netip.Prefix
 }
 
-// pickSlowly is pick for a request that was tried before, and for a
-// destination with an ejected backend.
-func (d *destination) pickSlowly(tried []*backend, now func() int64) *backend {
-	if len(d.backends) == 1 {
-		if isTried(tried, d.backends[0]) {
-			return nil
+// compileMatch compiles conditions that checkMatch accepts; others are never
+// met.
+func compileMatch(list []Match) []condition {
+	out := make([]condition, 0, len(list))
+	for _, m := range list {
+		if checkMatch(m) != nil {
+			continue
 		}
-		return d.backends[0]
-	}
-	t := now()
-	ejected := 0
-	for _, b := range d.backends {
-		if b.ejectedUntil.Load() > t {
-			ejected++
+		c := condition{Match: m}
+		c.Header = strings.ToLower(m.Header)
+		if m.Regex != "" {
+			c.regex = regexp.MustCompile(m.Regex)
 		}
-	}
-	panicking := ejected*2 > len(d.backends)
-	well := reservoir{}
-	ill := reservoir{}
-	for _, b := range d.backends {
-		switch {
-		case isTried(tried, b):
-		case !panicking && b.ejectedUntil.Load() > t:
-			ill.offer(b)
-		default:
-			well.offer(b)
+		if m.CIDR != "" {
+			n, _ := network(m.CIDR)
+			c.net = &n
 		}
+		out = append(out, c)
 	}
-	if b := well.best(); b != nil {
-		return b
-	}
-	return ill.best()
+	return out
 }
 
-// isDown reports whether every backend of d is ejected.
-func (d *destination) isDown(now int64) bool {
-	for _, b := range d.backends {
-		if b.ejectedUntil.Load() <= now {
-			return false
-		}
+func (c *condition) met(a *ask) bool {
+	var v []byte
+	switch {
+	case c.net != nil:
+		return c.net.Contains(a.client)
+	case c.Header != "":
+		v = a.field(c.Header)
+	default:
+		v = a.cookie([]byte(c.Cookie))
+	}
+	switch {
+	case v == nil:
+		return false
+	case c.Exact != "":
+		return string(v) == c.Exact
+	case c.Prefix != "":
+		return len(v) >= len(c.Prefix) && string(v[:len(c.Prefix)]) == c.Prefix
+	case c.regex != nil:
+		return c.regex.Match(v)
 	}
 	return true
 }
 
-// reservoir keeps two random ones of the backends it is offered.
-type reservoir struct {
-	two [2]*backend
-	n   int
-}
-
-func (r *reservoir) offer(b *backend) {
-	r.n++
-	if r.n <= 2 {
-		r.two[r.n-1] = b
-	} else if i := rand.IntN(r.n); i < 2 {
-		r.two[i] = b
-	}
-}
-
-// best returns the kept backend with fewer requests in flight; ties are
-// broken at random.
-func (r *reservoir) best() *backend {
-	a, b := r.two[0], r.two[1]
-	if b == nil {
-		return a
-	}
-	x, y := a.inFlight.Load(), b.inFlight.Load()
-	if y < x || x == y && rand.IntN(2) == 0 {
-		return b
-	}
-	return a
-}
-
-func isTried(tried []*backend, b *backend) bool {
-	for _, t := range tried {
-		if t == b {
-			return true
-		}
-	}
-	return false
-}
-
 // sameRoute reports whether two routes of a table say the same.
 func sameRoute(a, b *Route) bool {
-	if a.Host != b.Host || a.Path != b.Path || a.GUID != b.GUID ||
-		len(a.Options) != len(b.Options) || len(a.Destinations) != len(b.Destinations) {
+	if a.Host != b.Host || a.Path != b.Path || a.GUID != b.GUID || a.Cohort != b.Cohort ||
+		len(a.Options) != len(b.Options) || len(a.Destinations) != len(b.Destinations) ||
+		!sameState(a, b) {
 		return false
 	}
 	for k, v := range a.Options {
@@ -252,16 +276,23 @@ func sameRoute(a, b *Route) bool {
 	return true
 }
 
-func sameDestination(a, b *Destination) bool {
-	if a.AppGUID != b.AppGUID || a.AppName != b.AppName || a.Process != b.Process ||
-		a.ProcessGUID != b.ProcessGUID || a.Weight != b.Weight || a.Protocol != b.Protocol ||
-		len(a.Backends) != len(b.Backends) {
+// sameState compares what is seldom there.
+func sameState(a, b *Route) bool {
+	if (a.Hold == nil) != (b.Hold == nil) || a.Hold != nil && *a.Hold != *b.Hold {
 		return false
 	}
-	for i := range a.Backends {
-		if a.Backends[i] != b.Backends[i] {
-			return false
-		}
+	if (a.Maintenance == nil) != (b.Maintenance == nil) {
+		return false
+	}
+	if m, o := a.Maintenance, b.Maintenance; m != nil {
+		return m.Page == o.Page && m.RetryAfter == o.RetryAfter && slices.Equal(m.Allow, o.Allow)
 	}
 	return true
+}
+
+func sameDestination(a, b *Destination) bool {
+	return a.AppGUID == b.AppGUID && a.AppName == b.AppName && a.Process == b.Process &&
+		a.ProcessGUID == b.ProcessGUID && a.Weight == b.Weight && a.Protocol == b.Protocol &&
+		a.Version == b.Version && a.Label == b.Label && a.Split == b.Split && a.Shadow == b.Shadow &&
+		slices.Equal(a.Match, b.Match) && slices.Equal(a.Backends, b.Backends)
 }

@@ -20,6 +20,7 @@ type Router struct {
 	table     atomic.Pointer[snapshot] // requests load it once
 	backends  *backends
 	metrics   metrics
+	evidence  *evidence
 	log       *accessLog
 	registry  *prometheus.Registry
 	persisted atomic.Bool
@@ -38,6 +39,7 @@ func New(cfg Config) *Router {
 		cfg: cfg, started: time.Now(), backends: newBackends(),
 		log: newAccessLog(cfg.AccessLog, cfg.LogQueue), registry: prometheus.NewRegistry(),
 	}
+	r.evidence = newEvidence(r)
 	r.table.Store(&snapshot{})
 	r.registry.MustRegister(collector{r})
 	return r

@@ -1,8 +1,10 @@
 package router
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 )
 
@@ -161,6 +163,11 @@ func normalRoute(r Route) (Route, error) {
 		default:
 			return r, fmt.Errorf("route %q: destination %d: unknown protocol %q", r.Host+r.Path, i, d.Protocol)
 		}
+		for _, m := range d.Match {
+			if err := checkMatch(m); err != nil {
+				return r, fmt.Errorf("route %q: destination %d: %w", r.Host+r.Path, i, err)
+			}
+		}
 		for _, b := range d.Backends {
 			if _, _, err := net.SplitHostPort(b.Addr); err != nil || b.InstanceGUID == "" {
 				return r, fmt.Errorf("route %q: destination %d: instance %q has no usable address: %q",
@@ -169,6 +176,40 @@ func normalRoute(r Route) (Route, error) {
 		}
 	}
 	return r, nil
+}
+
+// checkMatch reports a condition nobody can meet or understand.
+func checkMatch(m Match) error {
+	set := 0
+	for _, v := range []string{m.Header, m.Cookie, m.CIDR} {
+		if v != "" {
+			set++
+		}
+	}
+	how := 0
+	for _, v := range []string{m.Exact, m.Prefix, m.Regex} {
+		if v != "" {
+			how++
+		}
+	}
+	if set != 1 || how > 1 || m.CIDR != "" && how > 0 {
+		return errors.New("a match names one of header, cookie and cidr, and of the first two at most one of exact, prefix and regex")
+	}
+	if m.Header != "" && !isToken(m.Header) || m.Cookie != "" && !isToken(m.Cookie) {
+		return fmt.Errorf("a match with a name that is none: %q", m.Header+m.Cookie)
+	}
+	if m.CIDR != "" {
+		if _, err := network(m.CIDR); err != nil {
+			return fmt.Errorf("a match whose cidr %w, not %q", err, m.CIDR)
+		}
+	}
+	if len(m.Regex) > 256 {
+		return errors.New("a match with a regex longer than 256 bytes")
+	}
+	if _, err := regexp.Compile(m.Regex); err != nil {
+		return fmt.Errorf("a match with a bad regex: %w", err)
+	}
+	return nil
 }
 
 func normalKey(k RouteKey) (RouteKey, error) {

@@ -110,11 +110,6 @@ func (x *exchange) prepare() reason {
 	if req.ProtoMajor == 1 && req.ProtoMinor == 0 {
 		req.Header = req.Header.Clone() // the server looks at Connection again
 	}
-	proto := "http"
-	if x.conn != nil && x.conn.secure {
-		proto = "https"
-	}
-	x.from = trace(req.Header, x.peer(), proto, req.Host, t.rec.RequestID, t.r.cfg.TrustedProxies)
 	var ok bool
 	if x.hop, ok = stripRequest(req.Header); !ok {
 		return reasonBadRequest
@@ -155,15 +150,19 @@ func (x *exchange) setUp() {
 		Got1xxResponse:       x.relayInterim,
 	})
 	x.watch.r, x.watch.cancel = r, cancel
-	x.watch.head = r.cfg.ResponseTimeout
-	if x.trip.rt.timeout > 0 {
-		x.watch.head = x.trip.rt.timeout
+	limit := x.trip.limits()
+	x.watch.head, x.watch.idle = r.cfg.ResponseTimeout, r.cfg.StreamTimeout
+	if limit.head > 0 {
+		x.watch.head = limit.head
+	}
+	if limit.idle > 0 {
+		x.watch.idle = limit.idle
 	}
 	x.watch.upload = r.cfg.StallTimeout
 	x.watch.stallUpload = func() { _ = x.rc.SetReadDeadline(time.Unix(1, 0)) }
 	x.watch.stallWrite = func() { _ = x.rc.SetWriteDeadline(time.Unix(1, 0)) }
 	if req.Body != nil && req.Body != http.NoBody && req.ContentLength != 0 {
-		x.up = &upload{src: req.Body, watch: &x.watch, hasty: true}
+		x.up = &upload{src: req.Body, watch: &x.watch, hasty: true, limit: limit.body}
 		x.up.keep = req.ContentLength > 0 && req.ContentLength <= smallBody
 		if req.ProtoMajor == 2 && req.ContentLength < 0 {
 			// A stream that may be silent for long, as gRPC's are.
@@ -191,7 +190,11 @@ func (x *exchange) send() (*http.Response, error) {
 	h["X-Cf-Instanceid"] = []string{t.b.guid}
 	h["X-Cf-Instanceindex"] = []string{strconv.Itoa(t.b.index)}
 	u := &url.URL{Scheme: "http", Host: t.b.addr}
-	setTarget(u, req)
+	setTarget(u, req, t.strip())
+	for _, name := range routeFields {
+		delete(h, name)
+	}
+	setLines(h, t.appendRequestLines(nil))
 	out := &http.Request{
 		Method: req.Method, URL: u, Host: req.Host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
@@ -245,6 +248,8 @@ func (x *exchange) clientFault(err error) reason {
 	switch {
 	case x.conn != nil && x.conn.badBody.Load():
 		return reasonBadRequest
+	case errors.Is(err, errBodyTooLarge):
+		return reasonBodyTooLarge
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errSlowBody):
 		return reasonBodyStalled
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &opErr), x.req.Context().Err() != nil, x.req.ProtoMajor == 2:

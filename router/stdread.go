@@ -50,7 +50,57 @@ func (x *exchange) readAsk() (a ask, why reason) {
 		a.wish.index = -1
 	}
 	a.sticky = stickyInstance(req.Header["Cookie"])
+	x.origin(&a)
 	return a, why
+}
+
+// origin reads where the request came from, and what else the rules of a
+// route may ask for.
+func (x *exchange) origin(a *ask) {
+	req := x.req
+	proto := "http"
+	if x.conn != nil && x.conn.secure {
+		proto = "https"
+	}
+	a.peer = x.peer()
+	x.from = trace(req.Header, a.peer, proto, req.Host, x.trip.rec.RequestID, x.trip.r.cfg.TrustedProxies)
+	a.client, _ = netip.ParseAddr(x.from.client)
+	a.method, a.target, a.length = req.Method, req.RequestURI, req.ContentLength
+	a.secure = x.from.proto == "https"
+	a.head, a.gone = stdFields(req.Header), req.Context().Done()
+}
+
+// stdFields are the fields of a request of net/http.
+type stdFields http.Header
+
+// Get implements fieldReader.
+func (h stdFields) Get(name string) []byte {
+	v := h[http.CanonicalHeaderKey(name)]
+	switch {
+	case len(v) == 0:
+		return nil
+	case name == "cookie":
+		// HTTP/2 may bring them one by one.
+		return []byte(strings.Join(v, "; "))
+	}
+	return []byte(v[0])
+}
+
+// routeFields are those the rules of a route may set in a request.
+var routeFields = []string{"X-Route-Version", "X-Forwarded-Prefix"}
+
+// setLines sets fields written as lines; those called Set-Cookie are added.
+func setLines(h http.Header, lines []byte) {
+	for line := range strings.SplitSeq(string(lines), "\r\n") {
+		name, value, ok := strings.Cut(line, ": ")
+		switch name = http.CanonicalHeaderKey(name); {
+		case !ok:
+		case name == "Set-Cookie":
+			h[name] = append(h[name][:len(h[name]):len(h[name])], value)
+		default:
+			h[name] = []string{value}
+		}
+	}
 }
 
 // splitTarget returns the raw path and query of a request target.
@@ -85,9 +135,16 @@ func splitTarget(target string) (path, query string, ok bool) {
 	return target, "", true
 }
 
-// setTarget makes u ask for exactly the bytes the client asked for.
-func setTarget(u *url.URL, req *http.Request) {
+// setTarget makes u ask for exactly the bytes the client asked for, without
+// the first strip bytes of the path.
+func setTarget(u *url.URL, req *http.Request, strip int) {
 	path, query, _ := splitTarget(req.RequestURI)
+	if strip > 0 && strip <= len(path) {
+		path = path[strip:]
+		if !strings.HasPrefix(path, "/") {
+			path = "/" + path
+		}
+	}
 	if query != "" {
 		u.RawQuery = query[1:]
 		u.ForceQuery = len(query) == 1
@@ -98,6 +155,9 @@ func setTarget(u *url.URL, req *http.Request) {
 	case strings.HasPrefix(path, "//"):
 		// As Opaque it would be taken for an authority.
 		u.Path, u.RawPath = req.URL.Path, req.URL.RawPath
+		if strip > 0 {
+			u.Path, u.RawPath = path, ""
+		}
 	default:
 		u.Opaque = path
 	}

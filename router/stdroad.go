@@ -222,24 +222,23 @@ func (x *exchange) fail(why reason) {
 	}
 	h := x.w.Header()
 	clear(h)
-	body, contentType := errorPage(why, x.trip.ask.host, x.trip.rec.RequestID, x.req.Header.Get("Accept"))
-	h.Set("Content-Type", contentType)
+	status, body, contentType := x.trip.errorPage(why, x.req.Header.Get("Accept"))
+	if contentType != "" {
+		h.Set("Content-Type", contentType)
+	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Cf-RouterError", reasons[why].code)
+	if code := reasons[why].code; code != "" {
+		h.Set("X-Cf-RouterError", code)
+	}
 	h.Set("X-Vcap-Request-Id", x.trip.rec.RequestID)
-	if why == reasonNoEndpoints {
-		h.Set("Retry-After", "5")
-	}
-	if why == reasonMethod {
-		h.Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-	}
+	setLines(h, x.trip.appendErrorLines(nil, why))
 	if why.closes() && x.req.ProtoMajor == 1 || x.trip.r.draining.Load() {
 		h.Set("Connection", "close")
 	}
 	x.lastWrite()
-	x.w.WriteHeader(reasons[why].status)
+	x.w.WriteHeader(status)
 	if x.req.Method != http.MethodHead {
 		n, _ := x.w.Write([]byte(body))
 		x.trip.rec.ResponseBytes = int64(n)

@@ -20,6 +20,35 @@ type Route struct {
 	Destinations []Destination `json:"destinations,omitempty"`
 	// Options are settings of this route; see CheckOptions.
 	Options map[string]string `json:"options,omitempty"`
+	// Cohort is mixed into the positions of sticky users unless the route's
+	// salt is fixed: another number picks other users for a small share.
+	Cohort uint64 `json:"cohort,omitempty"`
+	// Hold makes new requests wait. Nil: they do not.
+	Hold *Hold `json:"hold,omitempty"`
+	// Maintenance answers with a page instead of the app. Nil: it does not.
+	Maintenance *Maintenance `json:"maintenance,omitempty"`
+}
+
+// Hold is a pause: new requests wait for the route to be without one, and are
+// then let go in the order they came.
+type Hold struct {
+	// MaxWaitMS is how long one request waits at most, in milliseconds. Zero
+	// means 30 s, at most 10 min. After that it is answered with 503.
+	MaxWaitMS int64 `json:"max_wait_ms,omitempty"`
+	// MaxRequests is how many wait at most; zero means 1000. More are
+	// answered with 503 at once.
+	MaxRequests int `json:"max_requests,omitempty"`
+}
+
+// Maintenance is the state of a route whose users are told to come later.
+type Maintenance struct {
+	// Page is the HTML they see, with the placeholders of the option
+	// "error-page". Empty: the router's own.
+	Page string `json:"page,omitempty"`
+	// Allow lets some in: "192.0.2.0/24", or "header:NAME=VALUE".
+	Allow []string `json:"allow,omitempty"`
+	// RetryAfter in seconds is what clients are told; zero means 60.
+	RetryAfter int `json:"retry_after,omitempty"`
 }
 
 // RouteKey names a route within a table.
@@ -46,9 +75,35 @@ type Destination struct {
 	// which is the GUID of an app's web process.
 	ProcessGUID string `json:"process_guid,omitempty"`
 	// Weight is the relative share of the route's requests. 0 means none.
-	Weight   int       `json:"weight"`
-	Protocol string    `json:"protocol,omitempty"`
+	Weight   int    `json:"weight"`
+	Protocol string `json:"protocol,omitempty"`
+	// Version is the GUID of the app's version this is; empty for an app
+	// that has none. Label is what people call it: "v2".
+	Version string `json:"version,omitempty"`
+	Label   string `json:"label,omitempty"`
+	// Split numbers the shares of the app's versions, for the evidence that
+	// is counted under them; see Evidence. Zero: nobody judges.
+	Split uint64 `json:"split,omitempty"`
+	// Shadow is the percentage of requests copied here. Such a destination
+	// has no share of the traffic itself.
+	Shadow int `json:"shadow,omitempty"`
+	// Match are conditions under which a request comes here whatever the
+	// weights say, be it 0. Destinations are asked in order, and one of the
+	// conditions is enough.
+	Match    []Match   `json:"match,omitempty"`
 	Backends []Backend `json:"backends,omitempty"`
+}
+
+// Match is a condition on a request. One of Header, Cookie and CIDR is set.
+type Match struct {
+	Header string `json:"header,omitempty"` // a name, in any case
+	Cookie string `json:"cookie,omitempty"` // a name
+	CIDR   string `json:"cidr,omitempty"`   // of the client's address
+
+	// For a header or cookie. All empty: it is there.
+	Exact  string `json:"exact,omitempty"`
+	Prefix string `json:"prefix,omitempty"`
+	Regex  string `json:"regex,omitempty"` // matches anywhere, unless anchored
 }
 
 // Backend is one instance, where the router dials it.

@@ -46,7 +46,7 @@ func (r *Router) install(t Table) {
 		if rt != nil && sameRoute(&rt.src, &t.Routes[i]) {
 			kept[rt] = true
 		} else {
-			rt = newRoute(t.Routes[i], rt, r.backends.acquire)
+			rt = r.compile(t.Routes[i], rt)
 		}
 		tree, name := next.tree(rt.src.Host)
 		tree.put(pickEdit(next, tree, &exact, &wild), name, rt)
@@ -56,7 +56,32 @@ func (r *Router) install(t Table) {
 	r.publish(next)
 	for rt := range old.all {
 		if !kept[rt] {
-			r.backends.release(rt)
+			r.retire(rt)
+		}
+	}
+}
+
+// compile makes src ready for choosing; old is the route it replaces, or nil.
+// The caller holds writer.
+func (r *Router) compile(src Route, old *route) *route {
+	rt := newRoute(src, old, r.backends.acquire)
+	r.settle(rt)
+	r.evidence.attach(rt)
+	if rt.rules != nil && rt.rules.broken != nil {
+		r.cfg.Logger.Error("route is closed: its options are not understood", "route", rt.src.Host+rt.src.Path, "err", rt.rules.broken)
+	}
+	return rt
+}
+
+// retire lets go of what a route that left the table holds. The table without
+// it must have been published.
+func (r *Router) retire(rt *route) {
+	r.backends.release(rt)
+	r.evidence.detach(rt)
+	if rt.rules != nil && rt.rules.hold != nil {
+		now := r.table.Load().lookup(rt.src.Key())
+		if now == nil || now.rules == nil || now.rules.hold != rt.rules.hold {
+			rt.rules.hold.release()
 		}
 	}
 }
@@ -96,7 +121,7 @@ func (r *Router) apply(u Update) error {
 	}
 	r.publish(next)
 	for _, rt := range left {
-		r.backends.release(rt)
+		r.retire(rt)
 	}
 	return nil
 }
@@ -118,7 +143,7 @@ func (r *Router) edited(old *snapshot, u Update) (next *snapshot, left []*route)
 		if was != nil && sameRoute(&was.src, &u.Upsert[i]) {
 			continue
 		}
-		rt := newRoute(u.Upsert[i], was, r.backends.acquire)
+		rt := r.compile(u.Upsert[i], was)
 		tree, name := next.tree(rt.src.Host)
 		if was = tree.put(pickEdit(next, tree, &exact, &wild), name, rt); was != nil {
 			left = append(left, was)

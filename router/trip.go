@@ -1,68 +1,6 @@
 package router
 
-import (
-	"strconv"
-	"strings"
-	"time"
-)
-
-// ask is what decides about a request, read off it by the road it came on.
-type ask struct {
-	host   string // normalised
-	path   string // raw, up to the query
-	sticky string // the instance its session is pinned to, if it has a session
-	wish   wish
-}
-
-// wish names one instance, or any instance of one process: the headers
-// X-Cf-App-Instance and X-Cf-Process-Instance.
-type wish struct {
-	app, process string
-	index        int // -1: any
-}
-
-func (w wish) isSet() bool { return w.app != "" || w.process != "" }
-
-func (w wish) means(d *Destination) bool {
-	if w.app != "" {
-		return d.AppGUID == w.app
-	}
-	if d.ProcessGUID != "" {
-		return d.ProcessGUID == w.process
-	}
-	return d.AppGUID == w.process
-}
-
-// parseWish reads the values of X-Cf-App-Instance and X-Cf-Process-Instance;
-// either may be empty.
-func parseWish(app, process string) (w wish, why reason) {
-	w.index = -1
-	value := app
-	bad := reasonBadAppInstance
-	if app == "" {
-		value, bad = process, reasonBadProcessInstance
-	}
-	if value == "" {
-		return w, reasonNone
-	}
-	guid, index, found := strings.Cut(value, ":")
-	if guid == "" || len(guid) > 128 || app != "" && !found {
-		return w, bad
-	}
-	if found {
-		n, err := strconv.ParseUint(index, 10, 31)
-		if err != nil || index[0] == '+' {
-			return w, bad
-		}
-		w.index = int(n)
-	}
-	if app != "" {
-		w.app = guid
-	} else {
-		w.process = guid
-	}
-	return w, reasonNone
-}
+import "time"
 
 // trip is the way of one request: choose, claim, exchange, release. It is
 // used by one goroutine.
@@ -75,32 +13,13 @@ type trip struct {
 	dest  *destination
 	b     *backend
 	taken bool // b is claimed
+	made  decision
 
 	tried    [maxAttempts]*backend
 	attempts int
 	lastSent int64 // when the last attempt began
 
 	rec Record
-}
-
-// choose finds the route. Any reason but reasonNone ends the trip.
-func (t *trip) choose(a ask) reason {
-	t.ask = a
-	table := t.r.table.Load()
-	t.rt = table.find(a.host, a.path)
-	if !isPlainPath(a.path) {
-		// The instance may read the path otherwise than we do. That is its
-		// business, unless it is about which route it is.
-		clean, ok := cleanPath(a.path)
-		if !ok || table.find(a.host, clean) != t.rt {
-			t.rt = nil
-			return reasonBadRequest
-		}
-	}
-	if t.rt == nil {
-		return reasonUnknownRoute
-	}
-	return reasonNone
 }
 
 // claim picks the destination and instance for the next attempt and counts
@@ -111,15 +30,9 @@ func (t *trip) claim() reason {
 		if t.rt == nil {
 			return reasonUnknownRoute
 		}
-		if len(t.rt.live) == 0 {
-			return reasonNoEndpoints
-		}
 		d, b := t.pick()
 		if b == nil {
-			if t.ask.wish.isSet() {
-				return reasonUnknownInstance
-			}
-			return reasonNoEndpoints
+			return t.nobody()
 		}
 		if t.r.backends.claim(b) {
 			t.took(d, b)
@@ -136,73 +49,11 @@ func (t *trip) took(d *destination, b *backend) {
 	t.tried[t.attempts] = b
 	t.attempts++
 	t.lastSent = t.r.now()
+	t.passBaton()
 	d.stats.inFlight.Add(1)
 	if t.attempts > 1 {
 		d.stats.retries.Add(1)
 	}
-}
-
-// pick chooses destination and backend; nil if there is none.
-func (t *trip) pick() (*destination, *backend) {
-	tried := t.tried[:t.attempts]
-	if t.ask.wish.isSet() {
-		d, b := t.rt.indexed(t.ask.wish)
-		if d != nil && b == nil {
-			b = d.pick(tried, t.r.now)
-		}
-		return d, b
-	}
-	if len(tried) == 0 {
-		if t.ask.sticky != "" {
-			if d, b := t.rt.instance(t.ask.sticky); b != nil {
-				return d, b
-			}
-		}
-		d := t.rt.next()
-		b := d.pick(nil, t.r.now)
-		if len(t.rt.live) > 1 && b.ejectedUntil.Load() != 0 {
-			return t.failover(d, b)
-		}
-		return d, b
-	}
-	return t.pickAgain(tried)
-}
-
-// failover returns d and b, unless no instance of d can be reached at present
-// but one of another destination can.
-func (t *trip) failover(d *destination, b *backend) (*destination, *backend) {
-	now := t.r.now()
-	if !d.isDown(now) {
-		return d, b
-	}
-	for _, o := range t.rt.live {
-		if !o.isDown(now) {
-			return o, o.pick(nil, t.r.now)
-		}
-	}
-	return d, b
-}
-
-// pickAgain chooses for another attempt: a backend of the same destination
-// that was not tried, then one of another destination, then, if there is
-// nothing else at all, the same again.
-func (t *trip) pickAgain(tried []*backend) (*destination, *backend) {
-	for _, d := range t.rt.live {
-		if d == t.dest {
-			if b := d.pick(tried, t.r.now); b != nil {
-				return d, b
-			}
-		}
-	}
-	for _, d := range t.rt.live {
-		if b := d.pick(tried, t.r.now); b != nil {
-			return d, b
-		}
-	}
-	if len(t.rt.live) == 1 && len(t.rt.live[0].backends) == 1 {
-		return t.rt.live[0], t.rt.live[0].backends[0]
-	}
-	return nil, nil
 }
 
 // unclaim ends an attempt.
@@ -215,7 +66,10 @@ func (t *trip) unclaim() {
 }
 
 // answered notes that the claimed instance began an answer.
-func (t *trip) answered() { t.b.reached() }
+func (t *trip) answered() {
+	t.headArrived()
+	t.b.reached(t.made.headAt)
+}
 
 // lost ends an attempt that brought no answer, judges the instance by what
 // the instance did, and reports whether to claim again.
@@ -228,14 +82,16 @@ func (t *trip) lost(o outcome, q request) (again bool) {
 		}
 	case reasonClosed, reasonBadResponse, reasonTimeout:
 		t.b.failures.Add(1)
+		t.b.brokeOff(t.r.now())
 	}
+	t.blame(o)
 	t.unclaim()
 	if !mayRetry(o, q, t.attempts) {
 		return false
 	}
 	// The table may have changed, and the next pick must find something.
 	t.rt = t.r.table.Load().find(t.ask.host, t.ask.path)
-	if t.rt == nil || len(t.rt.live) == 0 {
+	if t.rt == nil {
 		return false
 	}
 	_, b := t.pick()
@@ -264,6 +120,7 @@ func (t *trip) finish(why reason) {
 		rec.AppGUID, rec.AppName, rec.Process = t.dest.src.AppGUID, t.dest.src.AppName, t.dest.src.Process
 		rec.InstanceGUID, rec.InstanceIndex, rec.BackendAddr = t.b.guid, t.b.index, t.b.addr
 	}
+	t.conclude(why)
 	t.r.metrics.count(t, why)
 	t.r.log.offer(rec)
 }

@@ -25,6 +25,7 @@ type tunnelSet struct {
 
 // tunnel is an upgraded connection: bytes both ways.
 type tunnel struct {
+	idle     time.Duration // how long it may be silent
 	r        *Router
 	client   net.Conn
 	instance io.ReadWriteCloser
@@ -85,7 +86,7 @@ func (x *exchange) tunnel(res *http.Response) {
 		c.release()
 	}
 	r := x.trip.r
-	t := &tunnel{r: r, client: client, instance: instance}
+	t := &tunnel{idle: x.watch.idle, r: r, client: client, instance: instance}
 	defer t.close()
 	_ = client.SetReadDeadline(time.Time{})
 	_ = client.SetWriteDeadline(time.Now().Add(r.cfg.StallTimeout))
@@ -166,10 +167,10 @@ func (t *tunnel) watchIdle() (stop func()) {
 	stopped := false
 	mu.Lock()
 	defer mu.Unlock()
-	timer = time.AfterFunc(t.r.cfg.StreamTimeout, func() {
+	timer = time.AfterFunc(t.idle, func() {
 		mu.Lock()
 		defer mu.Unlock()
-		left := t.r.cfg.StreamTimeout - time.Duration(t.r.now()-t.moved.Load())
+		left := t.idle - time.Duration(t.r.now()-t.moved.Load())
 		switch {
 		case stopped:
 		case left <= 0:

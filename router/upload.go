@@ -20,8 +20,9 @@ const (
 type upload struct {
 	src   io.Reader
 	watch *watch
-	keep  bool // its length is known and small
-	hasty bool // it must come at a minimum rate
+	keep  bool  // its length is known and small
+	hasty bool  // it must come at a minimum rate
+	limit int64 // bytes the route allows; 0: any
 
 	read    atomic.Int64
 	touched atomic.Bool
@@ -32,6 +33,8 @@ type upload struct {
 	kept   []byte
 	waited time.Duration
 }
+
+var errBodyTooLarge = errors.New("router: request body too large")
 
 var errSlowBody = errors.New("router: request body too slow")
 
@@ -64,6 +67,9 @@ func (u *upload) nextLocked(p []byte) (int, error) {
 	u.read.Add(int64(n))
 	if u.keep {
 		u.kept = append(u.kept, p[:n]...)
+	}
+	if u.limit > 0 && u.read.Load() > u.limit {
+		n, err = 0, errBodyTooLarge
 	}
 	u.waited += time.Duration(u.watch.r.now() - begun)
 	if u.hasty && err == nil && u.waited > slowBodyAfter && float64(u.read.Load()) < slowBodyRate*u.waited.Seconds() {

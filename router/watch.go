@@ -22,6 +22,7 @@ const (
 type watch struct {
 	r      *Router
 	head   time.Duration // limit of phaseHead
+	idle   time.Duration // limit of phaseBody
 	upload time.Duration // limit for the client to send more of its body
 
 	phase   atomic.Int32
@@ -77,7 +78,7 @@ func (w *watch) check() {
 		return
 	}
 	now := w.r.now()
-	next := w.r.cfg.StreamTimeout
+	next := w.idle
 	// left notes when a limit is reached and reports whether it is.
 	left := func(since int64, limit time.Duration) bool {
 		d := limit - time.Duration(now-since)
@@ -98,7 +99,7 @@ func (w *watch) check() {
 			next = min(next, w.head)
 		}
 	case phaseBody:
-		if left(since, w.r.cfg.StreamTimeout) {
+		if left(since, w.idle) {
 			w.cancel(errStreamTimeout)
 		}
 	case phaseWrite:
@@ -113,7 +114,7 @@ func (w *watch) check() {
 // has begun the two may be talking to each other.
 func (w *watch) uploadLimit() time.Duration {
 	if p := phase(w.phase.Load()); p == phaseBody || p == phaseWrite {
-		return w.r.cfg.StreamTimeout
+		return w.idle
 	}
 	return w.upload
 }

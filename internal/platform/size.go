@@ -28,6 +28,10 @@ func FormatMegabytes(mb int) string {
 	return strconv.Itoa(mb) + "M"
 }
 
+// ParseBytes reads a size such as "64K" or "1.5G" in bytes, with the units of
+// ParseMegabytes.
+func ParseBytes(s string) (int64, error) { return parseBytes(s) }
+
 // ParseLogRate reads a log rate limit of a manifest in bytes per second: a
 // size as in ParseMegabytes, "0", or "-1" for unlimited.
 func ParseLogRate(s string) (int64, error) {

@@ -1,0 +1,32 @@
+package router
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// Evidence returns what the router has counted about versions. It answers at
+// once if there is a bad event after those q names, else after q.WaitMS.
+func (c *Client) Evidence(ctx context.Context, q EvidenceQuery) (Evidence, error) {
+	var e Evidence
+	err := c.call(ctx, http.MethodPost, "/evidence", q, &e)
+	return e, err
+}
+
+func (c *controlServer) evidence(w http.ResponseWriter, req *http.Request) {
+	var q EvidenceQuery
+	if !read(w, req, &q) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(req.Context(), maxEvidenceWait+time.Second)
+	defer cancel()
+	go func() {
+		select {
+		case <-c.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	answer(w, http.StatusOK, c.r.evidence.ask(ctx, q))
+}

@@ -1,0 +1,162 @@
+package router
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// How long a request waits at a paused route and how many do, unless the Hold
+// says otherwise.
+const (
+	defaultHold    = 30 * time.Second
+	maxHold        = 10 * time.Minute
+	defaultHolders = 1000
+)
+
+// gate is where new requests of a paused route wait. It lives as long as the
+// pause, whatever else changes about the route.
+type gate struct {
+	limits atomic.Pointer[Hold]
+
+	mu    sync.Mutex // guards what follows
+	open  bool
+	queue []*waiter // in order of arrival; those who left are nil
+	n     int
+}
+
+// waiter is a request at a gate.
+type waiter struct {
+	at int
+	// freed is closed when it is its turn. It then must call next.
+	freed chan struct{}
+}
+
+func newGate(h *Hold) *gate {
+	g := new(gate)
+	g.limits.Store(h)
+	return g
+}
+
+// enter queues a request. It returns nil if too many wait already, and false
+// if the gate is open by now.
+func (g *gate) enter() (w *waiter, shut bool) {
+	limit := g.limits.Load().MaxRequests
+	if limit <= 0 {
+		limit = defaultHolders
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.open {
+		return nil, false
+	}
+	if g.n >= limit {
+		return nil, true
+	}
+	w = &waiter{at: len(g.queue), freed: make(chan struct{})}
+	g.queue = append(g.queue, w)
+	g.n++
+	return w, true
+}
+
+// leave takes a request out that does not wait any longer. It returns false
+// if its turn came meanwhile.
+func (g *gate) leave(w *waiter) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if w.at >= len(g.queue) || g.queue[w.at] != w {
+		return false
+	}
+	g.queue[w.at] = nil
+	g.n--
+	if g.n == 0 {
+		g.queue = nil
+	}
+	return true
+}
+
+// release lets the first of those that wait go, and all after it in turn.
+func (g *gate) release() {
+	g.mu.Lock()
+	g.open = true
+	g.mu.Unlock()
+	g.next()
+}
+
+// next lets the first of those that wait go.
+func (g *gate) next() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i, w := range g.queue {
+		if w != nil {
+			g.queue[i] = nil
+			g.n--
+			close(w.freed)
+			return
+		}
+	}
+	g.queue = nil
+}
+
+// maxWait is how long one request may wait.
+func (g *gate) maxWait() time.Duration {
+	d := time.Duration(g.limits.Load().MaxWaitMS) * time.Millisecond
+	if d <= 0 {
+		return defaultHold
+	}
+	return min(d, maxHold)
+}
+
+// wait holds the request until the route is not paused any more, and then
+// finds the route anew.
+func (t *trip) wait() reason {
+	for t.rt != nil && t.rt.rules != nil && t.rt.rules.hold != nil {
+		g := t.rt.rules.hold
+		w, shut := g.enter()
+		if shut {
+			if w == nil {
+				t.made.retryAfter = 5
+				return reasonPaused
+			}
+			if why := t.queue(g, w); why != reasonNone {
+				return why
+			}
+			// The next one may follow as soon as this one is on its way.
+			t.made.baton = g
+		}
+		t.rt = t.r.table.Load().find(t.ask.host, t.ask.path)
+	}
+	if t.rt == nil {
+		return reasonUnknownRoute
+	}
+	return reasonNone
+}
+
+// queue waits for its turn.
+func (t *trip) queue(g *gate, w *waiter) reason {
+	timer := time.NewTimer(g.maxWait())
+	defer timer.Stop()
+	t.r.metrics.held.Add(1)
+	defer t.r.metrics.held.Add(-1)
+	why := reasonPaused
+	select {
+	case <-w.freed:
+		return reasonNone
+	case <-timer.C:
+		t.made.retryAfter = 5
+	case <-t.ask.gone:
+		why = reasonClientGone
+	}
+	if g.leave(w) {
+		return why
+	}
+	return reasonNone
+}
+
+// passBaton lets the next request of a queue go that this one waited in.
+func (t *trip) passBaton() {
+	if g := t.made.baton; g != nil {
+		t.made.baton = nil
+		g.next()
+	}
+}
