@@ -34,6 +34,13 @@ func (a *API) listAppProcesses(ctx context.Context, c call, req listAppProcesses
 }
 
 func (a *API) processPage(ctx context.Context, c call, l list) (reply, error) {
+	sides, err := a.sideProcesses(ctx, l.Query)
+	if err != nil {
+		return reply{}, err
+	}
+	if len(sides) > 0 {
+		return a.withSides(ctx, c, l, sides)
+	}
 	ps, total, err := a.store.Processes(ctx, l.Query)
 	if err != nil {
 		return reply{}, err
@@ -42,13 +49,18 @@ func (a *API) processPage(ctx context.Context, c call, l list) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	for i := range out {
-		if out[i].Command != nil {
+	hideCommands(out)
+	return ok(pageOf(c, l, out, total, func(p v3.Process) v3.Process { return p })), nil
+}
+
+// hideCommands keeps start commands, which may hold secrets, out of lists.
+func hideCommands(ps []v3.Process) {
+	for i := range ps {
+		if ps[i].Command != nil {
 			hidden := v3.HiddenCommand
-			out[i].Command = &hidden
+			ps[i].Command = &hidden
 		}
 	}
-	return ok(pageOf(c, l, out, total, func(p v3.Process) v3.Process { return p })), nil
 }
 
 type getProcess struct {
@@ -58,6 +70,10 @@ type getProcess struct {
 
 func (a *API) getProcess(ctx context.Context, c call, req getProcess) (reply, error) {
 	p, err := a.store.Process(ctx, req.GUID)
+	if a.isSide(ctx, req.GUID, err) {
+		s, err := a.sideProcess(ctx, req.GUID)
+		return ok(c.side(s, req.Embed)), err
+	}
 	if err != nil {
 		return reply{}, err
 	}
@@ -223,6 +239,9 @@ func (a *API) scaleAppProcess(ctx context.Context, c call, req scaleAppProcess) 
 }
 
 func (a *API) scale(ctx context.Context, c call, process string, b v3.ProcessScale) (reply, error) {
+	if _, err := a.store.Process(ctx, process); a.isSide(ctx, process, err) {
+		return a.scaleSide(ctx, c, process, b)
+	}
 	p, err := a.engine.Scale(ctx, c.actor(), process, rollout.ScaleRequest{
 		Instances: b.Instances, MemoryMB: b.MemoryMB, DiskMB: b.DiskMB, LogRateLimit: b.LogRateLimit,
 	})
@@ -255,6 +274,13 @@ type instanceOf struct {
 
 func (a *API) deleteInstance(ctx context.Context, c call, req instanceOf) (reply, error) {
 	p, err := a.store.Process(ctx, req.GUID)
+	if a.isSide(ctx, req.GUID, err) {
+		n, err := strconv.Atoi(req.Index)
+		if err != nil || n < 0 {
+			return reply{}, platform.NotFound("Instance")
+		}
+		return noContent(), a.engine.RestartVersionInstance(ctx, c.actor(), req.GUID, n)
+	}
 	if err != nil {
 		return reply{}, err
 	}
@@ -283,6 +309,9 @@ func (a *API) getAppStats(ctx context.Context, _ call, req ofType) (reply, error
 
 func (a *API) stats(ctx context.Context, process string) (reply, error) {
 	stats, err := a.engine.Stats(ctx, process)
+	if a.isSide(ctx, process, err) {
+		stats, err = a.engine.VersionStats(ctx, process)
+	}
 	if err != nil {
 		return reply{}, err
 	}
@@ -340,17 +369,25 @@ func (a *API) getAppProcessInstances(ctx context.Context, c call, req ofType) (r
 
 func (a *API) getProcessInstances(ctx context.Context, c call, req byGUID) (reply, error) {
 	p, err := a.store.Process(ctx, req.GUID)
+	if a.isSide(ctx, req.GUID, err) {
+		s, err := a.sideProcess(ctx, req.GUID)
+		return ok(c.instancesOf(req.GUID, s.States)), err
+	}
 	if err != nil {
 		return reply{}, err
 	}
 	states, err := a.engine.InstanceStates(ctx, []platform.Process{p})
-	return ok(v3.ProcessInstances{
-		Resources: presentInstances(states[p.GUID], time.Now()),
+	return ok(c.instancesOf(p.GUID, states[p.GUID])), err
+}
+
+func (u urls) instancesOf(process string, states []rollout.InstanceStats) v3.ProcessInstances {
+	return v3.ProcessInstances{
+		Resources: presentInstances(states, time.Now()),
 		Links: v3.Links{
-			"self":    c.link("/v3/processes/" + p.GUID + "/process_instances"),
-			"process": c.link("/v3/processes/" + p.GUID),
+			"self":    u.link("/v3/processes/" + process + "/process_instances"),
+			"process": u.link("/v3/processes/" + process),
 		},
-	}), err
+	}
 }
 
 func presentInstances(stats []rollout.InstanceStats, now time.Time) []v3.ProcessInstance {

@@ -5,6 +5,7 @@ import (
 
 	v3 "weir/api/v3"
 	"weir/internal/platform"
+	"weir/internal/store"
 )
 
 type listRevisions struct {
@@ -48,6 +49,15 @@ func (a *API) listDeployedRevisions(ctx context.Context, c call, req listDeploye
 		}
 		if active {
 			deployed = append(deployed, d.RevisionGUID)
+		}
+		versions, _, err := a.store.Versions(ctx, store.Query{In: map[string][]string{
+			"app_guids": {app.GUID}, "states": {string(platform.AppStarted)},
+		}})
+		if err != nil {
+			return reply{}, err
+		}
+		for _, v := range versions {
+			deployed = append(deployed, v.RevisionGUID)
 		}
 	}
 	req.List.In["guids"] = distinct(deployed)

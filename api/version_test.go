@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	v3 "weir/api/v3"
@@ -34,6 +35,22 @@ func TestGolden_Versions(t *testing.T) {
 	tr.do(200, "PATCH", split, fmt.Sprintf(`{"weights":{%q:95,%q:5},"verb":"weight"}`, v1, v2))
 	tr.do(200, "GET", split, "")
 	tr.do(200, "GET", all, "")
+	tr.do(200, "GET", "/v3/apps/"+app.GUID+"/processes?embed=process_instances", "")
+	tr.do(200, "GET", "/v3/processes/"+v2, "")
+	tr.do(200, "GET", "/v3/processes/"+v2+"/process_instances", "")
+	tr.do(202, "POST", "/v3/processes/"+v2+"/actions/scale", `{"instances":1}`)
+	tr.do(422, "POST", "/v3/processes/"+v2+"/actions/scale", `{"memory_in_mb":1}`)
+	if a := f.wants(200, "GET", "/v3/processes/"+v2+"/stats", ""); !strings.Contains(string(a.body), `"state":"RUNNING"`) {
+		t.Errorf("stats of a version: %s", a.body)
+	}
+	f.wants(204, "DELETE", "/v3/processes/"+v2+"/instances/0", "")
+	tr.do(404, "DELETE", "/v3/processes/"+v2+"/instances/7", "")
+	tr.do(200, "GET", "/v3/apps/"+app.GUID+"/revisions/deployed", "")
+	f.eventually("a new instance", func() bool {
+		var v v3.Version
+		f.get("/v3/versions/"+v2, &v)
+		return v.Health == "healthy"
+	})
 	tr.do(422, "PATCH", split, fmt.Sprintf(`{"weights":{%q:1001}}`, v2))
 	tr.do(404, "PATCH", split, `{"weights":{"nothing":1}}`)
 	tr.do(409, "PATCH", split, fmt.Sprintf(`{"weights":{%q:5},"if_table":1}`, v2))

@@ -311,6 +311,12 @@ func (e *Engine) Stats(ctx context.Context, process string) ([]InstanceStats, er
 		return nil, err
 	}
 	stats := byProcess[p.GUID]
+	e.addUsage(ctx, stats)
+	return stats, nil
+}
+
+// addUsage asks the runner what instances use.
+func (e *Engine) addUsage(ctx context.Context, stats []InstanceStats) {
 	var wg sync.WaitGroup
 	limit := make(chan struct{}, 8)
 	for i := range stats {
@@ -329,7 +335,6 @@ func (e *Engine) Stats(ctx context.Context, process string) ([]InstanceStats, er
 		})
 	}
 	wg.Wait()
-	return stats, nil
 }
 
 // InstanceStates is Stats without usage and therefore cheap; it answers for
@@ -426,11 +431,7 @@ func (v *statsView) process(p platform.Process) []InstanceStats {
 	isFailed = isFailed && !moving && app.State == platform.AppStarted
 	stats := make([]InstanceStats, 0, p.Instances)
 	for n := range p.Instances {
-		s := InstanceStats{
-			Type: p.Type, Index: n, State: platform.InstanceDown, Since: p.UpdatedAt, Time: v.now,
-			MemoryQuota: int64(p.MemoryMB) << 20, DiskQuota: int64(p.DiskMB) << 20,
-			FDsQuota: fdsLimit, LogRateLimit: p.LogRateLimit,
-		}
+		s := v.wanted(p, n)
 		if i, ok := currentInstance(v.instances[p.GUID], n, deployments...); ok && app.State == platform.AppStarted {
 			s.fill(i, v.now)
 		} else if app.State == platform.AppStarted {
@@ -443,6 +444,15 @@ func (v *statsView) process(p platform.Process) []InstanceStats {
 		stats = append(stats, s)
 	}
 	return stats
+}
+
+// wanted is what is said of the nth instance of a process before it is there.
+func (v *statsView) wanted(p platform.Process, n int) InstanceStats {
+	return InstanceStats{
+		Type: p.Type, Index: n, State: platform.InstanceDown, Since: p.UpdatedAt, Time: v.now,
+		MemoryQuota: int64(p.MemoryMB) << 20, DiskQuota: int64(p.DiskMB) << 20,
+		FDsQuota: fdsLimit, LogRateLimit: p.LogRateLimit,
+	}
 }
 
 func (s *InstanceStats) fill(i platform.Instance, now time.Time) {
