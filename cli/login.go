@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -32,8 +34,8 @@ func loginCommands() []*command {
 				"login -a https://api.example.com -u dana < password.txt",
 			},
 			about: "On the machine where weir serve runs, the server and its admin password are found by themselves: " +
-				"in WEIR_DATA, else in ~/.weir/server and /var/lib/weir. The password is taken from WEIR_PASSWORD " +
-				"(or CF_PASSWORD), else asked on a terminal, else read from standard input.",
+				"in WEIR_DATA, else in ~/.weir/server and /var/lib/weir. A password that is given comes first: " +
+				"in WEIR_PASSWORD (or CF_PASSWORD), else on standard input. Else it is asked on a terminal.",
 			dashO: "org",
 			flags: append([]cli.Flag{
 				&cli.StringFlag{Name: "api", Aliases: []string{"a"}, Usage: "`URL` of the server's API"},
@@ -120,8 +122,15 @@ func runLogin(ctx context.Context, c *call) error {
 	}
 	cfg := config{API: api}
 	password := c.givenPassword()
-	if found && api == l.API && cmp.Or(user, adminUser) == adminUser && password == "" && l.password != "" {
-		user, password, cfg.Data = adminUser, l.password, l.dir
+	if found && api == l.API && cmp.Or(user, adminUser) == adminUser && l.password != "" {
+		if password == "" && (c.out.piped() || !c.out.inTTY && (given != "" || user != "")) {
+			if password, err = c.out.readPassword(); err != nil {
+				return err
+			}
+		}
+		if password == "" {
+			user, password, cfg.Data = adminUser, l.password, l.dir
+		}
 	}
 	k, err := c.client(api, nil)
 	if err != nil {
@@ -143,6 +152,26 @@ func (c *call) givenPassword() string {
 		return p
 	}
 	return env("WEIR_PASSWORD", "CF_PASSWORD")
+}
+
+// piped reports whether somebody put something into standard input: a file, or
+// what another program writes. Anything else may stay open and silent.
+func (u *ui) piped() bool {
+	f, ok := u.stdin.(*os.File)
+	if !ok {
+		return !u.inTTY
+	}
+	info, err := f.Stat()
+	return err == nil && (info.Mode().IsRegular() || info.Mode()&fs.ModeNamedPipe != 0)
+}
+
+// readPassword reads one line of standard input, "" if there is none.
+func (u *ui) readPassword() (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(u.stdin, 4096)).ReadString('\n')
+	if err == io.EOF {
+		err = nil
+	}
+	return strings.TrimRight(line, "\r\n"), err
 }
 
 // checkServer tells an address that is no weir server from a wrong password.
@@ -180,11 +209,11 @@ func (c *call) password(ctx context.Context, k *client.Client, user, password st
 	}
 	user = cmp.Or(user, adminUser)
 	if password == "" && !c.out.inTTY {
-		line, err := bufio.NewReader(io.LimitReader(c.out.stdin, 4096)).ReadString('\n')
-		if password = strings.TrimRight(line, "\r\n"); password == "" {
-			if err != nil && err != io.EOF {
-				return v3.Token{}, err
-			}
+		var err error
+		if password, err = c.out.readPassword(); err != nil {
+			return v3.Token{}, err
+		}
+		if password == "" {
 			return v3.Token{}, withHint(usagef("no password for %s", user), "set WEIR_PASSWORD, or give it on standard input")
 		}
 	}
