@@ -25,7 +25,7 @@ var floors = map[string]int{
 	"stager": 2, "internal/rollout": 2, "internal/keeper": 2, "cli": 2,
 	"internal/runner/local": 2, "internal/runner/runnertest": 2,
 
-	"droplets": 1, "buildpacks": 1, "router": 1, "api/client": 1,
+	"droplets": 1, "buildpacks": 1, "router": 1, "router/certs": 1, "api/client": 1,
 	"internal/store": 1, "internal/logs": 1, "internal/auth": 1,
 	"internal/runner": 1, "internal/source": 1,
 
@@ -58,6 +58,9 @@ var doors = []struct {
 	{"github.com/pressly/goose", "SQL stays in the store", []string{"internal/store"}},
 	{"github.com/go-git/go-git", "git is read in one place", []string{"internal/source"}},
 	{"golang.org/x/sys", "kernel calls stay with isolation and the keeper", []string{"isolation", "internal/keeper", "*_linux.go"}},
+	{"github.com/caddyserver/certmagic", "certificates are got in one place", []string{"router/certs"}},
+	{"github.com/libdns", "certificates are got in one place", []string{"router/certs"}},
+	{"go.uber.org/zap", "only the certificate library logs with it", []string{"router/certs"}},
 	{"github.com/golang-jwt/jwt", "tokens are made and judged in one place", []string{"internal/auth"}},
 }
 

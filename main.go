@@ -91,7 +91,7 @@ func serveCommand() cli.Command {
 				if s.Default != "" {
 					usage += " (default " + s.Default + ")"
 				}
-				fs.Func(s.Flag, usage, func(v string) error { given[s.Flag] = v; return nil })
+				fs.Func(s.Flag, usage, func(v string) error { given[s.Flag] = s.Join(given[s.Flag], v); return nil })
 			}
 			fs.BoolVar(&print, "print-config", false, "print the settings in force and end")
 		},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -360,4 +361,21 @@ func (r *Router) misdirected(sni, host string) bool {
 		return false
 	}
 	return r.cfg.CertificateCovers == nil || !r.cfg.CertificateCovers(sni, host)
+}
+
+// HostPattern returns the host of the route that serves a host: the host
+// itself, or "*.example.com". ok is false if there is none, or only one for
+// everything there is.
+func (r *Router) HostPattern(host string) (pattern string, ok bool) {
+	s := r.table.Load()
+	if s.exact.find(host) != nil {
+		return host, true
+	}
+	for rest := host; rest != ""; {
+		_, rest, _ = strings.Cut(rest, ".")
+		if rest != "" && s.wild.find(rest) != nil {
+			return "*." + rest, true
+		}
+	}
+	return "", false
 }

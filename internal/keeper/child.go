@@ -296,10 +296,16 @@ func (c *child) stop(onlyOwn bool) {
 	if p := c.currentProc(); onlyOwn && p != nil && p.adopted {
 		return
 	}
+	c.mu.Lock()
+	procs := c.procs
+	c.mu.Unlock()
+	for _, p := range procs {
+		p.sayFinal() // those on their way out need not wait either
+	}
 	close(c.stopping)
 	<-c.ended
 	c.mu.Lock()
-	procs := c.procs
+	procs = c.procs
 	c.mu.Unlock()
 	for _, p := range procs {
 		<-p.watched // those that were replaced are on their way out

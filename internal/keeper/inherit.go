@@ -21,6 +21,8 @@ type Inherited struct {
 	files     []*os.File // the sockets, to hand on
 	adopt     *net.UnixListener
 	gone      chan struct{} // closed when the keeper is, and we do not survive it
+	final     chan struct{} // closed when a keeper said that it stops all for good
+	sayFinal  sync.Once
 	wg        sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows
@@ -45,7 +47,7 @@ func Inherit() (*Inherited, error) {
 		}
 	}
 	os.Unsetenv(linkEnv)
-	in := &Inherited{listeners: map[string][]net.Listener{}, gone: make(chan struct{})}
+	in := &Inherited{listeners: map[string][]net.Listener{}, gone: make(chan struct{}), final: make(chan struct{})}
 	if err := json.Unmarshal([]byte(value), &in.heritage); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", linkEnv, err)
 	}
@@ -56,10 +58,11 @@ func Inherit() (*Inherited, error) {
 		return nil, err
 	}
 	var h hello
-	if err := json.NewDecoder(in.link).Decode(&h); err != nil || !h.Go {
+	words := json.NewDecoder(in.link)
+	if err := words.Decode(&h); err != nil || !h.Go {
 		return nil, errors.Join(errors.New("the keeper ended before it knew us"), err)
 	}
-	in.wg.Go(func() { in.followLink(in.link) })
+	in.wg.Go(func() { in.followLink(in.link, words) })
 	if in.Survives {
 		in.wg.Go(in.serveAdoption)
 	}
@@ -139,9 +142,21 @@ func (in *Inherited) Close() error {
 	return nil
 }
 
-// followLink waits for the end of a keeper.
-func (in *Inherited) followLink(link net.Conn) {
-	link.Read(make([]byte, 1)) // it says nothing more
+// Final is closed when the keeper stops everything for good: no process takes
+// over from this one. SIGTERM comes too.
+func (in *Inherited) Final() <-chan struct{} { return in.final }
+
+// followLink hears what a keeper has to say, until it is gone.
+func (in *Inherited) followLink(link net.Conn, words *json.Decoder) {
+	for {
+		var h hello
+		if words.Decode(&h) != nil {
+			break
+		}
+		if h.Final {
+			in.sayFinal.Do(func() { close(in.final) })
+		}
+	}
 	link.Close()
 	in.mu.Lock()
 	if in.link == link {
@@ -190,6 +205,6 @@ func (in *Inherited) greet(conn *net.UnixConn) error {
 		in.link.Close()
 	}
 	in.link = conn
-	in.wg.Go(func() { in.followLink(conn) })
+	in.wg.Go(func() { in.followLink(conn, json.NewDecoder(conn)) })
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"weir/isolation"
 )
@@ -47,10 +48,12 @@ type heritage struct {
 }
 
 // hello is what passes over a link, one JSON value a line: Go from the keeper
-// to a child it has written down, Ready the other way, PID and Sockets (with
-// the descriptors) from a child to a keeper that adopts it.
+// to a child it has written down, Final when it stops all for good, Ready the
+// other way, PID and Sockets (with the descriptors) from a child to a keeper
+// that adopts it.
 type hello struct {
 	Go      bool     `json:",omitempty"`
+	Final   bool     `json:",omitempty"`
 	Ready   bool     `json:",omitempty"`
 	PID     int      `json:",omitempty"`
 	Sockets []socket `json:",omitempty"`
@@ -176,6 +179,13 @@ func (p *proc) hasExited() bool {
 }
 
 func (p *proc) pid() int { return p.handle.Identity().PID }
+
+// sayFinal tells the process that nobody takes over from it.
+func (p *proc) sayFinal() {
+	// One that is about to end, or does not listen, misses nothing.
+	_ = p.link.SetWriteDeadline(time.Now().Add(time.Second))
+	_ = json.NewEncoder(p.link).Encode(hello{Final: true})
+}
 
 func (p *proc) signal(sig syscall.Signal) { p.handle.Signal(sig) }
 

@@ -28,11 +28,22 @@ type Config struct {
 	// takes a free one; DATA/server.json tells which.
 	APIAddr  string
 	HTTPAddr string
+	// HTTPSAddr is where they are reached over TLS. Empty: nowhere.
+	HTTPSAddr string
+	// TLSCerts and TLSKeys are the operator's certificates: files, or
+	// directories of them.
+	TLSCerts, TLSKeys []string
+	// ACMECA is the directory URL of the authority certificates are got
+	// from, ACMEEmail where it writes to, ACMEDNS a file that says how names
+	// are proved by DNS. All empty: none are got.
+	ACMECA, ACMEEmail, ACMEDNS string
 	// ExternalURL is what clients are told to call the API by. Empty means
 	// whatever host and scheme they came with.
 	ExternalURL string
 	// TrustedProxies may set X-Forwarded-For.
 	TrustedProxies []netip.Prefix
+	// ProxyProtocol are those that begin each connection with a PROXY header.
+	ProxyProtocol []netip.Prefix
 	// UID is who the controller and the router run as when weir serve is
 	// root; instances get uids from UID+1 on.
 	UID int
@@ -64,6 +75,14 @@ type Setting struct {
 	get                       func(*Config) string
 }
 
+// Join adds a value to those a flag was given before.
+func (s Setting) Join(before, v string) string {
+	if before != "" && (s.Flag == "tls-cert" || s.Flag == "tls-key") {
+		return before + "," + v
+	}
+	return v
+}
+
 // Settings lists all settings in the order of the help.
 func Settings() []Setting {
 	return []Setting{
@@ -88,6 +107,36 @@ func Settings() []Setting {
 			func(c *Config) string { return c.HTTPAddr },
 		},
 		{
+			"https", "WEIR_HTTPS", "", "`address` where apps are reached over TLS (default: nowhere)",
+			func(c *Config, v string) error { c.HTTPSAddr = v; return checkAddr(v) },
+			func(c *Config) string { return c.HTTPSAddr },
+		},
+		{
+			"tls-cert", "WEIR_TLS_CERT", "", "certificate `files` (PEM, with chain), or directories of X.crt and X.key",
+			func(c *Config, v string) (err error) { c.TLSCerts, err = absPaths(v); return err },
+			func(c *Config) string { return strings.Join(c.TLSCerts, ",") },
+		},
+		{
+			"tls-key", "WEIR_TLS_KEY", "", "key `files` of the certificates, in the same order",
+			func(c *Config, v string) (err error) { c.TLSKeys, err = absPaths(v); return err },
+			func(c *Config) string { return strings.Join(c.TLSKeys, ",") },
+		},
+		{
+			"acme-ca", "WEIR_ACME_CA", "", "get certificates from this ACME authority: letsencrypt, letsencrypt-staging, or a directory `URL`",
+			func(c *Config, v string) (err error) { c.ACMECA, err = acmeDirectory(v); return err },
+			func(c *Config) string { return c.ACMECA },
+		},
+		{
+			"acme-email", "WEIR_ACME_EMAIL", "", "get certificates, from Let's Encrypt unless --acme-ca says otherwise; `address` it may write to",
+			func(c *Config, v string) (err error) { c.ACMEEmail, err = mailAddress(v); return err },
+			func(c *Config) string { return c.ACMEEmail },
+		},
+		{
+			"acme-dns", "WEIR_ACME_DNS", "", "get certificates, wildcards too, by DNS; `file` that says how and holds the secret",
+			func(c *Config, v string) (err error) { c.ACMEDNS, err = filepath.Abs(v); return err },
+			func(c *Config) string { return c.ACMEDNS },
+		},
+		{
 			"external-url", "WEIR_EXTERNAL_URL", "", "`URL` by which clients call the API (default: the one they used)",
 			func(c *Config, v string) error { c.ExternalURL = strings.TrimSuffix(v, "/"); return nil },
 			func(c *Config) string { return c.ExternalURL },
@@ -96,6 +145,11 @@ func Settings() []Setting {
 			"trusted-proxies", "WEIR_TRUSTED_PROXIES", "", "comma-separated `CIDRs` whose X-Forwarded-For is believed",
 			func(c *Config, v string) (err error) { c.TrustedProxies, err = parsePrefixes(v); return err },
 			func(c *Config) string { return joinPrefixes(c.TrustedProxies) },
+		},
+		{
+			"proxy-protocol", "WEIR_PROXY_PROTOCOL", "", "comma-separated `CIDRs` whose connections begin with a PROXY header",
+			func(c *Config, v string) (err error) { c.ProxyProtocol, err = parsePrefixes(v); return err },
+			func(c *Config) string { return joinPrefixes(c.ProxyProtocol) },
 		},
 		{
 			"uid", "WEIR_UID", "199999", "as root: `uid` of the unprivileged processes; instances get the ones above it",
@@ -151,6 +205,9 @@ func NewConfig(flags map[string]string, env func(string) string) (Config, error)
 		}
 	}
 	c.AdminPassword = env("WEIR_ADMIN_PASSWORD")
+	if err := c.checkTLS(); err != nil {
+		return Config{}, err
+	}
 	if c.DataDir == "" {
 		c.DataDir = DefaultDataDir(env)
 	}

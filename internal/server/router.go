@@ -35,16 +35,35 @@ func Router(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	r := router.New(router.Config{
+	var r *router.Router
+	certificates, err := newCerts(cfg, in, logger, func(host string) (string, bool) { return r.HostPattern(host) })
+	if err != nil {
+		return err
+	}
+	rc := router.Config{
 		Listeners:       in.Listeners("http"),
 		ControlListener: control,
 		Dir:             filepath.Join(cfg.DataDir, "router"),
 		TrustedProxies:  cfg.TrustedProxies,
+		ProxyProtocol:   cfg.ProxyProtocol,
 		DrainTimeout:    cfg.DrainTimeout,
+		NoSuccessor:     in.Final(),
 		AccessLog:       func(rec router.Record) { logAccess(access, rec) },
 		Logger:          logger,
-	})
+	}
+	secure(&rc, in, certificates)
+	r = router.New(rc)
 	g, ctx := errgroup.WithContext(ctx)
+	if certificates != nil {
+		// They are needed as long as there are connections.
+		following, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = certificates.Run(following) // it ends well
+		}()
+		defer func() { cancel(); <-done }()
+	}
 	g.Go(func() error { return r.Run(ctx) })
 	g.Go(func() error {
 		// The control API answers once the last table is loaded.

@@ -31,8 +31,9 @@ const (
 
 // where is DATA/server.json: how a client on this machine finds the server.
 type where struct {
-	API    string `json:"api"`  // URL
-	HTTP   string `json:"http"` // host:port
+	API    string `json:"api"`             // URL
+	HTTP   string `json:"http"`            // host:port
+	HTTPS  string `json:"https,omitempty"` // likewise
 	Domain string `json:"domain"`
 	PID    int    `json:"pid"`
 }
@@ -49,6 +50,14 @@ func Serve(ctx context.Context, cfg Config, out io.Writer) error {
 	if cfg.Exe, err = sharedExe(cfg); err != nil {
 		return err
 	}
+	lent, err := lendCertificates(&cfg, logger)
+	if err != nil {
+		return err
+	}
+	routerListens := map[string][]keeper.Listen{"http": {{Addr: cfg.HTTPAddr, Flag: "--http"}}}
+	if cfg.HTTPSAddr != "" {
+		routerListens["https"] = []keeper.Listen{{Addr: cfg.HTTPSAddr, Flag: "--https"}}
+	}
 	env := childEnv(cfg, servePath(os.Getenv("PATH")))
 	k := keeper.New(keeper.Config{
 		DataDir: cfg.DataDir,
@@ -58,7 +67,7 @@ func Serve(ctx context.Context, cfg Config, out io.Writer) error {
 		Children: []keeper.Child{
 			{
 				Name: RouterCommand, Args: []string{RouterCommand}, Env: env, Survives: true,
-				Listeners: map[string][]keeper.Listen{"http": {{Addr: cfg.HTTPAddr, Flag: "--http"}}},
+				Listeners: routerListens,
 			},
 			{
 				Name: ControllerCommand, Args: []string{ControllerCommand}, Env: env,
@@ -75,6 +84,7 @@ func Serve(ctx context.Context, cfg Config, out io.Writer) error {
 	})
 	g.Go(func() error { return announce(ctx, cfg, k, out) })
 	g.Go(func() error { return replaceOnHangup(ctx, k, logger) })
+	g.Go(func() error { return lent.follow(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, errStopped) {
 		return err
 	}
@@ -93,6 +103,7 @@ func announce(ctx context.Context, cfg Config, k *keeper.Keeper, out io.Writer) 
 	w := where{
 		API:    "http://" + reachable(k.Addrs("api")),
 		HTTP:   reachable(k.Addrs("http")),
+		HTTPS:  reachable(k.Addrs("https")),
 		Domain: cfg.Domain,
 		PID:    os.Getpid(),
 	}
@@ -107,7 +118,12 @@ func announce(ctx context.Context, cfg Config, k *keeper.Keeper, out io.Writer) 
 		return fmt.Errorf("writing server.json: %w", err)
 	}
 	_, port, _ := net.SplitHostPort(w.HTTP)
-	fmt.Fprintf(out, "weir is ready: API %s, apps at http://<app>.%s:%s/, data in %s\n", w.API, cfg.Domain, port, cfg.DataDir)
+	apps := fmt.Sprintf("http://<app>.%s:%s/", cfg.Domain, port)
+	if w.HTTPS != "" {
+		_, port, _ := net.SplitHostPort(w.HTTPS)
+		apps += fmt.Sprintf(" and https://<app>.%s:%s/", cfg.Domain, port)
+	}
+	fmt.Fprintf(out, "weir is ready: API %s, apps at %s, data in %s\n", w.API, apps, cfg.DataDir)
 	return nil
 }
 
@@ -160,6 +176,7 @@ var dataDirs = []dataDir{
 	{"droplets", 0o711},
 	{"instances", 0o711},
 	{"logs", 0o700},
+	{"certs", 0o700},
 	{"staging", 0o711},
 	{"cache", 0o711},
 }

@@ -1,0 +1,358 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"weir/internal/keeper"
+	"weir/isolation"
+	"weir/router"
+)
+
+// TestMain is also the router process of the tests below.
+func TestMain(m *testing.M) {
+	if isolation.IsInit() {
+		isolation.InitMain()
+	}
+	if len(os.Args) > 1 && os.Args[1] == RouterCommand {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		cfg, err := ConfigFromKeeper()
+		if err == nil {
+			err = Router(ctx, cfg)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "router:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// kept is a keeper with a router, and a table with one app.
+type kept struct {
+	t      *testing.T
+	k      *keeper.Keeper
+	ctl    *router.Client
+	number uint64
+	app    string // address
+	http   string
+	https  string
+	stop   func()
+}
+
+func keep(t *testing.T, change func(*Config)) *kept {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "weir-server-") // a short path: sockets lie in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	cfg := Config{
+		DataDir: dir, Domain: "apps.test", UID: os.Geteuid(), DrainTimeout: 10 * time.Second,
+		HTTPAddr: "127.0.0.1:0", HTTPSAddr: "127.0.0.1:0", LogFormat: "text",
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	if err := prepare(cfg); err != nil {
+		t.Fatal(err)
+	}
+	s := &kept{t: t, k: keeper.New(keeper.Config{
+		DataDir: dir, UID: cfg.UID, GID: cfg.UID,
+		Children: []keeper.Child{{
+			Name: RouterCommand, Args: []string{RouterCommand}, Env: childEnv(cfg, "/usr/bin:/bin"), Survives: true,
+			Listeners: map[string][]keeper.Listen{
+				"http": {{Addr: cfg.HTTPAddr, Flag: "--http"}}, "https": {{Addr: cfg.HTTPSAddr, Flag: "--https"}},
+			},
+		}},
+	})}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.k.Run(ctx) }()
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(s.stop)
+	select {
+	case <-s.k.Ready():
+	case <-time.After(time.Minute):
+		t.Fatal("the router does not get ready")
+	}
+	s.http, s.https = s.k.Addrs("http")[0].String(), s.k.Addrs("https")[0].String()
+	s.ctl = router.NewClient(filepath.Join(dir, "run", "router.sock"))
+	t.Cleanup(s.ctl.Close)
+	app := httptest.NewServer(http.HandlerFunc(echo))
+	t.Cleanup(app.Close)
+	s.app = app.Listener.Addr().String()
+	s.changeTable()
+	return s
+}
+
+// echo is the app: it gives bodies back, and WebSocket messages.
+func echo(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Upgrade") == "" {
+		b, _ := io.ReadAll(r.Body)
+		_, _ = w.Write(append(b, "ok"...))
+		return
+	}
+	c, err := websocket.Accept(w, r, nil)
+	if err != nil {
+		return
+	}
+	defer c.CloseNow()
+	for {
+		kind, b, err := c.Read(r.Context())
+		if err != nil || c.Write(r.Context(), kind, b) != nil {
+			return
+		}
+	}
+}
+
+// changeTable publishes the app as another instance.
+func (s *kept) changeTable() {
+	s.t.Helper()
+	s.number++
+	err := s.ctl.Put(s.t.Context(), router.Table{Number: s.number, Routes: []router.Route{{
+		Host: "app.apps.test", GUID: "r", Destinations: []router.Destination{{
+			AppGUID: "a", AppName: "app", Weight: 1,
+			Backends: []router.Backend{{InstanceGUID: fmt.Sprint("i", s.number), Addr: s.app}},
+		}},
+	}}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *kept) client(keepAlive, h2 bool) *http.Client {
+	var p http.Protocols
+	p.SetHTTP1(!h2)
+	p.SetHTTP2(h2)
+	tr := &http.Transport{
+		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			to := s.http
+			if strings.HasSuffix(addr, ":443") {
+				to = s.https
+			}
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", to)
+		},
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true},
+		DisableKeepAlives: !keepAlive, Protocols: &p,
+	}
+	s.t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr, Timeout: 30 * time.Second}
+}
+
+// traffic is requests of all kinds, at a steady rate, from several clients.
+type traffic struct {
+	sent, failed, refused atomic.Int64
+	clients               int
+
+	mu  sync.Mutex // guards why
+	why map[string]int
+
+	end chan struct{}
+	all sync.WaitGroup
+}
+
+func (s *kept) startTraffic(perSecond int) *traffic {
+	l := &traffic{why: map[string]int{}, end: make(chan struct{})}
+	ask := func(c *http.Client, method, url, body string) func() error {
+		return func() error {
+			var in io.Reader
+			if body != "" {
+				in = io.MultiReader(strings.NewReader(body)) // cannot be sent twice
+			}
+			req, err := http.NewRequest(method, url, in)
+			if err != nil {
+				return err
+			}
+			res, err := c.Do(req)
+			if err != nil {
+				return err
+			}
+			defer res.Body.Close()
+			b, err := io.ReadAll(res.Body)
+			if err == nil && string(b) != body+"ok" {
+				err = fmt.Errorf("%d %q", res.StatusCode, b)
+			}
+			return err
+		}
+	}
+	const plain, secure = "http://app.apps.test/", "https://app.apps.test/"
+	kinds := []func() error{
+		ask(s.client(true, false), "GET", plain, ""),
+		ask(s.client(false, false), "GET", plain, ""),
+		ask(s.client(true, false), "POST", plain, "x"),
+		ask(s.client(true, false), "POST", secure, "x"),
+		ask(s.client(true, true), "GET", secure, ""),
+		ask(s.client(true, true), "POST", secure, "x"),
+		talk(s.client(false, false), "ws://app.apps.test/"),
+		talk(s.client(false, false), "wss://app.apps.test/"),
+	}
+	l.clients = len(kinds)
+	for _, one := range kinds {
+		l.all.Go(func() {
+			tick := time.NewTicker(time.Second * time.Duration(len(kinds)) / time.Duration(perSecond))
+			defer tick.Stop()
+			for {
+				select {
+				case <-l.end:
+					return
+				case <-tick.C:
+					l.note(one())
+				}
+			}
+		})
+	}
+	return l
+}
+
+// talk is a WebSocket with a few messages.
+func talk(c *http.Client, url string) func() error {
+	return func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		ws, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: c})
+		if err != nil {
+			return err
+		}
+		defer ws.CloseNow()
+		for range 3 {
+			if err := ws.Write(ctx, websocket.MessageText, []byte("hello")); err != nil {
+				return err
+			}
+			if _, b, err := ws.Read(ctx); err != nil || string(b) != "hello" {
+				return fmt.Errorf("%q: %w", b, err)
+			}
+		}
+		return ws.Close(websocket.StatusNormalClosure, "")
+	}
+}
+
+func (l *traffic) note(err error) {
+	l.sent.Add(1)
+	if err == nil {
+		return
+	}
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		l.refused.Add(1)
+	}
+	l.failed.Add(1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.why[err.Error()]++
+}
+
+func (l *traffic) stop() {
+	close(l.end)
+	l.all.Wait()
+}
+
+func (s *kept) pid() int {
+	st, err := s.ctl.Status(s.t.Context())
+	if err != nil {
+		return 0
+	}
+	return st.PID
+}
+
+// awaitAnother waits until a router other than pid answers.
+func (s *kept) awaitAnother(pid int) {
+	s.t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		if p := s.pid(); p != 0 && p != pid {
+			return
+		}
+		if time.Now().After(end) {
+			s.t.Fatal("no other router came")
+		}
+	}
+}
+
+func TestRouter_ReplacementsAndChangesFailNoRequestAndKillsOnlyThoseInFlight(t *testing.T) {
+	rounds, changes, rate := 2, 10, 200
+	if os.Getenv("WEIR_LONG") != "" {
+		rounds, changes, rate = 20, 100, 1000
+	}
+	s := keep(t, nil)
+	l := s.startTraffic(rate)
+	for range rounds {
+		for range changes / rounds {
+			s.changeTable()
+			time.Sleep(10 * time.Millisecond)
+		}
+		pid := s.pid()
+		if err := s.k.Replace(t.Context()); err != nil {
+			t.Error(err)
+		}
+		s.awaitAnother(pid)
+		time.Sleep(300 * time.Millisecond) // of traffic
+	}
+	l.stop()
+	if l.failed.Load() > 0 {
+		t.Errorf("%d of %d requests failed while the router was replaced %d times: %v", l.failed.Load(), l.sent.Load(), rounds, l.why)
+	}
+	t.Logf("%d replacements, %d changes: %d requests", rounds, changes, l.sent.Load())
+
+	l = s.startTraffic(rate)
+	for range rounds {
+		pid := s.pid()
+		time.Sleep(300 * time.Millisecond)
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		s.awaitAnother(pid)
+	}
+	time.Sleep(300 * time.Millisecond)
+	l.stop()
+	// Each client has one request in flight at most.
+	if n := l.failed.Load(); n > int64(l.clients*rounds) || l.refused.Load() > 0 {
+		t.Errorf("%d of %d requests failed, %d were refused, with %d kills: %v", n, l.sent.Load(), l.refused.Load(), rounds, l.why)
+	}
+	t.Logf("%d kills: %d of %d requests lost, each in flight", rounds, l.failed.Load(), l.sent.Load())
+}
+
+func TestRouter_StopsForGoodWithoutWaitingForIdleConnections(t *testing.T) {
+	s := keep(t, nil)
+	for _, c := range []*http.Client{s.client(true, false), s.client(true, true)} {
+		for _, url := range []string{"http://app.apps.test/", "https://app.apps.test/"} {
+			if res, err := c.Get(url); err == nil {
+				_ = res.Body.Close()
+			}
+		}
+	}
+	pid := s.pid()
+	// With the grace it would be five seconds; the router itself says how
+	// long it took, whatever else the machine does.
+	begun := time.Now()
+	s.stop()
+	if syscall.Kill(pid, 0) == nil {
+		t.Error("the router is still there")
+	}
+	if d := time.Since(begun); d > 4500*time.Millisecond {
+		t.Errorf("stopping took %s", d)
+	}
+}
