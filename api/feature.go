@@ -139,7 +139,7 @@ func featureFlags() []v3.FeatureFlag {
 		{"diego_cnb", false},
 		{"diego_docker", false},
 		{"env_var_visibility", true},
-		{"hash_based_routing", false},
+		{"hash_based_routing", true},
 		{"hide_marketplace_from_unauthenticated_users", false},
 		{"private_domain_creation", true},
 		{"resource_matching", true},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"weir/internal/platform"
+	"weir/router"
 )
 
 func parseManifestApp(index int, v any) (platform.ManifestApp, error) {
@@ -129,7 +130,7 @@ func (r *fieldReader) routes(key string) []platform.ManifestRoute {
 			}
 			route.Options[p.raw] = textOf(p.value)
 		}
-		if err := checkRouteOptions(route.Options); err != nil {
+		if err := router.CheckOptions(route.Options); err != nil {
 			r.problems = append(r.problems, "Route '"+route.Route+"': "+err.Error())
 		}
 		r.problems = append(r.problems, in.problems...)

@@ -110,34 +110,11 @@ func (a *API) createRoute(ctx context.Context, c call, req createRoute) (reply, 
 	}
 	set(&r.Path, b.Path)
 	r.Options = mergeNullable(nil, b.Options)
-	if err := checkRouteOptions(r.Options); err != nil {
-		return reply{}, err
-	}
 	if r.Metadata, err = newMetadata(b.Metadata); err != nil {
 		return reply{}, err
 	}
 	r, err = a.engine.CreateRoute(ctx, c.actor(), r)
 	return created(c.route(r)), err
-}
-
-// checkRouteOptions refuses options that nobody here knows. What a known one
-// may hold beyond this is the router's to say.
-func checkRouteOptions(options map[string]string) error {
-	for _, name := range slices.Sorted(maps.Keys(options)) {
-		switch value := options[name]; name {
-		case "timeout": // weir's own
-		case "loadbalancing":
-			if value == "hash" {
-				return platform.Invalidf("options.loadbalancing: 'hash' is disabled by feature flag: hash_based_routing")
-			}
-			if value != "round-robin" && value != "least-connection" {
-				return platform.Invalidf("options.loadbalancing must be one of 'round-robin, least-connection' if present")
-			}
-		default:
-			return platform.Invalidf("options can only have keys 'loadbalancing, timeout', not '%s'", name)
-		}
-	}
-	return nil
 }
 
 type updateRoute struct {
@@ -148,9 +125,6 @@ type updateRoute struct {
 func (a *API) updateRoute(ctx context.Context, c call, req updateRoute) (reply, error) {
 	r, err := a.engine.UpdateRoute(ctx, c.actor(), req.GUID, func(r *platform.Route) error {
 		r.Options = mergeNullable(r.Options, req.Body.Options)
-		if err := checkRouteOptions(r.Options); err != nil {
-			return err
-		}
 		return applyMetadata(&r.Metadata, req.Body.Metadata)
 	})
 	return ok(c.route(r)), err

@@ -51,6 +51,10 @@ func TestGolden_Versions(t *testing.T) {
 		f.get("/v3/versions/"+v2, &v)
 		return v.Health == "healthy"
 	})
+	tr.do(200, "PATCH", "/v3/versions/"+v2, `{"match":[{"header":"X-Ring","exact":"0"},{"cidr":"10.0.0.0/8"}]}`)
+	tr.do(422, "PATCH", "/v3/versions/"+v2, `{"match":[{"header":"X-Ring","cidr":"10.0.0.0/8"}]}`)
+	tr.do(422, "PATCH", "/v3/versions/"+v2, `{"match":[{"cookie":"ring","regex":"("}]}`)
+	tr.do(200, "PATCH", "/v3/versions/"+v2, `{"match":[]}`)
 	tr.do(422, "PATCH", split, fmt.Sprintf(`{"weights":{%q:1001}}`, v2))
 	tr.do(404, "PATCH", split, `{"weights":{"nothing":1}}`)
 	tr.do(409, "PATCH", split, fmt.Sprintf(`{"weights":{%q:5},"if_table":1}`, v2))
@@ -77,4 +81,20 @@ func (f *fixture) defaultDomain() string {
 	var all v3.List[v3.Domain]
 	f.get("/v3/domains", &all)
 	return all.Resources[0].GUID
+}
+
+func TestGolden_Traffic(t *testing.T) {
+	f := newFixture(t)
+	app, _ := f.started("shop")
+	traffic := "/v3/apps/" + app.GUID + "/traffic"
+	tr := f.transcript()
+	tr.do(200, "GET", traffic, "")
+	tr.do(200, "PATCH", traffic, `{"drain_seconds":120,"pause":{"max_seconds":10},"wait_drained":5}`)
+	tr.do(200, "PATCH", traffic, `{"pause":null,"maintenance":{"page":"<h1>Back soon</h1>","allow":["192.0.2.7","header:X-Staff=yes"]}}`)
+	tr.do(200, "GET", traffic, "")
+	tr.do(422, "PATCH", traffic, `{"maintenance":{"allow":["somebody"]}}`)
+	tr.do(422, "PATCH", traffic, `{"pause":{"max_seconds":601}}`)
+	tr.do(422, "PATCH", traffic, `{"drain_seconds":-1}`)
+	tr.do(200, "PATCH", traffic, `{"maintenance":null,"drain_seconds":null}`)
+	tr.golden("traffic")
 }

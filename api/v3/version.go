@@ -45,6 +45,9 @@ type Version struct {
 	LastExit      *VersionExit     `json:"last_exit"` // null if no instance of it ended by itself
 	Revision      *RevisionRef     `json:"revision"`
 	Droplet       *Ref             `json:"droplet"`
+	// Match are conditions under which requests come here whatever the weights
+	// say; one is enough.
+	Match []Match `json:"match"`
 	// URLs are host.domain[/path] that lead to this version alone.
 	URLs          []string      `json:"urls"`
 	Addresses     []string      `json:"addresses"`     // of its ready instances, where they have one
@@ -97,6 +100,7 @@ type VersionUpdate struct {
 	Instances     *int           `json:"instances,omitempty"`
 	Mode          *string        `json:"mode,omitempty"`
 	ShadowPercent *int           `json:"shadow_percent,omitempty"`
+	Match         *[]Match       `json:"match,omitempty"` // all of them; [] takes them away
 	Metadata      *MetadataPatch `json:"metadata,omitempty"`
 	TrafficOptions
 }
@@ -222,4 +226,55 @@ type Swap struct {
 	// Force swaps even if an app that comes to a route has nothing ready.
 	Force bool `json:"force,omitempty"`
 	TrafficOptions
+}
+
+// Match is a condition on a request: one that fulfils it goes to the version,
+// whatever the weights say. One of Header, Cookie and CIDR is given.
+type Match struct {
+	Header string `json:"header,omitempty"` // a name, in any case
+	Cookie string `json:"cookie,omitempty"` // a name
+	CIDR   string `json:"cidr,omitempty"`   // of the client's address
+	// For a header or cookie; none of them: it is there.
+	Exact  string `json:"exact,omitempty"`
+	Prefix string `json:"prefix,omitempty"`
+	Regex  string `json:"regex,omitempty"`
+}
+
+// AppTraffic is how the router treats the requests of an app.
+type AppTraffic struct {
+	// DrainSeconds is how long instances that leave the route table may finish
+	// their requests; null means the server's default.
+	DrainSeconds *int         `json:"drain_seconds"`
+	Pause        *Pause       `json:"pause"`       // null: requests are not held back
+	Maintenance  *Maintenance `json:"maintenance"` // null: the app answers
+	// Table is the route table with it, after a change.
+	Table uint64 `json:"table"`
+	// Drained says, after a pause with "drain", whether no request is in
+	// flight any more.
+	Drained *bool `json:"drained,omitempty"`
+}
+
+// AppTrafficUpdate changes how the router treats the requests of an app: what
+// is not given stays, null ends it.
+type AppTrafficUpdate struct {
+	DrainSeconds Null[int]         `json:"drain_seconds,omitzero"`
+	Pause        Null[Pause]       `json:"pause,omitzero"`
+	Maintenance  Null[Maintenance] `json:"maintenance,omitzero"`
+	// WaitDrained makes the answer to a pause wait, so many seconds at most,
+	// until no request is in flight.
+	WaitDrained int `json:"wait_drained,omitempty"`
+}
+
+// Pause holds new requests back, in order.
+type Pause struct {
+	MaxSeconds int  `json:"max_seconds,omitempty"` // that one waits; 30 if 0, at most 600
+	Since      Time `json:"since,omitzero"`        // not to be given
+}
+
+// Maintenance answers requests with 503 and a page.
+type Maintenance struct {
+	Page       string   `json:"page,omitempty"`                // HTML; none: the router's own
+	Allow      []string `json:"allow,omitempty"`               // "192.0.2.0/24" or "header:NAME=VALUE"
+	RetryAfter int      `json:"retry_after_seconds,omitempty"` // 60 if 0
+	Since      Time     `json:"since,omitzero"`                // not to be given
 }

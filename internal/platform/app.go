@@ -50,14 +50,17 @@ type Traffic struct {
 // Pause holds new requests of an app back.
 type Pause struct {
 	Since time.Time
-	Max   int // seconds; then they are let go on or refused
+	// Max is how long, in seconds, one request waits at most.
+	Max int
 }
 
 // Maintenance answers every request of an app with 503 and a page.
 type Maintenance struct {
 	Since time.Time
 	Page  string   // HTML; empty means the router's own
-	Allow []string // CIDRs, or "Header: value", that pass
+	Allow []string // "192.0.2.0/24", or "header:NAME=VALUE", that pass
+	// RetryAfter is what clients are told, in seconds; 0 means 60.
+	RetryAfter int
 }
 
 // Lifecycle says how an app is staged.

@@ -33,6 +33,20 @@ type Version struct {
 	// Instances is the wanted number of web instances.
 	Instances int
 	State     AppState // STOPPED: kept, but nothing of it runs
+	// Match sends the requests that fulfil one of these here, whatever the
+	// weights say.
+	Match []Match
+}
+
+// Match is a condition on a request. One of Header, Cookie and CIDR is set.
+type Match struct {
+	Header string // a name, in any case
+	Cookie string // a name
+	CIDR   string // of the client's address
+	// For a header or cookie; all empty: it is there.
+	Exact  string
+	Prefix string
+	Regex  string
 }
 
 // The modes of a version.
@@ -180,6 +194,10 @@ type SplitOptions struct {
 	IfTable uint64
 	// Keep lets the main version be main even if another one gets everything.
 	Keep bool
+	// Match gives versions, by GUID, other conditions along with the shares.
+	Match map[string][]Match
+	// Restore makes the app's settings those of its main version again.
+	Restore bool
 	// DryRun makes the call say what it would do and change nothing.
 	DryRun bool
 	// Why is kept with the change: the verb that asked for it.
@@ -230,6 +248,7 @@ type VersionTraffic struct {
 	Mode                 string
 	ShadowPercent        int
 	Main                 bool
+	Match                []Match
 }
 
 // RouteTraffic is where a route leads.

@@ -110,9 +110,11 @@ func New(cfg Config) *Engine {
 			cfg.Shell = bash
 		}
 	}
+	pub := newPublisher(cfg.Store, cfg.Router, cfg.Logger)
+	pub.reserved = cfg.ReservedHosts
 	return &Engine{
 		cfg: cfg, log: cfg.Logger, store: cfg.Store, runner: cfg.Runner,
-		pub:     newPublisher(cfg.Store, cfg.Router, cfg.Logger),
+		pub:     pub,
 		starts:  make(chan struct{}, cfg.StartLimit),
 		loops:   map[string]*loop{},
 		homes:   map[string]*loop{},

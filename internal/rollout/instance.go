@@ -141,7 +141,11 @@ func nameInstance(i platform.Instance) string {
 
 // drain waits until the router has no request of the instance in flight.
 func (e *Engine) drain(ctx context.Context, row platform.Instance) {
-	err := e.cfg.Router.Drain(ctx, []string{row.GUID}, e.cfg.DrainTimeout)
+	timeout := e.cfg.DrainTimeout
+	if app, err := e.store.App(ctx, row.AppGUID); err == nil && app.Traffic.Drain > 0 {
+		timeout = time.Duration(app.Traffic.Drain) * time.Second
+	}
+	err := e.cfg.Router.Drain(ctx, []string{row.GUID}, timeout)
 	if err != nil && ctx.Err() == nil {
 		e.line(row.AppGUID, "CELL", "Instance %s is stopped although requests are under way", nameInstance(row))
 	}

@@ -26,6 +26,7 @@ func (p *publisher) compile(ctx context.Context, apps, routes []string) (map[str
 		if err != nil {
 			return err
 		}
+		c.reserved = p.reserved
 		for guid, r := range found {
 			// A route that leads nowhere is unknown to the router, as in Cloud
 			// Foundry: 404, or whatever a wildcard or a shorter path answers.
@@ -71,6 +72,7 @@ type compiler struct {
 	// versions are those of the apps that have more to them than one version
 	// nobody gave a name, the main one first.
 	versions map[string][]platform.Version
+	reserved []string          // hosts where the platform itself answers
 	sides    map[string]string // the version beside the main one that a deployment is
 }
 
@@ -163,6 +165,7 @@ func (c *compiler) route(r platform.Route) router.Route {
 	if len(r.Options) > 0 {
 		out.Options = maps.Clone(r.Options)
 	}
+	out.Hold, out.Maintenance = c.hold(r), c.maintenance(r)
 	weights := c.weights(r.Destinations)
 	for i, d := range r.Destinations {
 		versions := c.versionsFor(d)
@@ -171,7 +174,15 @@ func (c *compiler) route(r platform.Route) router.Route {
 			continue
 		}
 		for n, v := range versions {
-			out.Destinations = append(out.Destinations, c.destination(d, v, weights[i][n]))
+			one := c.destination(d, v, weights[i][n])
+			one.Split = c.apps[d.AppGUID].Split
+			if v.State != platform.AppStopped {
+				one.Match = matches(v.Match)
+				if v.Mode == platform.ModeShadow {
+					one.Shadow = v.ShadowPercent
+				}
+			}
+			out.Destinations = append(out.Destinations, one)
 		}
 	}
 	return out
@@ -182,6 +193,7 @@ func (c *compiler) route(r platform.Route) router.Route {
 func (c *compiler) destination(d platform.Destination, v platform.Version, weight int) router.Destination {
 	key := processKey{d.AppGUID, d.ProcessType, ""}
 	out := router.Destination{
+		Version: v.GUID, Label: v.Label,
 		AppGUID: d.AppGUID, AppName: c.apps[d.AppGUID].Name, Process: d.ProcessType, ProcessGUID: c.processes[key],
 		Weight: weight, Protocol: d.Protocol,
 	}

@@ -136,18 +136,111 @@ func (c *compiler) derived(r platform.Route) []entry {
 					continue // of the app the route led to first
 				}
 				taken[host] = true
-				one := router.Route{
-					Host: host, GUID: r.GUID,
-					Destinations: []router.Destination{c.destination(d, v, platform.DefaultWeight)},
-				}
-				if len(r.Options) > 0 {
-					one.Options = maps.Clone(r.Options)
-				}
-				out = append(out, entry{one, true})
+				out = append(out, entry{c.direct(r, host, "", d, v), true})
 			}
 		}
 	}
+	return append(out, c.services(r)...)
+}
+
+// direct returns an address of one version. What it answers is no evidence
+// about the shares: nobody was assigned to it.
+func (c *compiler) direct(r platform.Route, host, path string, d platform.Destination, v platform.Version) router.Route {
+	one := router.Route{
+		Host: host, Path: path, GUID: r.GUID, Hold: c.hold(r), Maintenance: c.maintenance(r),
+		Destinations: []router.Destination{c.destination(d, v, platform.DefaultWeight)},
+	}
+	if len(r.Options) > 0 {
+		one.Options = maps.Clone(r.Options)
+	}
+	return one
+}
+
+// services returns the addresses under the domain itself that a route's apps
+// have if they have versions: /services/APP, shared out as the app is, and
+// /services/APP_VERSION. The prefix is not passed on.
+func (c *compiler) services(r platform.Route) []entry {
+	host := strings.ToLower(r.DomainName)
+	if slices.Contains(c.reserved, host) {
+		return nil
+	}
+	var out []entry
+	for _, d := range r.Destinations {
+		versions := c.versionsFor(d)
+		name := c.apps[d.AppGUID].Name
+		if versions == nil || !isSegment(name) {
+			continue
+		}
+		alone := r
+		alone.Destinations = []platform.Destination{d}
+		all := c.route(alone)
+		all.Host, all.Path = host, servicesPath+name
+		routes := []router.Route{all}
+		for _, v := range versions {
+			if v.State != platform.AppStopped {
+				routes = append(routes, c.direct(r, host, servicesPath+name+"_"+v.Label, d, v))
+			}
+		}
+		for _, one := range routes {
+			one.Options = maps.Clone(one.Options)
+			if one.Options == nil {
+				one.Options = map[string]string{}
+			}
+			one.Options[router.OptionStripPrefix] = "on"
+			out = append(out, entry{one, true})
+		}
+	}
 	return out
+}
+
+const servicesPath = "/services/"
+
+// isSegment reports whether a name can be part of a path as it is.
+func isSegment(name string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.", r))
+	})
+}
+
+// matches turns conditions into the router's.
+func matches(all []platform.Match) []router.Match {
+	var out []router.Match
+	for _, m := range all {
+		out = append(out, router.Match{Header: m.Header, Cookie: m.Cookie, CIDR: m.CIDR, Exact: m.Exact, Prefix: m.Prefix, Regex: m.Regex})
+	}
+	return out
+}
+
+// hold returns the pause of a route: it waits if an app it leads to does.
+func (c *compiler) hold(r platform.Route) *router.Hold {
+	for _, d := range r.Destinations {
+		if p := c.apps[d.AppGUID].Traffic.Pause; p != nil && d.EffectiveWeight() > 0 {
+			return &router.Hold{MaxWaitMS: int64(p.Max) * 1000}
+		}
+	}
+	return nil
+}
+
+// maintenance returns the maintenance of a route: it is closed if every app
+// that gets its requests is.
+func (c *compiler) maintenance(r platform.Route) *router.Maintenance {
+	var closed *platform.Maintenance
+	for _, d := range r.Destinations {
+		if d.EffectiveWeight() == 0 {
+			continue
+		}
+		m := c.apps[d.AppGUID].Traffic.Maintenance
+		if m == nil {
+			return nil
+		}
+		if closed == nil {
+			closed = m
+		}
+	}
+	if closed == nil {
+		return nil
+	}
+	return &router.Maintenance{Page: closed.Page, Allow: closed.Allow, RetryAfter: closed.RetryAfter}
 }
 
 // hasVersionHosts reports whether a route gives addresses to versions.

@@ -133,10 +133,7 @@ func (e *Engine) insertRoute(ctx context.Context, tx *store.Tx, who platform.Act
 
 // checkOptions refuses options the router would not understand.
 func checkOptions(options map[string]string) error {
-	if err := router.CheckOptions(options); err != nil {
-		return platform.Invalidf("%s", err)
-	}
-	return nil
+	return router.CheckOptions(options)
 }
 
 // UpdateRoute lets change edit the options and the metadata of a route and

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -147,6 +149,7 @@ func (t *traffic) state() platform.TrafficState {
 	for _, v := range t.versions {
 		s.Versions = append(s.Versions, platform.VersionTraffic{
 			GUID: v.GUID, AppGUID: v.AppGUID, Label: v.Label, Weight: v.Weight, Mode: v.Mode, ShadowPercent: v.ShadowPercent, Main: v.Main,
+			Match: v.Match,
 		})
 	}
 	for _, r := range t.routes {
@@ -196,7 +199,7 @@ func (t *traffic) store(ctx context.Context, and also) (platform.Change, error) 
 	}
 	moved := map[string]bool{}
 	for i, v := range c.After.Versions {
-		if c.Before.Versions[i] != v {
+		if !sameTraffic(c.Before.Versions[i], v) {
 			moved[v.AppGUID] = true
 			if err := t.tx.UpdateVersion(ctx, t.versions[i]); err != nil {
 				return c, err
@@ -229,6 +232,13 @@ func (t *traffic) store(ctx context.Context, and also) (platform.Change, error) 
 	return c, and(t.tx, split, t.table)
 }
 
+// sameTraffic reports whether a version gets the same; its name says nothing
+// about that.
+func sameTraffic(a, b platform.VersionTraffic) bool {
+	return a.Weight == b.Weight && a.Mode == b.Mode && a.ShadowPercent == b.ShadowPercent && a.Main == b.Main &&
+		slices.Equal(a.Match, b.Match)
+}
+
 // keptChanges bounds what a space remembers of changes of traffic.
 const keptChanges = 1000
 
@@ -259,7 +269,19 @@ func (e *Engine) SetShares(ctx context.Context, who platform.Actor, app string, 
 		if err := t.setShares(shares); err != nil {
 			return err
 		}
+		if err := t.setMatch(opt.Match); err != nil {
+			return err
+		}
+		if opt.Restore {
+			if err := t.restoreMain(ctx, app); err != nil {
+				return err
+			}
+		}
 		t.text = "Set the weights of app " + t.app(app).Name + " to " + sharesText(t.versions)
+		if len(shares) == 0 && len(opt.Match) > 0 {
+			t.text = "Set match rules of app " + t.app(app).Name
+			return nil
+		}
 		next, ok := soleVersion(t.versions)
 		if opt.Keep || !ok || next.Main {
 			return nil
@@ -313,6 +335,73 @@ func (t *traffic) setShares(shares map[string]int) error {
 		v.Weight = weight
 	}
 	return nil
+}
+
+// setMatch gives versions the conditions under which requests come to them.
+func (t *traffic) setMatch(match map[string][]platform.Match) error {
+	for _, guid := range slices.Sorted(maps.Keys(match)) {
+		v, err := t.version(guid)
+		if err != nil {
+			return err
+		}
+		if err := checkMatch(match[guid]); err != nil {
+			return err
+		}
+		v.Match = match[guid]
+	}
+	return nil
+}
+
+// checkMatch refuses conditions that the router would not understand.
+func checkMatch(all []platform.Match) error {
+	if len(all) > maxMatches {
+		return platform.Invalidf("a version has at most %d match rules (got %d)", maxMatches, len(all))
+	}
+	for _, m := range all {
+		of := 0
+		for _, s := range []string{m.Header, m.Cookie, m.CIDR} {
+			if s != "" {
+				of++
+			}
+		}
+		how := 0
+		for _, s := range []string{m.Exact, m.Prefix, m.Regex} {
+			if s != "" {
+				how++
+			}
+		}
+		_, _, cidr := net.ParseCIDR(m.CIDR)
+		_, regex := regexp.Compile(m.Regex)
+		switch {
+		case of != 1:
+			return platform.Invalidf("a match rule names one of header, cookie and cidr")
+		case how > 1 || m.CIDR != "" && how > 0:
+			return platform.Invalidf("a match rule has at most one of exact, prefix and regex, and none with cidr")
+		case m.CIDR != "" && cidr != nil:
+			return platform.Invalidf("cidr %q of a match rule is no network such as 192.0.2.0/24", m.CIDR)
+		case regex != nil || len(m.Regex) > maxRegex:
+			return platform.Invalidf("regex %q of a match rule cannot be used", m.Regex)
+		}
+	}
+	return nil
+}
+
+const (
+	maxMatches = 16
+	maxRegex   = 256
+)
+
+// restoreMain makes the app's settings those of its main version.
+func (t *traffic) restoreMain(ctx context.Context, app string) error {
+	main, err := t.main(app)
+	if err != nil {
+		return err
+	}
+	rev, err := t.tx.Revision(ctx, main.RevisionGUID)
+	if err != nil {
+		return err
+	}
+	return restore(ctx, t.tx, t.app(app), rev)
 }
 
 // makeMain makes a version the main one: its deployment becomes the app's, and

@@ -146,9 +146,7 @@ func (t *traffic) checkUnchanged(after platform.TrafficState) error {
 		if i < 0 {
 			return &platform.Error{Kind: platform.KindConflict, Msg: fmt.Sprintf("version %s does not exist any more", was.Label)}
 		}
-		is := now.Versions[i]
-		is.Label = was.Label // a name says nothing about traffic
-		if is != was {
+		if !sameTraffic(now.Versions[i], was) {
 			return &platform.Error{
 				Kind: platform.KindConflict, Msg: fmt.Sprintf("version %s has another share or role by now", was.Label),
 				Hint: "set the shares you want: weir weight APP:VERSION=SHARE ...",
@@ -185,7 +183,7 @@ func (t *traffic) restoreVersions(ctx context.Context, before []platform.Version
 		if err != nil {
 			return &platform.Error{Kind: platform.KindConflict, Msg: fmt.Sprintf("version %s does not exist any more", was.Label)}
 		}
-		v.Weight, v.Mode, v.ShadowPercent = was.Weight, was.Mode, was.ShadowPercent
+		v.Weight, v.Mode, v.ShadowPercent, v.Match = was.Weight, was.Mode, was.ShadowPercent, was.Match
 		if was.Main && !v.Main {
 			if err := t.checkReady(ctx, *v); err != nil {
 				return err

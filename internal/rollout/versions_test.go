@@ -415,3 +415,69 @@ func TestCheckLabel(t *testing.T) {
 		}
 	}
 }
+
+func TestVersion_IsPublishedWithAllTheRouterHasToKnow(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	v2 := b.version(app, "2.0.0", func(r *platform.VersionRequest) { r.Mode = platform.ModeShadow; r.ShadowPercent = 20 })
+	match := []platform.Match{{Header: "X-Ring", Exact: "0"}}
+	c, err := b.e.SetShares(t.Context(), anna, app.GUID, nil, platform.SplitOptions{Match: map[string][]platform.Match{v2.GUID: match}}, nil)
+	b.must(err)
+	if c.Text != "Set match rules of app shop" {
+		t.Errorf("it says %q", c.Text)
+	}
+	_, _, err = b.e.UpdateTraffic(t.Context(), anna, app.GUID, func(t *platform.Traffic) error {
+		t.Pause = &platform.Pause{Max: 7}
+		t.Maintenance = &platform.Maintenance{Allow: []string{"192.0.2.1"}}
+		return nil
+	})
+	b.must(err)
+	b.restart()
+	b.shares("shop.apps.localhost", "shop/1:100 shop/1:0")
+	b.router.mu.Lock()
+	defer b.router.mu.Unlock()
+	r := b.router.routes[router.RouteKey{Host: "shop.apps.localhost"}]
+	d := r.Destinations[1]
+	if d.Version != v2.GUID || d.Label != "2.0.0" || d.Shadow != 20 || d.Split == 0 || len(d.Match) != 1 || d.Match[0].Exact != "0" ||
+		r.Destinations[0].Label != "v1" || r.Destinations[0].Split != d.Split {
+		t.Errorf("destinations: %+v", r.Destinations)
+	}
+	if r.Hold == nil || r.Hold.MaxWaitMS != 7000 || r.Maintenance == nil || r.Maintenance.Allow[0] != "192.0.2.1/32" {
+		t.Errorf("hold %+v, maintenance %+v", r.Hold, r.Maintenance)
+	}
+	for path, want := range map[string]int{"/services/shop": 2, "/services/shop_2.0.0": 1, "/services/shop_v1": 1} {
+		r := b.router.routes[router.RouteKey{Host: "apps.localhost", Path: path}]
+		if len(r.Destinations) != want || r.Options[router.OptionStripPrefix] != "on" {
+			t.Errorf("%s: %+v", path, r)
+		}
+		if want == 1 && r.Destinations[0].Split != 0 {
+			t.Errorf("%s counts as evidence", path)
+		}
+	}
+}
+
+func TestUpdateTraffic_RefusesWhatCannotBe(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	for name, bad := range map[string]platform.Traffic{
+		"a drain of a week":    {Drain: 7 * 24 * 3600},
+		"a pause of an hour":   {Pause: &platform.Pause{Max: 3600}},
+		"a stranger let in":    {Maintenance: &platform.Maintenance{Allow: []string{"me"}}},
+		"a header without =":   {Maintenance: &platform.Maintenance{Allow: []string{"header:X"}}},
+		"a page of a megabyte": {Maintenance: &platform.Maintenance{Page: strings.Repeat("x", 1<<20)}},
+	} {
+		_, _, err := b.e.UpdateTraffic(t.Context(), anna, app.GUID, func(t *platform.Traffic) error { *t = bad; return nil })
+		if platform.KindOf(err) != platform.KindInvalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if quiet, err := b.e.Quiesce(t.Context(), app.GUID, time.Second); !quiet || err != nil {
+		t.Errorf("nothing in flight: %t %v", quiet, err)
+	}
+	busy := b.instances(app)[0].GUID
+	b.router.set(func(f *fakeRouter) { f.busy = map[string]int{busy: 1} })
+	if quiet, err := b.e.Quiesce(t.Context(), app.GUID, 20*time.Millisecond); quiet || err != nil {
+		t.Errorf("one request in flight: %t %v", quiet, err)
+	}
+	b.router.set(func(f *fakeRouter) { f.busy = nil })
+}

@@ -34,6 +34,7 @@ var versions = &table[platform.Version]{
 			column{name: "shadow_percent", value: &v.ShadowPercent},
 			column{name: "instances", value: &instances},
 			column{name: "state", value: &v.State},
+			column{name: "matches", value: asJSON{&v.Match}},
 			column{value: &v.Labelled, expr: "t.label <> ''"},
 			column{value: &v.Label, expr: versionLabel},
 			column{value: &v.DeploymentGUID, expr: versionDeployment},

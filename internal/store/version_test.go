@@ -24,6 +24,7 @@ func TestVersions_TheMainOneIsWhatItsAppSays(t *testing.T) {
 	side := platform.Version{
 		Resource: platform.NewResource(start), AppGUID: f.App.GUID, Label: "2.0.0", Labelled: true, DeploymentGUID: f.Deployment.GUID,
 		Mode: platform.ModeShadow, Weight: 5, ShadowPercent: 20, Instances: 3, State: platform.AppStopped,
+		Match: []platform.Match{{Header: "X-Ring", Exact: "0"}},
 	}
 	must(t, s.InsertVersion(ctx, main))
 	must(t, s.InsertVersion(ctx, side))
