@@ -83,6 +83,10 @@ func (x *exchange) writeHead(res *http.Response) {
 			res.ContentLength = -1
 		}
 	}
+	if t.rt.compresses() && takesGzip(x.req) {
+		x.w = &gzipWriter{ResponseWriter: x.w}
+		x.rc = http.NewResponseController(x.w)
+	}
 	x.w.WriteHeader(res.StatusCode)
 }
 

@@ -195,6 +195,9 @@ func (x *exchange) begin() {
 // end releases, counts and logs.
 func (x *exchange) end() {
 	t := &x.trip
+	if g, ok := x.w.(*gzipWriter); ok {
+		g.end(x.abort)
+	}
 	x.watch.stop()
 	if x.up != nil {
 		t.rec.RequestBytes = x.up.read.Load()
