@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"regexp"
 	"strings"
 
@@ -109,6 +110,9 @@ func reorder(cmd *command, args []string) ([]string, error) {
 type flagInfo struct {
 	name string // the canonical one
 	bool bool
+	// takes, of a flag that may stand alone, says whether the next argument is
+	// its value.
+	takes func(string) bool
 }
 
 // flagTable knows the flags of a command by all their names.
@@ -127,6 +131,9 @@ func newFlagTable(flags []cli.Flag) flagTable {
 		case *cli.GenericFlag:
 			b, ok := v.Value.(interface{ IsBoolFlag() bool })
 			info.bool = ok && b.IsBoolFlag()
+			if o, ok := v.Value.(interface{ takes(string) bool }); ok {
+				info.takes = o.takes
+			}
 		}
 		for _, n := range f.Names() {
 			if t.byName[n] == nil { // a command's own flag goes before a global one
@@ -151,6 +158,12 @@ func (t flagTable) take(args []string, dashO string) (taken, rest []string, err 
 	}
 	if f == nil || strings.HasPrefix(head, "---") {
 		return nil, nil, t.unknown(head)
+	}
+	if f.takes != nil {
+		if !hasValue && len(rest) > 0 && f.takes(rest[0]) {
+			value, rest = rest[0], rest[1:]
+		}
+		return []string{"--" + f.name + "=" + cmp.Or(value, "true")}, rest, nil
 	}
 	if f.bool {
 		if !hasValue {

@@ -35,21 +35,23 @@ type command struct {
 
 // The categories, in the order of the help.
 const (
-	catStart   = "Getting started"
-	catApps    = "Apps"
-	catRoutes  = "Routes and domains"
-	catHistory = "Packages, droplets, revisions"
-	catAdmin   = "Administration"
-	catServer  = "Server"
+	catStart    = "Getting started"
+	catApps     = "Apps"
+	catRoutes   = "Routes and domains"
+	catVersions = "Versions and traffic"
+	catHistory  = "Packages, droplets, revisions"
+	catAdmin    = "Administration"
+	catServer   = "Server"
 )
 
-var categories = []string{catStart, catApps, catRoutes, catHistory, catAdmin, catServer}
+var categories = []string{catStart, catApps, catVersions, catRoutes, catHistory, catAdmin, catServer}
 
 // commands returns all commands of this package.
 func commands() []*command {
 	return slices.Concat(
 		loginCommands(), pushCommands(), appCommands(), lifecycleCommands(), scaleCommands(), envCommands(),
 		logCommands(), routeCommands(), mapCommands(), domainCommands(), dropletCommands(), revisionCommands(),
+		versionCommands(), weightCommands(), spawnCommands(), assignCommands(), trafficCommands(), rollbackCommands(),
 		manifestCommands(), buildpackCommands(), orgCommands(), curlCommands(), miscCommands(),
 	)
 }

@@ -66,6 +66,12 @@ func TestDocs_NameEveryKindAndField(t *testing.T) {
 		orgView{},
 		spaceView{},
 		versionView{},
+		versionRow{},
+		trafficView{},
+		versionChange{},
+		trafficShare{},
+		routeMove{},
+		killed{},
 	} {
 		typ := reflect.TypeOf(v)
 		for i := range typ.NumField() {

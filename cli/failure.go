@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"weir/api/client"
+	v3 "weir/api/v3"
 	"weir/internal/platform"
 )
 
@@ -127,6 +128,8 @@ func answered(e *client.Error) *failure {
 		f.exit, f.code = exitLogin, "forbidden"
 	case e.Status == http.StatusNotFound:
 		f.exit, f.code = exitNotFound, "not-found"
+	case e.Title() == v3.TitleRefused:
+		f.exit, f.code = exitRefused, "refused"
 	case e.Status == http.StatusConflict, e.Title() == "CF-StagingInProgress",
 		strings.Contains(e.Detail(), "deployment in progress"), strings.Contains(e.Detail(), "deployment is in flight"):
 		f.exit, f.code, f.retryable = exitConflict, "conflict", true

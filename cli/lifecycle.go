@@ -31,11 +31,15 @@ func lifecycleCommands() []*command {
 	return []*command{
 		{
 			name: "start", aliases: []string{"st"}, args: "APP", category: catApps,
-			usage: "start an app", examples: []string{"start hello"}, flags: moveFlags(), run: runStart,
+			usage: "start an app, or a version that was stopped", examples: []string{"start hello", "start hello:v2"},
+			flags: moveFlags(), run: runStart,
 		},
 		{
 			name: "stop", aliases: []string{"sp"}, args: "APP", category: catApps,
-			usage: "stop an app", examples: []string{"stop hello"}, run: runStop,
+			usage: "stop an app, or a version of it that is not the main one", examples: []string{"stop hello", "stop hello:v2", "stop hello:v2 -f"},
+			about: "A version that gets requests is refused (exit code 4) unless -f is given.",
+			flags: []cli.Flag{&cli.BoolFlag{Name: "force", Aliases: []string{"f", "y", "yes"}, Usage: "even if the version gets requests"}},
+			run:   runStop,
 		},
 		{
 			name: "restart", aliases: []string{"rs"}, args: "APP", category: catApps,
@@ -78,6 +82,9 @@ type appAction struct {
 }
 
 func runStart(ctx context.Context, c *call) error {
+	if s, f, v, ok, err := c.onlyVersion(ctx); ok {
+		return c.startVersion(ctx, s, f, v, err)
+	}
 	s, sp, app, err := c.openApp(ctx)
 	if err != nil {
 		return err
@@ -137,6 +144,9 @@ func (p *push) buildNewest(ctx context.Context, app v3.App) error {
 }
 
 func runStop(ctx context.Context, c *call) error {
+	if s, f, v, ok, err := c.onlyVersion(ctx); ok {
+		return c.stopVersion(ctx, s, f, v, err)
+	}
 	s, sp, app, err := c.openApp(ctx)
 	if err != nil {
 		return err

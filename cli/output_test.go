@@ -132,20 +132,11 @@ func TestNames(t *testing.T) {
 }
 
 func TestChooseRevision(t *testing.T) {
-	views := []revisionView{{Version: 5, Deployable: true}, {Version: 4, Deployed: true, Deployable: true}, {Version: 3}, {Version: 2, Deployable: true}, {Version: 1, Deployable: true}}
-	if v, err := chooseRevision("a", views, 0, false); err != nil || v.Version != 2 {
+	views := []revisionView{{Version: 2}, {Version: 1}}
+	if v, err := chooseRevision("a", views, 1); err != nil || v.Version != 1 {
 		t.Errorf("%+v, %v", v, err)
 	}
-	if v, err := chooseRevision("a", views, 1, true); err != nil || v.Version != 1 {
-		t.Errorf("%+v, %v", v, err)
-	}
-	if _, err := chooseRevision("a", views, 9, true); asFailure(err).exit != exitNotFound {
-		t.Errorf("%v", err)
-	}
-	if _, err := chooseRevision("a", views[4:], 0, false); err != nil {
-		t.Errorf("nothing deployed: %v", err)
-	}
-	if _, err := chooseRevision("a", nil, 0, false); asFailure(err).exit != exitNotFound {
+	if _, err := chooseRevision("a", views, 9); asFailure(err).exit != exitNotFound {
 		t.Errorf("%v", err)
 	}
 }

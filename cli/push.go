@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +23,8 @@ func pushCommands() []*command {
 			"push hello --ref v1.2                          # this repository at a tag, branch or commit",
 			"push hello --git https://example.com/hello.git --ref main",
 			"push hello -m 256M -i 2 -n www --env MODE=live",
+			"push hello --version v2 --no-traffic           # beside what runs; weir assign hello v2 -y switches",
+			"push hello --version 2.0.0 --shadow 20%        # gets copies, answers nobody",
 			"push -f manifest.yml --var domain=example.com  # all apps of a manifest",
 		},
 		about: "Detects the language, builds, starts and waits until the app is healthy. A running app goes on serving " +
@@ -64,6 +68,11 @@ func pushFlags() []cli.Flag {
 		&cli.StringFlag{Name: "strategy", Usage: "`STRATEGY` of the move: rolling (default) or canary"},
 		&cli.IntFlag{Name: "max-in-flight", Usage: "`NUMBER` of instances replaced at once"},
 		&cli.StringFlag{Name: "instance-steps", Usage: "canary steps in percent of the instances, `LIST` such as 20,50"},
+		&cli.StringFlag{Name: "version", Usage: "call the version `LABEL`: v2, 2.0.0; without it \"v\" and the number of its revision"},
+		&cli.BoolFlag{Name: "no-traffic", Usage: "start it beside the main version, without requests but those under its own address"},
+		&cli.GenericFlag{Name: "shadow", Value: &percentFlag{}, Usage: "start it as a shadow that gets copies of `PERCENT` of the requests, of all without a number"},
+		&cli.IntFlag{Name: "weight", Usage: "start it beside the main version with this share of the requests, `NUMBER` from 0 to 1000"},
+		&cli.BoolFlag{Name: "replace", Usage: "take a version of that label away first, if it gets no requests"},
 		&cli.BoolFlag{Name: "attach", Usage: "go on with a push of APP that was interrupted"},
 		&cli.DurationFlag{Name: "wait-timeout", Usage: "give up waiting after `TIME` (exit code 7); the work goes on", Value: defaultWait},
 		&cli.StringFlag{Name: "docker-image", Hidden: true},
@@ -82,6 +91,9 @@ type pushed struct {
 	Deployment string     `json:"deployment"` // GUID; "" with --no-start
 	Commit     string     `json:"commit"`     // that was pushed; "" for a directory
 	Seconds    float64    `json:"seconds"`
+	// Version is the one that stands beside the main one; null for a push that
+	// brought the main one itself.
+	Version *versionRow `json:"version"`
 }
 
 // uploadView says what went over the wire.
@@ -113,12 +125,20 @@ func runPush(ctx context.Context, c *call) error {
 	}
 	var names []string
 	for _, r := range results {
-		names = append(names, append(r.App.URLs, r.App.Name)[0])
+		urls := r.App.URLs
+		if r.Version != nil {
+			urls = r.Version.URLs
+		}
+		names = append(names, append(slices.Clone(urls), r.App.Name)[0])
 	}
 	return c.out.print("Push", map[string]any{"apps": results}, names, func(p *page) {
 		for i, r := range results {
 			if i > 0 {
 				p.blank()
+			}
+			if r.Version != nil {
+				drawVersions(p, []versionRow{*r.Version})
+				continue
 			}
 			r.App.draw(p)
 			if len(r.App.URLs) > 0 && r.App.State == "started" {
@@ -169,6 +189,9 @@ func (c *call) checkPushFlags() error {
 			return withHint(usagef("--env %q is not a name and a value", e), "write --env NAME=VALUE")
 		}
 	}
+	if err := c.checkVersionFlags(); err != nil {
+		return err
+	}
 	_, err := c.strategy()
 	return err
 }
@@ -181,6 +204,19 @@ func (c *call) pushAll(ctx context.Context, s *session, sp space) ([]pushed, err
 	}
 	defer plan.close()
 	c.out.banner("Pushing %s to org %s / space %s as %s...", strings.Join(plan.manifest.names(), ", "), sp.Org.Name, sp.Name, s.user)
+	if c.beside() {
+		p := newPush(c, s, sp, plan.apps[0].name, "push")
+		p.item = plan.apps[0]
+		beside, err := p.standsBeside(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if beside {
+			err = p.interruptible(ctx, p.besideMain)
+			return []pushed{p.result}, err
+		}
+		c.out.step("%s is the first version of the app, so it is the main one", cmp.Or(c.String("version"), "This"))
+	}
 	if err := c.apply(ctx, s, sp, plan); err != nil {
 		return nil, err
 	}
@@ -223,6 +259,8 @@ type push struct {
 	item   *pushItem // nil with --attach
 	began  time.Time
 	result pushed
+	// lifecycle is how to build, if not as the app is set up.
+	lifecycle *v3.LifecycleInput
 	// state says what stands on the server now, and hint how to go on, should
 	// the push be interrupted.
 	state, hint string

@@ -199,7 +199,7 @@ func (p *push) stage(ctx context.Context, app v3.App, pkg string) error {
 	if err != nil {
 		return err
 	}
-	build, err := p.CreateBuild(ctx, pkg, nil)
+	build, err := p.CreateBuild(ctx, pkg, p.lifecycle)
 	if err != nil {
 		if asFailure(err).exit == exitConflict {
 			return withHint(err, "another push of "+p.name+" is being built: weir push "+p.name+" --attach watches it")
@@ -319,14 +319,23 @@ func (p *push) run(ctx context.Context, app v3.App) error {
 
 // begin starts a stopped app on the new droplet, or deploys it to a running one.
 func (p *push) begin(ctx context.Context, app v3.App) (deployment string, err error) {
-	if app.State == v3.AppStarted {
+	label := p.c.flagText("version")
+	if p.c.cmd.name != "push" {
+		label = ""
+	}
+	if app.State == v3.AppStarted || label != "" {
 		d, err := p.c.strategy()
 		if err != nil {
 			return "", err
 		}
+		d.Label = label
 		d.Droplet = &v3.Ref{GUID: p.result.Droplet}
 		d.Relationships = v3.Relationships{"app": v3.To(app.GUID)}
-		p.c.out.step("Deploying %s beside what runs", app.Name)
+		if app.State == v3.AppStarted {
+			p.c.out.step("Deploying %s beside what runs", app.Name)
+		} else {
+			p.c.out.step("Starting %s", app.Name)
+		}
 		got, err := p.CreateDeployment(ctx, d)
 		return got.GUID, err
 	}

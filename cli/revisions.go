@@ -20,18 +20,6 @@ func revisionCommands() []*command {
 			usage: "list what an app ran: droplet, environment, commands", examples: []string{"revisions hello"}, run: runRevisions,
 		},
 		{
-			name: "rollback", args: "APP", category: catHistory,
-			usage:    "go back to an earlier revision",
-			examples: []string{"rollback hello", "rollback hello --version 3"},
-			about: "Without --version to the one that ran before. Droplet, environment, commands and sizes are those of the " +
-				"revision; nothing is built, and the app goes on serving meanwhile. It becomes a new revision.",
-			flags: append([]cli.Flag{
-				&cli.IntFlag{Name: "version", Usage: "`NUMBER` of the revision"},
-				&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "accepted for cf's sake; nothing is asked"},
-			}, moveFlags()...),
-			run: runRollback,
-		},
-		{
 			name: "continue-deployment", args: "APP", category: catHistory,
 			usage: "take a paused canary to its next step", examples: []string{"continue-deployment hello"},
 			flags: []cli.Flag{
@@ -108,55 +96,6 @@ func runRevisions(ctx context.Context, c *call) error {
 		}
 		p.table("", []string{"revision", "description", "deployable", "revision guid", "created at"}, rows)
 	})
-}
-
-func runRollback(ctx context.Context, c *call) error {
-	d, err := c.strategy()
-	if err != nil {
-		return err
-	}
-	s, sp, app, err := c.openApp(ctx)
-	if err != nil {
-		return err
-	}
-	views, err := s.revisions(ctx, app)
-	if err != nil {
-		return err
-	}
-	to, err := chooseRevision(app.Name, views, c.Int("version"), c.has("version"))
-	if err != nil {
-		return err
-	}
-	c.out.banner("Rolling back to revision %d for app %s in org %s / space %s as %s...", to.Version, app.Name, sp.Org.Name, sp.Name, s.user)
-	return c.move(ctx, s, sp, app, "rollback", func(ctx context.Context, p *push) error {
-		c.out.step("Going back to revision %d of %s (%s)", to.Version, app.Name, to.Description)
-		d.Revision = &v3.RevisionRef{GUID: to.GUID}
-		d.Relationships = v3.Relationships{"app": v3.To(app.GUID)}
-		got, err := s.CreateDeployment(ctx, d)
-		if err != nil {
-			return err
-		}
-		return p.settle(ctx, app, got.GUID)
-	})
-}
-
-// chooseRevision finds the revision to go back to among views, newest first.
-func chooseRevision(app string, views []revisionView, version int, given bool) (revisionView, error) {
-	if given {
-		for _, v := range views {
-			if v.Version == version {
-				return v, nil
-			}
-		}
-		return revisionView{}, notFound("weir revisions "+app+" lists them", "Revision '%d' not found", version)
-	}
-	newest := slices.IndexFunc(views, func(v revisionView) bool { return v.Deployed })
-	for _, v := range views[newest+1:] {
-		if v.Deployable && !v.Deployed {
-			return v, nil
-		}
-	}
-	return revisionView{}, notFound("weir revisions "+app+" lists them", "App '%s' has no earlier revision to go back to", app)
 }
 
 // moving returns the active deployment of an app.

@@ -34,8 +34,10 @@ func routeCommands() []*command {
 		},
 		{
 			name: "route", args: "DOMAIN", category: catRoutes,
-			usage: "show where a route leads", examples: []string{"route apps.localhost -n live"},
-			flags: addressFlags(), run: runRoute,
+			usage: "show where a route leads", examples: []string{"route apps.localhost -n live", "route api --from v1 --to v2"},
+			about: "With --from and --to the word after route is an app, one of whose versions gets the requests of another: see " +
+				"weir move-traffic.",
+			flags: slices.Concat(addressFlags(), moveTrafficFlags(), trafficFlags()), run: runRoute,
 		},
 		{
 			name: "create-route", args: "DOMAIN", category: catRoutes,
@@ -309,6 +311,9 @@ func (s *session) showRoute(ctx context.Context, r v3.Route) error {
 }
 
 func runRoute(ctx context.Context, c *call) error {
+	if c.has("from") || c.has("to") {
+		return runMoveTraffic(ctx, c)
+	}
 	s, a, r, ok, err := c.openRoute(ctx, 0)
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ func scaleCommands() []*command {
 	return []*command{{
 		name: "scale", args: "APP", category: catApps,
 		usage:    "change the number or the size of an app's instances",
-		examples: []string{"scale hello -i 3", "scale hello -m 256M -k 1G", "scale hello --process worker -i 2", "scale hello"},
+		examples: []string{"scale hello -i 3", "scale hello -m 256M -k 1G", "scale hello --process worker -i 2", "scale hello:v2 -i 3", "scale hello"},
 		about: "New limits need new instances; they take over before the old ones stop. " +
 			"Without flags it shows the app.",
 		flags: append([]cli.Flag{
@@ -45,6 +45,9 @@ func runScale(ctx context.Context, c *call) error {
 			}
 			*field = &mb
 		}
+	}
+	if s, f, v, ok, err := c.onlyVersion(ctx); ok {
+		return c.scaleVersion(ctx, s, f, v, want, err)
 	}
 	s, sp, app, err := c.openApp(ctx)
 	if err != nil {

@@ -309,7 +309,18 @@ func (s *session) appURLs(ctx context.Context, routes []v3.Route) []string {
 	if len(routes) == 0 {
 		return nil
 	}
-	scheme, port := "http", ""
+	scheme, port := s.routerAddress(ctx)
+	urls := make([]string, len(routes))
+	for i, r := range routes {
+		urls[i] = routeURL(scheme, port, r.URL)
+	}
+	return urls
+}
+
+// routerAddress returns how the router is reached; the port is "" if it is the
+// scheme's own.
+func (s *session) routerAddress(ctx context.Context) (scheme, port string) {
+	scheme = "http"
 	if info, err := s.Info(ctx); err == nil {
 		if u, err := url.Parse(info.Custom.RouterHTTP); err == nil && u.Host != "" {
 			scheme, port = u.Scheme, u.Port()
@@ -318,11 +329,7 @@ func (s *session) appURLs(ctx context.Context, routes []v3.Route) []string {
 	if scheme == "http" && port == "80" || scheme == "https" && port == "443" {
 		port = ""
 	}
-	urls := make([]string, len(routes))
-	for i, r := range routes {
-		urls[i] = routeURL(scheme, port, r.URL)
-	}
-	return urls
+	return scheme, port
 }
 
 // routeURL makes a URL of "host.domain/path".
