@@ -305,15 +305,16 @@ func (e *edge) stop() {
 // are open: until the last one closed, nobody takes over anyway, or the grace
 // is over.
 func (e *edge) awaitSilence(grace time.Duration) {
-	if e.r.metrics.conns.Load() == 0 {
-		return
-	}
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
-	select {
-	case <-e.empty:
-	case <-e.r.cfg.NoSuccessor:
-	case <-timer.C:
+	for e.r.metrics.conns.Load() > 0 {
+		select {
+		case <-e.empty: // there was a moment without any, perhaps before stop
+		case <-e.r.cfg.NoSuccessor:
+			return
+		case <-timer.C:
+			return
+		}
 	}
 }
 
