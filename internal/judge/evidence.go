@@ -29,9 +29,13 @@ func (o *onsets) begin(first float64, sums ...[]float64) {
 // evidence returns the evidence if the mean of the sums is mean. Hypotheses
 // that have not begun bet nothing and count as one.
 func (o *onsets) evidence(first, mean float64) float64 {
-	e := float64(first*mean) + (1-first)/float64(o.Begun+1)
-	o.Peak = max(o.Peak, e)
-	return e
+	return float64(first*mean) + (1-first)/float64(o.Begun+1)
+}
+
+// note remembers the largest evidence, and returns it as it is.
+func (o *onsets) note(evidence float64) float64 {
+	o.Peak = max(o.Peak, evidence)
+	return evidence
 }
 
 // maxLog bounds logarithms of evidence, so that nothing overflows.

@@ -256,5 +256,8 @@ func (j *Judge) finding(s Stream) Finding {
 // Totals returns the counts of both versions over the whole rollout.
 func (j *Judge) Totals() (stable, candidate Totals) { return j.totals[0], j.totals[1] }
 
+// Config returns what the Judge was made with, defaults filled in.
+func (j *Judge) Config() Config { return j.cfg }
+
 // IsWarm reports whether the candidate's latency is being judged.
 func (j *Judge) IsWarm() bool { return j.cold <= 0 && j.latency.Frozen }

@@ -115,7 +115,7 @@ func (l *Latency) Add(w float64, stable, candidate *Histogram) float64 {
 	for i, c := range stable {
 		l.Stable[i] += c
 	}
-	return l.Evidence()
+	return l.note(l.Evidence())
 }
 
 // tolerate writes the candidate's latencies as they would be were it not

@@ -57,7 +57,7 @@ func (r *Rate) Add(w float64, stable, candidate uint64) float64 {
 	for i := range ratios {
 		r.Logs[i] += float64(float64(candidate)*r.bets.candidate[i]) + float64(float64(stable)*r.bets.stable[i])
 	}
-	return r.Evidence()
+	return r.note(r.Evidence())
 }
 
 // Evidence returns what the events so far say against the candidate: one in

@@ -1,0 +1,132 @@
+package release
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"weir/internal/platform"
+	"weir/internal/store"
+)
+
+const (
+	probePeriod = 2 * time.Second
+	bakeProbes  = 5 * time.Second
+	gatePeriod  = 5 * time.Second
+)
+
+// ask calls what has to be asked beside: probes and gates. The answers come
+// through c.calls.
+func (c *conductor) ask(ctx context.Context, w *world) {
+	if c.busy > 0 {
+		return
+	}
+	now := c.e.cfg.Now()
+	switch step := &c.plan.Steps[min(c.row.Step, len(c.plan.Steps)-1)]; {
+	case c.row.State == platform.RolloutProbing && c.p.Probed < len(c.plan.Probes):
+		if now.Sub(c.probed) >= probePeriod || c.p.ProbeFailed == 0 {
+			c.startProbe(ctx, w, c.plan.Probes[c.p.Probed])
+		}
+	case c.row.State == platform.RolloutBaking && step.Probe != "" && now.Sub(c.probed) >= bakeProbes:
+		c.startProbe(ctx, w, step.Probe)
+	case c.row.State == platform.RolloutWaiting && isURL(step.Gate) && !c.p.GateOpen && now.Sub(c.asked) >= gatePeriod:
+		c.asked = now
+		what := c.told("gate", c.row.Reason)
+		c.beside(ctx, func(ctx context.Context) func() {
+			status, text, err := post(ctx, c.e.cfg.HTTP, step.Gate, what)
+			return func() { c.gateSaid(status, text, err) }
+		})
+	}
+}
+
+// beside runs f in a goroutine and what it returns in the conductor's.
+func (c *conductor) beside(ctx context.Context, f func(context.Context) func()) {
+	c.busy++
+	c.e.wg.Go(func() { c.calls <- f(ctx) })
+}
+
+func (c *conductor) startProbe(ctx context.Context, w *world, text string) {
+	c.probed = c.e.cfg.Now()
+	addr, err := c.address(ctx, w)
+	if err != nil {
+		c.probeSaid(err)
+		return
+	}
+	c.beside(ctx, func(ctx context.Context) func() {
+		err := probe(ctx, c.e.cfg.HTTP, addr, "", text)
+		return func() { c.probeSaid(err) }
+	})
+}
+
+// address returns where an instance of the candidate answers.
+func (c *conductor) address(ctx context.Context, w *world) (string, error) {
+	if w.candidate == nil {
+		return "", fmt.Errorf("version %s was taken away", c.row.ToLabel)
+	}
+	found, _, err := c.e.cfg.Store.Instances(ctx, store.Query{In: map[string][]string{
+		"deployment_guids": {w.candidate.DeploymentGUID}, "types": {platform.WebProcess}, "states": {string(platform.InstanceRunning)},
+	}})
+	if err != nil {
+		return "", err
+	}
+	if len(found) == 0 {
+		return "", fmt.Errorf("no instance of %s runs", c.row.ToLabel)
+	}
+	i := found[int(c.p.Probed)%len(found)]
+	return net.JoinHostPort(i.Host, strconv.Itoa(i.Port)), nil
+}
+
+func (c *conductor) probeSaid(err error) {
+	c.dirty = true
+	if err != nil {
+		c.p.ProbeFailed++
+		c.p.ProbeText = err.Error()
+		return
+	}
+	c.p.Probed, c.p.ProbeFailed, c.p.ProbeText = c.p.Probed+1, 0, ""
+}
+
+// gateSaid notes the answer of a gate: 200 opens it, 202 means not yet, any
+// 4xx is a no.
+func (c *conductor) gateSaid(status int, text string, err error) {
+	c.dirty = true
+	switch {
+	case err != nil:
+		c.p.GateText = err.Error()
+	case status == http.StatusOK || status == http.StatusNoContent:
+		c.p.GateOpen, c.p.GateText = true, text
+	case status >= 400 && status < 500:
+		c.p.GateClosed, c.p.GateText = true, fmt.Sprintf("%d %s", status, text)
+	default:
+		c.p.GateText = fmt.Sprintf("%d %s", status, text)
+	}
+}
+
+func (c *conductor) told(hook, reason string) told {
+	return told{
+		Hook: hook, App: c.row.AppGUID, Rollout: c.row.GUID, Number: c.row.Number, From: c.row.FromLabel, To: c.row.ToLabel,
+		State: c.row.State, Step: c.row.Step + 1, Reason: reason,
+	}
+}
+
+// tellHook tells a hook, if the plan has it. Nobody waits for the answer.
+func (c *conductor) tellHook(hook, reason string) {
+	to := c.plan.Hooks[hook]
+	if to == "" {
+		return
+	}
+	what := c.told(hook, reason)
+	c.e.wg.Go(func() {
+		status, text, err := post(context.Background(), c.e.cfg.HTTP, to, what)
+		if err == nil && status >= 300 {
+			err = fmt.Errorf("status %d %s", status, text)
+		}
+		if err != nil {
+			c.e.log.Warn("a hook of a rollout failed", "hook", hook, "rollout", what.Rollout, "err", err)
+			c.e.cfg.Line(what.App, fmt.Sprintf("Rollout r-%d: hook %s failed: %v", what.Number, hook, err))
+		}
+	})
+}

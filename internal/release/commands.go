@@ -1,0 +1,92 @@
+package release
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"weir/internal/platform"
+	"weir/internal/store"
+)
+
+// Pause stops a rollout where it is. Its candidate keeps its share and is
+// still taken back if it turns out to be worse.
+func (e *Engine) Pause(ctx context.Context, who platform.Actor, guid, why string) (platform.Rollout, error) {
+	return e.command(ctx, guid, func(ctx context.Context, c *conductor) error {
+		switch {
+		case c.row.State == platform.RolloutPaused:
+			return nil
+		case c.isEnding():
+			return platform.Invalidf("rollout r-%d is %s: it cannot be paused any more", c.row.Number, c.row.State)
+		}
+		return c.pause(ctx, who, cmp.Or(why, "paused by "+who.Name))
+	})
+}
+
+// Resume goes on with a paused rollout.
+func (e *Engine) Resume(ctx context.Context, who platform.Actor, guid, why string) (platform.Rollout, error) {
+	return e.command(ctx, guid, func(ctx context.Context, c *conductor) error {
+		if c.row.State != platform.RolloutPaused {
+			return nil
+		}
+		return c.resume(ctx, who, cmp.Or(why, "resumed by "+who.Name))
+	})
+}
+
+// Promote opens the gate of a rollout's step, or leaves out what else the step
+// waits for; with full it leaves out all steps that are left. Freezes and the
+// judge still count.
+func (e *Engine) Promote(ctx context.Context, who platform.Actor, guid string, full bool, why string) (platform.Rollout, error) {
+	return e.command(ctx, guid, func(ctx context.Context, c *conductor) error {
+		text := "the next step was asked for by " + who.Name
+		if full {
+			text = "the rest was left out by " + who.Name
+		}
+		return c.goOn(ctx, who, full, cmp.Or(why, text))
+	})
+}
+
+// Abort takes all requests from the candidate. A rollout that is over stays
+// as it is.
+func (e *Engine) Abort(ctx context.Context, who platform.Actor, guid, why string) (platform.Rollout, error) {
+	row, err := e.cfg.Store.Rollout(ctx, guid)
+	if err != nil || row.State.IsOver() {
+		return row, err
+	}
+	why = cmp.Or(why, "aborted by "+who.Name)
+	if row.State == platform.RolloutQueued {
+		row.State, row.Reason, row.Since = platform.RolloutAborted, why, e.cfg.Now().UTC()
+		return row, e.cfg.Store.Tx(ctx, func(tx *store.Tx) error { return e.transition(ctx, tx, who, row, why, nil) })
+	}
+	return e.command(ctx, guid, func(ctx context.Context, c *conductor) error {
+		if c.row.State == platform.RolloutFinishing {
+			return &platform.Error{
+				Kind: platform.KindInvalid, Msg: fmt.Sprintf("rollout r-%d is through: %s is the main version", c.row.Number, c.row.ToLabel),
+				Hint: "go back with weir rollback",
+			}
+		}
+		if c.row.State == platform.RolloutRollingBack {
+			return nil
+		}
+		return c.goBack(ctx, who, decision{verb: rollBack, step: c.row.Step, reason: why}, platform.RolloutAborted)
+	})
+}
+
+// command has the conductor do something and returns the rollout afterwards.
+func (e *Engine) command(ctx context.Context, guid string, do func(context.Context, *conductor) error) (row platform.Rollout, err error) {
+	if row, err = e.cfg.Store.Rollout(ctx, guid); err != nil {
+		return row, err
+	}
+	if row.State.IsOver() {
+		return row, platform.Invalidf("rollout r-%d is over: it was %s", row.Number, row.State)
+	}
+	err = e.tell(ctx, guid, func(ctx context.Context, c *conductor) error {
+		if c.row.State.IsOver() {
+			return platform.Invalidf("rollout r-%d is over: it was %s", c.row.Number, c.row.State)
+		}
+		err := do(ctx, c)
+		row = c.row
+		return err
+	})
+	return row, err
+}

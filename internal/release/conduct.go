@@ -1,0 +1,339 @@
+package release
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"weir/internal/judge"
+	"weir/internal/platform"
+	"weir/internal/store"
+	"weir/router"
+)
+
+// conductor carries out one rollout. Everything happens in its goroutine; it
+// alone writes the rollout's row.
+type conductor struct {
+	e     *Engine
+	inbox chan command
+	ended chan struct{}
+
+	row    platform.Rollout
+	plan   Plan
+	p      Progress
+	judge  *judge.Judge
+	sticky bool
+
+	record []byte // told to the judge, not written yet
+	dirty  bool   // Progress or reason differ from the row
+	wrote  time.Time
+	seen   time.Time // when the router last answered
+	killed bool      // the platform was killed; not yet looked at
+	probed time.Time
+	asked  time.Time   // the gate
+	calls  chan func() // results of what runs beside: probes, gates
+	busy   int         // of those
+	space  string      // of the app
+}
+
+// command is something that another goroutine wants done.
+type command struct {
+	do   func(context.Context, *conductor) error
+	done chan error
+}
+
+// keepPeriod is how often evidence is written down.
+const keepPeriod = time.Second
+
+func newConductor(e *Engine, row platform.Rollout, again bool) (*conductor, error) {
+	c := &conductor{
+		e: e, row: row, inbox: make(chan command), ended: make(chan struct{}), judge: new(judge.Judge),
+		calls: make(chan func(), 4), // a probe and a gate, with room to spare
+	}
+	var err error
+	if c.plan, err = ParsePlan([]byte(row.Plan)); err != nil {
+		return nil, err
+	}
+	if c.p, err = readProgress(row.Progress); err != nil {
+		return nil, fmt.Errorf("reading what the rollout remembers: %w", err)
+	}
+	if err := c.judge.UnmarshalBinary(row.Judge); err != nil {
+		return nil, err
+	}
+	c.sticky = c.judge.Config().Sticky
+	if again {
+		c.killed = !c.p.Clean
+		c.p.Clean = false
+		c.record, c.dirty = judge.AppendRestart(nil), true
+	}
+	return c, nil
+}
+
+// run works until the rollout is over or ctx ends.
+func (c *conductor) run(ctx context.Context) {
+	for retry := time.Duration(0); ctx.Err() == nil && !c.row.State.IsOver(); {
+		err := c.step(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil && c.isDeleted(ctx):
+			return
+		case err != nil:
+			retry = min(max(2*retry, 100*time.Millisecond), 2*time.Second)
+			c.e.log.Error("a rollout could not go on, trying again", "app", c.row.AppGUID, "rollout", c.row.GUID, "err", err, "in", retry)
+			c.wait(ctx, retry)
+			continue
+		}
+		retry = 0
+	}
+	if !c.row.State.IsOver() {
+		c.p.Clean, c.dirty = true, true
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if err := c.keep(stop); err != nil {
+			c.e.log.Warn("the last evidence of a rollout was not kept", "rollout", c.row.GUID, "err", err)
+		}
+	}
+}
+
+// isDeleted reports whether the rollout went with its app.
+func (c *conductor) isDeleted(ctx context.Context) bool {
+	_, err := c.e.cfg.Store.Rollout(ctx, c.row.GUID)
+	return isGone(err)
+}
+
+// step listens, looks, decides and acts once.
+func (c *conductor) step(ctx context.Context) error {
+	if err := c.listen(ctx); err != nil {
+		return err
+	}
+	w, err := c.look(ctx)
+	if err != nil {
+		return err
+	}
+	c.ask(ctx, w)
+	if err := c.act(ctx, platform.System, w, decide(w)); err != nil {
+		return err
+	}
+	if c.dirty && c.e.cfg.Now().Sub(c.wrote) >= keepPeriod {
+		return c.keep(ctx)
+	}
+	return nil
+}
+
+// wait lets time pass, and commands be done.
+func (c *conductor) wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case f := <-c.calls:
+		c.busy--
+		f()
+	case cmd := <-c.inbox:
+		cmd.done <- cmd.do(ctx, c)
+	}
+}
+
+// listen waits for bad requests, commands, or a moment to pass.
+func (c *conductor) listen(ctx context.Context) error {
+	if len(c.p.Splits) == 0 {
+		c.wait(ctx, min(c.e.cfg.Poll, 100*time.Millisecond))
+		return nil
+	}
+	select {
+	case f := <-c.calls:
+		c.busy--
+		f()
+		return nil
+	case cmd := <-c.inbox:
+		cmd.done <- cmd.do(ctx, c)
+		return nil
+	default:
+	}
+	q := router.EvidenceQuery{Apps: []string{c.row.AppGUID}, WaitMS: c.e.cfg.Poll.Milliseconds()}
+	for _, s := range c.p.Splits {
+		q.After = append(q.After, router.EvidenceCursor{App: c.row.AppGUID, Split: s.Number, Seq: s.LastID})
+	}
+	ev, err := c.e.cfg.Evidence.Evidence(ctx, q)
+	now := c.e.cfg.Now()
+	if err != nil {
+		c.seen = time.Time{} // nobody looked: no bake time
+		if ctx.Err() == nil {
+			c.wait(ctx, min(c.e.cfg.Poll, 100*time.Millisecond))
+		}
+		return nil
+	}
+	if !c.seen.IsZero() && c.row.State == platform.RolloutBaking {
+		c.p.Baked += min(max(now.Sub(c.seen), 0), 2*time.Second+c.e.cfg.Poll)
+		c.dirty = true
+	}
+	c.seen = now
+	c.absorb(&ev)
+	return nil
+}
+
+// look gathers what a decision needs.
+func (c *conductor) look(ctx context.Context) (*world, error) {
+	versions, err := c.e.cfg.Versions.Versions(ctx, c.row.AppGUID)
+	if err != nil {
+		return nil, err
+	}
+	if c.space == "" {
+		app, err := c.e.cfg.Store.App(ctx, c.row.AppGUID)
+		if err != nil {
+			return nil, err
+		}
+		c.space = app.SpaceGUID
+	}
+	w := &world{now: c.e.cfg.Now().UTC(), r: &c.row, plan: &c.plan, p: &c.p, verdict: c.judge.Verdict(), killed: c.killed}
+	if w.frozen, err = c.e.frozen(ctx, c.space, &c.plan); err != nil {
+		return nil, err
+	}
+	stable, candidate := 0, 0
+	for i, v := range versions {
+		switch {
+		case v.GUID == c.row.ToGUID:
+			w.candidate, candidate = &versions[i], v.Share()
+		case v.GUID == c.row.FromGUID:
+			stable = v.Share()
+		}
+		if v.Main && v.GUID != c.row.FromGUID && !c.isEnding() {
+			w.moved = fmt.Sprintf("somebody made %s the main version meanwhile", v.Label)
+		}
+	}
+	if w.hasTraffic() && c.row.State != platform.RolloutScaling && w.moved == "" {
+		if s, t := c.plan.weights(c.row.Step); s != stable || t != candidate {
+			w.moved = fmt.Sprintf("somebody else set the weights to %s %d, %s %d", c.row.FromLabel, stable, c.row.ToLabel, candidate)
+		}
+	}
+	return w, nil
+}
+
+// isEnding reports whether the traffic was decided already.
+func (c *conductor) isEnding() bool {
+	return c.row.State == platform.RolloutFinishing || c.row.State == platform.RolloutRollingBack
+}
+
+// act carries a decision out.
+func (c *conductor) act(ctx context.Context, who platform.Actor, w *world, d decision) error {
+	if w.killed && d.verb != rollBack {
+		defer func() { c.killed = false }()
+	}
+	switch d.verb {
+	case enter:
+		return c.enter(ctx, who, d.state, d.step, d.reason)
+	case scale:
+		if _, err := c.e.cfg.Versions.ScaleVersion(ctx, who, c.row.ToGUID, w.need(d.step)); err != nil {
+			return err
+		}
+		return c.enter(ctx, who, platform.RolloutScaling, d.step, d.reason)
+	case shift:
+		return c.shift(ctx, who, d)
+	case promote:
+		return c.promote(ctx, who, d)
+	case rollBack:
+		return c.goBack(ctx, who, d, platform.RolloutRolledBack)
+	case pause:
+		return c.pause(ctx, who, d.reason)
+	}
+	if d.reason != "" && d.reason != c.row.Reason {
+		c.row.Reason, c.dirty = d.reason, true
+	}
+	return nil
+}
+
+// keep writes down what was learned since the last time.
+func (c *conductor) keep(ctx context.Context) error {
+	return c.write(ctx, func(tx *store.Tx, row platform.Rollout) error { return tx.UpdateRollout(ctx, row) }, nil)
+}
+
+// write runs change in a transaction with the row as it is now, the evidence
+// beside it. With edit, row and progress are changed first, and stay changed
+// if the transaction was committed.
+func (c *conductor) write(ctx context.Context, change func(*store.Tx, platform.Rollout) error, edit func(*platform.Rollout, *Progress)) error {
+	row, p, err := c.edited(edit)
+	if err != nil {
+		return err
+	}
+	err = c.e.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
+		if err := c.evidence(ctx, tx); err != nil {
+			return err
+		}
+		return change(tx, row)
+	})
+	if err == nil {
+		c.written(row, p)
+	}
+	return err
+}
+
+// edited returns row and progress with a change, and the judge's state in it.
+func (c *conductor) edited(edit func(*platform.Rollout, *Progress)) (row platform.Rollout, p Progress, err error) {
+	row, p = c.row, c.p
+	if edit != nil {
+		edit(&row, &p)
+	}
+	row.UpdatedAt = c.e.cfg.Now().UTC()
+	row.Progress = p.text()
+	row.Judge, err = c.judge.MarshalBinary()
+	return row, p, err
+}
+
+// evidence writes down what the judge was told.
+func (c *conductor) evidence(ctx context.Context, tx *store.Tx) error {
+	if len(c.record) == 0 {
+		return nil
+	}
+	return tx.InsertRolloutEvidence(ctx, platform.RolloutEvidence{
+		Resource: platform.NewResource(c.e.cfg.Now().UTC()), RolloutGUID: c.row.GUID, Data: c.record,
+	})
+}
+
+// written notes that row, progress and evidence are on disk.
+func (c *conductor) written(row platform.Rollout, p Progress) {
+	c.row, c.p = row, p
+	c.record, c.dirty, c.wrote = nil, false, c.e.cfg.Now()
+}
+
+// transition writes a row that has entered a state, and its event.
+func (e *Engine) transition(ctx context.Context, tx *store.Tx, who platform.Actor, row platform.Rollout, text string, data map[string]any) error {
+	row.UpdatedAt = e.cfg.Now().UTC()
+	if err := tx.UpdateRollout(ctx, row); err != nil {
+		return err
+	}
+	return e.event(ctx, tx, who, row, text, data)
+}
+
+// event writes the event of a transition, and the audit event of the app.
+func (e *Engine) event(ctx context.Context, tx *store.Tx, who platform.Actor, row platform.Rollout, text string, data map[string]any) error {
+	now := e.cfg.Now().UTC()
+	err := tx.InsertRolloutEvent(ctx, platform.RolloutEvent{
+		Resource: platform.NewResource(now), RolloutGUID: row.GUID, State: row.State, Step: row.Step, Table: row.Table, Text: text, Data: data, Actor: who,
+	})
+	if err != nil {
+		return err
+	}
+	app, err := tx.App(ctx, row.AppGUID)
+	if err != nil {
+		return err
+	}
+	space, err := tx.Space(ctx, app.SpaceGUID)
+	if err != nil {
+		return err
+	}
+	return tx.InsertEvent(ctx, platform.Event{
+		Resource: platform.NewResource(now), Type: "audit.app.rollout." + string(row.State), Actor: who,
+		TargetGUID: app.GUID, TargetType: "app", TargetName: app.Name, SpaceGUID: app.SpaceGUID, OrgGUID: space.OrganizationGUID,
+		Data: map[string]any{"rollout_guid": row.GUID, "number": row.Number, "step": row.Step, "table": row.Table, "text": text},
+	})
+}
+
+func planText(p *Plan) string {
+	b, err := json.Marshal(p)
+	if err != nil {
+		panic("release: a plan cannot be written: " + err.Error()) // it has no such fields
+	}
+	return string(b)
+}

@@ -1,0 +1,320 @@
+package release
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"weir/internal/judge"
+	"weir/internal/platform"
+)
+
+// verb is what a decision says to do.
+type verb int
+
+const (
+	stay     verb = iota // nothing; Reason may say what is waited for
+	enter                // go to State at Step, leaving the traffic alone
+	scale                // start instances for Step, then enter scaling
+	shift                // publish the shares of Step and let the candidate warm up
+	promote              // make the candidate the main version
+	rollBack             // take all requests from the candidate
+	pause                // leave everything as it is until somebody says how it goes on
+)
+
+// decision is what to do next about a rollout, and why.
+type decision struct {
+	verb   verb
+	state  platform.RolloutState // for enter
+	step   int                   // for enter, scale and shift
+	reason string
+	stream string // the evidence that decided, if any did
+}
+
+// world is everything a decision looks at.
+type world struct {
+	now  time.Time
+	r    *platform.Rollout
+	plan *Plan
+	p    *Progress
+	// candidate is nil if there is no such version any more.
+	candidate *platform.VersionStatus
+	verdict   judge.Verdict
+	// frozen says which freeze forbids steps; empty: none does.
+	frozen string
+	// moved says what somebody else did to the shares; empty: nothing.
+	moved string
+	// killed says that the platform was killed and has just come back.
+	killed bool
+}
+
+// killGrace is how long after the beginning of a step the end of the whole
+// platform is thought to be the candidate's doing.
+const killGrace = time.Minute
+
+// crashLoop is how many crashes in a row are no accident.
+const crashLoop = 3
+
+// probeLimit is how many probes in a row may fail.
+const probeLimit = 3
+
+// decide says what to do next. It is a pure function, so that every decision
+// can be tested, and made again from the record.
+func decide(w *world) decision {
+	if w.r.State.IsOver() || w.r.State == platform.RolloutQueued {
+		return decision{}
+	}
+	if d := w.guard(); d.verb != stay {
+		return d
+	}
+	switch w.r.State {
+	case platform.RolloutStarting:
+		if w.isReady(1) && w.candidate.Ready >= w.candidate.Wanted {
+			return decision{verb: enter, state: platform.RolloutProbing, reason: fmt.Sprintf("%d of %d instances are ready", w.candidate.Ready, w.candidate.Wanted)}
+		}
+		return w.timeOut("the candidate was not ready after %s", rollBack)
+	case platform.RolloutProbing:
+		return w.afterProbes()
+	case platform.RolloutScaling:
+		if w.isReady(w.need(w.r.Step)) {
+			return w.begin(w.r.Step)
+		}
+		return w.timeOut("the instances for this step were not ready after %s", pause)
+	case platform.RolloutWarming:
+		if w.p.Skip || w.p.Full || w.now.Sub(w.r.Since) >= w.warmup() {
+			return decision{verb: enter, state: platform.RolloutBaking, step: w.r.Step, reason: "warmed up"}
+		}
+	case platform.RolloutBaking:
+		return w.afterBake()
+	case platform.RolloutWaiting:
+		return w.afterGate()
+	case platform.RolloutFinishing:
+		return decision{verb: enter, state: platform.RolloutDone, step: w.r.Step, reason: w.r.Reason}
+	case platform.RolloutRollingBack:
+		return decision{verb: enter, state: w.ending(), step: w.r.Step, reason: w.r.Reason}
+	}
+	return decision{}
+}
+
+// ending returns the state that a rollback leads to.
+func (w *world) ending() platform.RolloutState {
+	if w.p.Before.IsOver() {
+		return w.p.Before
+	}
+	return platform.RolloutRolledBack
+}
+
+// hasTraffic reports whether requests may go to the candidate.
+func (w *world) hasTraffic() bool {
+	state := w.r.State
+	if state == platform.RolloutPaused {
+		state = w.p.Before
+	}
+	switch state {
+	case platform.RolloutWarming, platform.RolloutBaking, platform.RolloutWaiting:
+		return true
+	case platform.RolloutScaling:
+		return !w.p.StepBegan.IsZero()
+	}
+	return false
+}
+
+// guard decides what needs no statistics, and what the judge has decided.
+func (w *world) guard() decision {
+	switch w.r.State {
+	case platform.RolloutFinishing, platform.RolloutRollingBack:
+		return decision{}
+	}
+	isPaused := w.r.State == platform.RolloutPaused
+	back := func(format string, args ...any) decision {
+		return decision{verb: rollBack, step: w.r.Step, reason: fmt.Sprintf(format, args...)}
+	}
+	c := w.candidate
+	switch {
+	case c == nil:
+		return back("version %s was taken away", w.r.ToLabel)
+	case c.LastExit != nil && c.LastExit.OOM && c.LastExit.At.After(w.r.CreatedAt):
+		return back("an instance of %s ran out of memory: %s", w.r.ToLabel, c.LastExit.Reason)
+	case c.Crashes >= crashLoop:
+		return back("an instance of %s crashed %d times in a row%s", w.r.ToLabel, c.Crashes, because(c))
+	case w.hasTraffic() && c.Ready == 0:
+		return back("no instance of %s is ready%s", w.r.ToLabel, because(c))
+	case w.p.ProbeFailed >= probeLimit:
+		return back("probes of %s failed %d times in a row: %s", w.r.ToLabel, w.p.ProbeFailed, w.p.ProbeText)
+	case w.p.GateClosed:
+		return back("the gate said no: %s", w.p.GateText)
+	}
+	if w.verdict.Rejected && !w.p.Overruled && w.plan.OnFail != "report" {
+		d := decision{verb: rollBack, step: w.r.Step, stream: w.verdict.Cause.String(), reason: w.rejection()}
+		if w.plan.OnFail == "pause" {
+			if isPaused {
+				return decision{}
+			}
+			d.verb = pause
+		}
+		return d
+	}
+	switch {
+	case isPaused:
+		return decision{}
+	case w.moved != "":
+		return decision{verb: pause, step: w.r.Step, reason: w.moved}
+	case w.killed && w.hasTraffic() && w.r.UpdatedAt.Sub(w.p.StepBegan) < killGrace:
+		return decision{verb: pause, step: w.r.Step, reason: "the platform was killed within a minute of the step's beginning, which the new version may have caused"}
+	}
+	return decision{}
+}
+
+func because(c *platform.VersionStatus) string {
+	switch {
+	case c.Details != "":
+		return ": " + c.Details
+	case c.LastExit != nil && c.LastExit.Reason != "":
+		return ": " + c.LastExit.Reason
+	}
+	return ""
+}
+
+// rejection is the sentence that says why the judge is against the candidate.
+func (w *world) rejection() string {
+	f := w.verdict.Findings[w.verdict.Cause]
+	s, c := &w.p.All[0], &w.p.All[1]
+	end := fmt.Sprintf("; evidence %.0f ≥ %.0f", f.Evidence, f.Limit)
+	if w.verdict.Cause == judge.Slowness {
+		return fmt.Sprintf("latency: %s p50 %s, p95 %s over %d requests, %s p50 %s, p95 %s over %d%s",
+			w.r.ToLabel, short(c.Quantile(0.5)), short(c.Quantile(0.95)), c.Requests,
+			w.r.FromLabel, short(s.Quantile(0.5)), short(s.Quantile(0.95)), s.Requests, end)
+	}
+	return fmt.Sprintf("%s: %s %d of %d requests (%.1f%%), %s %d of %d (%.1f%%)%s", w.verdict.Cause,
+		w.r.ToLabel, c.Bad, c.Requests, 100*c.BadRate(), w.r.FromLabel, s.Bad, s.Requests, 100*s.BadRate(), end)
+}
+
+// short writes a latency with three digits.
+func short(d time.Duration) string {
+	switch {
+	case d >= 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d >= 10*time.Millisecond:
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(10 * time.Microsecond).String()
+}
+
+func (w *world) isReady(n int) bool { return w.candidate != nil && w.candidate.Ready >= max(n, 1) }
+
+// need returns how many instances the candidate should have in a step.
+func (w *world) need(step int) int {
+	if !w.plan.ScaleWithWeight || step >= len(w.plan.Steps) {
+		return max(w.p.Instances, 1)
+	}
+	share := float64(w.plan.Steps[step].Weight) / 100
+	return min(max(int(share*float64(w.p.Instances)+0.999), 1), max(w.p.Instances, 1))
+}
+
+func (w *world) timeOut(format string, v verb) decision {
+	if limit := w.plan.StartTimeout.Duration; w.now.Sub(w.r.Since) >= limit {
+		return decision{verb: v, step: w.r.Step, reason: fmt.Sprintf(format, limit)}
+	}
+	return decision{}
+}
+
+// warmup is the time at the beginning of a step that is no bake time.
+func (w *world) warmup() time.Duration {
+	if s := w.plan.Steps[w.r.Step]; w.plan.bake(w.r.Step) == 0 || s.Weight == 0 {
+		return 0
+	}
+	return min(w.plan.Warmup.Duration, w.plan.MaxBake.Duration)
+}
+
+func (w *world) afterProbes() decision {
+	switch {
+	case len(w.plan.Probes) > w.p.Probed:
+		return decision{}
+	case w.frozen != "":
+		return decision{reason: w.frozen}
+	}
+	return w.begin(0)
+}
+
+// begin begins a step whose instances are ready, or starts those.
+func (w *world) begin(step int) decision {
+	if need := w.need(step); w.candidate.Ready < need {
+		return decision{verb: scale, step: step, reason: fmt.Sprintf("starting instances for step %d: %d of %d", step+1, w.candidate.Ready, need)}
+	}
+	if step == len(w.plan.Steps)-1 && w.plan.bake(step) == 0 && w.plan.Steps[step].Gate == "" {
+		return w.finish("all steps are passed")
+	}
+	return decision{verb: shift, step: step, reason: fmt.Sprintf("step %d of %d: %s", step+1, len(w.plan.Steps), w.plan.stepText(step))}
+}
+
+func (w *world) finish(why string) decision {
+	return decision{verb: promote, step: w.r.Step, reason: why}
+}
+
+func (p *Plan) stepText(i int) string {
+	s := p.Steps[i]
+	var parts []string
+	if s.Ring != "" {
+		parts = append(parts, "ring "+s.Ring)
+	}
+	if s.Shadow > 0 {
+		parts = append(parts, "shadow "+s.Shadow.String())
+	}
+	if s.Weight > 0 {
+		parts = append(parts, s.Weight.String())
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (w *world) afterBake() decision {
+	if w.p.Full || w.p.Skip {
+		return decision{verb: enter, state: platform.RolloutWaiting, step: w.r.Step, reason: "the rest of the step was left out"}
+	}
+	if w.p.Baked < w.plan.bake(w.r.Step) {
+		return decision{}
+	}
+	missing := w.p.missing(w.plan, w.r.Step)
+	if len(missing) == 0 {
+		return decision{verb: enter, state: platform.RolloutWaiting, step: w.r.Step, reason: "the step is passed"}
+	}
+	text := "too little traffic to tell: " + strings.Join(missing, ", ")
+	if w.p.Baked-w.p.Silent < w.plan.MaxBake.Duration {
+		return decision{reason: text}
+	}
+	switch w.plan.OnSilence {
+	case "promote":
+		return decision{verb: enter, state: platform.RolloutWaiting, step: w.r.Step, reason: text + "; the plan says to go on"}
+	case "rollback":
+		return decision{verb: rollBack, step: w.r.Step, reason: text}
+	}
+	return decision{verb: pause, step: w.r.Step, reason: text}
+}
+
+// afterGate goes to the next step unless something holds it.
+func (w *world) afterGate() decision {
+	s := &w.plan.Steps[w.r.Step]
+	switch {
+	case w.frozen != "":
+		return decision{reason: w.frozen}
+	case s.Gate != "" && !w.p.GateOpen && !w.p.Full:
+		if s.Gate == gateApprove {
+			return decision{reason: "waits for somebody to say go on: weir rollout promote"}
+		}
+		return decision{reason: strings.TrimSuffix("waits for the gate "+s.Gate+": "+w.p.GateText, ": ")}
+	case w.p.Full:
+		return w.last("a person said so")
+	case w.r.Step == len(w.plan.Steps)-1:
+		return w.finish("all steps are passed")
+	}
+	return w.begin(w.r.Step + 1)
+}
+
+// last leaves out the steps that are left. The instances for all requests are
+// started first.
+func (w *world) last(why string) decision {
+	last := len(w.plan.Steps) - 1
+	if need := w.need(last); w.candidate.Ready < need {
+		return decision{verb: scale, step: last, reason: fmt.Sprintf("starting instances: %d of %d", w.candidate.Ready, need)}
+	}
+	return w.finish(why)
+}

@@ -1,0 +1,367 @@
+package release
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"weir/internal/platform"
+	"weir/internal/store"
+)
+
+const quick = `{"steps":[{"weight":10},{"weight":50},{"weight":100}],"bake":"20s","warmup":"2s","min-requests":100,"keep-old":"30s"}`
+
+func TestRollout_AGoodCandidateGetsEverythingInSteps(t *testing.T) {
+	g := newStage(t)
+	e, _ := g.engine()
+	row := g.until(g.start(e, quick).GUID, platform.RolloutDone, platform.RolloutRolledBack, platform.RolloutPaused)
+	if row.State != platform.RolloutDone {
+		t.Fatalf("it is %s: %s", row.State, row.Reason)
+	}
+	if v1, v2 := g.weights(); v1 != 0 || v2 != 100 {
+		t.Errorf("weights are %d and %d", v1, v2)
+	}
+	if want := []int{100, 500}; !slices.Equal(g.history, want) {
+		t.Errorf("its weights were %v, want %v", g.history, want)
+	}
+	events, err := e.Events(t.Context(), row.GUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := uint64(0)
+	for _, ev := range events {
+		if ev.Table < table || ev.Text == "" {
+			t.Errorf("event %+v after table %d", ev, table)
+		}
+		table = ev.Table
+	}
+	g.set(func() { g.now = g.now.Add(time.Minute) })
+	deadline := time.Now().Add(20 * time.Second)
+	for v1, _ := g.weights(); v1 >= 0; v1, _ = g.weights() { // it is kept for 30 s
+		if time.Now().After(deadline) {
+			t.Fatal("the old version was never taken away")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestRollout_ABadCandidateIsTakenBackAndTheRecordSaysWhy(t *testing.T) {
+	g := newStage(t)
+	g.rates["v2"] = 0.2
+	e, _ := g.engine()
+	row := g.until(g.start(e, quick).GUID, platform.RolloutDone, platform.RolloutRolledBack)
+	if v1, v2 := g.weights(); row.State != platform.RolloutRolledBack || v1 != 100 || v2 != 0 {
+		t.Fatalf("it is %s with weights %d and %d", row.State, v1, v2)
+	}
+	s, err := e.Status(t.Context(), row.GUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"errors: v2", "v1", "evidence", "at most 1 of 200 rollouts"} {
+		if !strings.Contains(s.Why(), want) {
+			t.Errorf("%q does not say %q", s.Why(), want)
+		}
+	}
+	if len(s.Progress.FirstBad) == 0 || s.Progress.FirstBad[0].RequestID == "" {
+		t.Error("it does not know the first failed requests")
+	}
+	r, err := e.Replay(t.Context(), row.GUID)
+	if err != nil || !r.Same || !r.Verdict.Rejected || len(r.Curve) == 0 {
+		t.Errorf("replay: %+v, %v", r, err)
+	}
+}
+
+func TestRollout_SilencePausesAndSaysWhatIsMissing(t *testing.T) {
+	g := newStage(t)
+	g.perLook = 0
+	e, _ := g.engine()
+	plan := strings.Replace(quick, `"bake":"20s"`, `"bake":"20s","max-bake":"60s","min-clients":3`, 1)
+	row := g.until(g.start(e, plan).GUID, platform.RolloutPaused, platform.RolloutDone)
+	for _, want := range []string{"0 of 100 requests", "0 of 3 clients"} {
+		if !strings.Contains(row.Reason, want) {
+			t.Errorf("%q does not say %q", row.Reason, want)
+		}
+	}
+	g.set(func() { g.perLook = 1000 })
+	if _, err := e.Resume(t.Context(), platform.System, row.GUID, ""); err != nil {
+		t.Fatal(err)
+	}
+	g.until(row.GUID, platform.RolloutDone)
+}
+
+func TestRollout_AStoppedPlatformGoesOnWhereItWas(t *testing.T) {
+	g := newStage(t)
+	e, stop := g.engine()
+	row := g.start(e, quick)
+	for _, state := range []platform.RolloutState{platform.RolloutWarming, platform.RolloutBaking, platform.RolloutBaking} {
+		g.until(row.GUID, state, platform.RolloutDone)
+		stop()
+		e, stop = g.engine()
+	}
+	row = g.until(row.GUID, platform.RolloutDone)
+	if want := []int{100, 500}; !slices.Equal(g.history, want) {
+		t.Errorf("its weights were %v, want %v", g.history, want)
+	}
+	if r, err := e.Replay(t.Context(), row.GUID); err != nil || !r.Same {
+		t.Errorf("replay: %+v, %v", r, err)
+	}
+}
+
+func TestRollout_AKilledPlatformPausesAYoungStep(t *testing.T) {
+	g := newStage(t)
+	e, stop := g.engine()
+	row := g.start(e, strings.Replace(quick, "20s", "10h", 1))
+	row = g.until(row.GUID, platform.RolloutBaking)
+	stop()
+	row, err := g.store.Rollout(t.Context(), row.GUID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row.Progress = strings.Replace(row.Progress, `"clean":true`, `"clean":false`, 1)
+	p, err := readProgress(row.Progress)
+	if err != nil || p.Clean {
+		t.Fatalf("%v %v", p.Clean, err)
+	}
+	row.UpdatedAt = p.StepBegan.Add(20 * time.Second)
+	if err := g.store.UpdateRollout(t.Context(), row); err != nil {
+		t.Fatal(err)
+	}
+	e, _ = g.engine()
+	row = g.until(row.GUID, platform.RolloutPaused)
+	if !strings.Contains(row.Reason, "killed") {
+		t.Errorf("paused for %q", row.Reason)
+	}
+	if _, err := e.Abort(t.Context(), platform.System, row.GUID, ""); err != nil {
+		t.Fatal(err)
+	}
+	g.until(row.GUID, platform.RolloutAborted)
+	if v1, v2 := g.weights(); v1 != 100 || v2 != 0 {
+		t.Errorf("weights are %d and %d", v1, v2)
+	}
+}
+
+func TestRollout_HardGuardsNeedNoStatistics(t *testing.T) {
+	for name, harm := range map[string]func(*stage, *platform.VersionStatus){
+		"no instance": func(_ *stage, v *platform.VersionStatus) { v.Ready = 0 },
+		"crash loop":  func(_ *stage, v *platform.VersionStatus) { v.Crashes = 3 },
+		"memory": func(g *stage, v *platform.VersionStatus) {
+			v.LastExit = &platform.Exit{OOM: true, At: g.now, Reason: "out of memory (limit 64M)"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newStage(t)
+			e, _ := g.engine()
+			row := g.start(e, strings.Replace(quick, "20s", "10h", 1))
+			g.until(row.GUID, platform.RolloutBaking)
+			g.set(func() { harm(g, g.find(byLabel("v2"))) })
+			g.until(row.GUID, platform.RolloutRolledBack)
+			if v1, v2 := g.weights(); v1 != 100 || v2 != 0 {
+				t.Errorf("weights are %d and %d", v1, v2)
+			}
+		})
+	}
+}
+
+func TestRollout_CommandsOfPeople(t *testing.T) {
+	g := newStage(t)
+	ctx := t.Context()
+	e, _ := g.engine()
+	row := g.start(e, strings.Replace(quick, "20s", "10h", 1))
+	g.until(row.GUID, platform.RolloutBaking)
+	must := func(got platform.Rollout, err error) platform.Rollout {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := must(e.Pause(ctx, platform.System, row.GUID, "lunch")); got.State != platform.RolloutPaused || got.Reason != "lunch" {
+		t.Errorf("paused: %s, %s", got.State, got.Reason)
+	}
+	must(e.Resume(ctx, platform.System, row.GUID, ""))
+	must(e.Promote(ctx, platform.System, row.GUID, false, ""))
+	deadline := time.Now().Add(20 * time.Second)
+	for _, v2 := g.weights(); v2 != 500; _, v2 = g.weights() {
+		if time.Now().After(deadline) {
+			t.Fatalf("the next step never came: weight %d", v2)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	must(e.Promote(ctx, platform.System, row.GUID, true, ""))
+	g.until(row.GUID, platform.RolloutDone)
+	if _, err := e.Promote(ctx, platform.System, row.GUID, true, ""); platform.KindOf(err) != platform.KindInvalid {
+		t.Errorf("promoting what is over: %v", err)
+	}
+	if got := must(e.Abort(ctx, platform.System, row.GUID, "")); got.State != platform.RolloutDone {
+		t.Errorf("aborting what is over made it %s", got.State)
+	}
+}
+
+func TestRollout_PausesWhenSomebodyElseMovesTheTraffic(t *testing.T) {
+	g := newStage(t)
+	e, _ := g.engine()
+	row := g.start(e, strings.Replace(quick, "20s", "10h", 1))
+	g.until(row.GUID, platform.RolloutBaking)
+	g.set(func() { g.find(byLabel("v2")).Weight = 700 })
+	if row = g.until(row.GUID, platform.RolloutPaused); !strings.Contains(row.Reason, "v2 700") {
+		t.Errorf("paused for %q", row.Reason)
+	}
+	if _, err := e.Resume(t.Context(), platform.System, row.GUID, ""); platform.KindOf(err) != platform.KindConflict {
+		t.Errorf("resumed over somebody's hand: %v", err)
+	}
+}
+
+func TestRollout_ASecondPush(t *testing.T) {
+	for concurrency, want := range map[string]platform.RolloutState{
+		"supersede": platform.RolloutSuperseded, "queue": platform.RolloutBaking, "refuse": platform.RolloutBaking,
+	} {
+		t.Run(concurrency, func(t *testing.T) {
+			g := newStage(t)
+			e, _ := g.engine()
+			long := strings.Replace(quick, "20s", "10h", 1)
+			first := g.start(e, long)
+			g.until(first.GUID, platform.RolloutBaking)
+			plan, err := ParsePlan([]byte(strings.Replace(long, "{", `{"concurrency":"`+concurrency+`",`, 1)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.set(func() { g.rates["v3"] = 0.01 })
+			second, err := e.Start(t.Context(), platform.System, Request{AppGUID: g.app.GUID, Label: "v3", Plan: plan})
+			if concurrency == "refuse" {
+				if platform.KindOf(err) != platform.KindConflict {
+					t.Errorf("it was not refused: %v", err)
+				}
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if concurrency == "supersede" {
+				g.until(first.GUID, platform.RolloutSuperseded)
+				g.until(second.GUID, platform.RolloutBaking)
+				return
+			}
+			if row := g.until(first.GUID, want); row.State != want {
+				t.Errorf("the first one is %s", row.State)
+			}
+			if concurrency == "queue" {
+				if second.State != platform.RolloutQueued {
+					t.Errorf("the second one is %s", second.State)
+				}
+				if _, err := e.Abort(t.Context(), platform.System, first.GUID, ""); err != nil {
+					t.Fatal(err)
+				}
+				g.until(second.GUID, platform.RolloutBaking)
+			}
+		})
+	}
+}
+
+func TestRollout_FreezeRefusesAStartAndHotfixPasses(t *testing.T) {
+	g := newStage(t)
+	e, _ := g.engine()
+	f, err := e.AddFreeze(t.Context(), platform.System, "", "00:00-23:59", "audit week")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := ParsePlan([]byte(quick))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = e.Start(t.Context(), platform.System, Request{AppGUID: g.app.GUID, Label: "v2", Plan: plan})
+	if err == nil || !strings.Contains(err.Error(), "audit week") {
+		t.Fatalf("started in a freeze: %v", err)
+	}
+	plan.Hotfix = "fire"
+	row, err := e.Start(t.Context(), platform.System, Request{AppGUID: g.app.GUID, Label: "v2", Plan: plan})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.until(row.GUID, platform.RolloutDone)
+	if err := e.RemoveFreeze(t.Context(), f.GUID); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRollout_GateProbesAndHooks(t *testing.T) {
+	g := newStage(t)
+	var hooks, asked atomic.Int32
+	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/gate":
+			if asked.Add(1) < 3 {
+				w.WriteHeader(http.StatusAccepted)
+			}
+		case "/hook":
+			hooks.Add(1)
+		}
+	}))
+	defer outside.Close()
+	e, _ := g.engine()
+	plan := `{"steps":[{"weight":10,"gate":"` + outside.URL + `/gate"},{"weight":100}],"bake":"5s","warmup":"0s","min-requests":0,` +
+		`"hooks":{"before-step":"` + outside.URL + `/hook","on-done":"` + outside.URL + `/hook"}}`
+	row := g.start(e, plan)
+	g.until(row.GUID, platform.RolloutDone)
+	if asked.Load() < 3 {
+		t.Errorf("the gate was asked %d times", asked.Load())
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for hooks.Load() < 2 && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+	if hooks.Load() != 2 {
+		t.Errorf("hooks were told %d times, want 2", hooks.Load())
+	}
+}
+
+func TestRollout_AProbeThatFailsKeepsUsersAway(t *testing.T) {
+	g := newStage(t)
+	e, _ := g.engine()
+	row := g.start(e, strings.Replace(quick, "{", `{"probes":["/health"],`, 1)) // nothing answers on the stage
+	for range 3 {
+		g.set(func() { g.now = g.now.Add(5 * time.Second) })
+	}
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Millisecond):
+				g.set(func() { g.now = g.now.Add(time.Second) })
+			}
+		}
+	}()
+	row = g.until(row.GUID, platform.RolloutRolledBack)
+	if _, v2 := g.weights(); v2 != 0 || len(g.history) != 0 || !strings.Contains(row.Reason, "probes") {
+		t.Errorf("weight %d, history %v, reason %q", v2, g.history, row.Reason)
+	}
+}
+
+func TestRollout_GoesWithItsApp(t *testing.T) {
+	g := newStage(t)
+	e, _ := g.engine()
+	row := g.start(e, strings.Replace(quick, "20s", "10h", 1))
+	g.until(row.GUID, platform.RolloutBaking)
+	if err := g.store.Tx(t.Context(), func(tx *store.Tx) error { return tx.DeleteRollout(t.Context(), row.GUID) }); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for {
+		e.mu.Lock()
+		n := len(e.conductors)
+		e.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatal("the conductor never noticed")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

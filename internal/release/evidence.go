@@ -1,0 +1,164 @@
+package release
+
+import (
+	"slices"
+
+	"weir/internal/judge"
+	"weir/router"
+)
+
+// firstBadKept is how many of the first failed requests of each version are
+// remembered.
+const firstBadKept = 5
+
+// absorb tells the judge what the router has counted since the last time.
+func (c *conductor) absorb(ev *router.Evidence) {
+	if ev.Router != c.p.Router {
+		// Another router: its counters began anew, and what the old one had
+		// counted since the last time is lost.
+		c.p.Splits = slices.Clone(c.p.Splits)
+		for i := range c.p.Splits {
+			c.p.Splits[i].Read, c.p.Splits[i].LastID = [2]Counters{}, 0
+		}
+		c.p.Router, c.dirty = ev.Router, true
+	}
+	for _, counted := range ev.Splits {
+		if counted.App != c.row.AppGUID {
+			continue
+		}
+		i := slices.IndexFunc(c.p.Splits, func(s Split) bool { return s.Number == counted.Split })
+		if i < 0 {
+			continue
+		}
+		s := c.p.Splits[i]
+		if b, news := c.batch(&s, &counted); news {
+			c.p.Splits = slices.Clone(c.p.Splits)
+			c.p.Splits[i] = s
+			c.judge.Add(&b)
+			c.record = judge.AppendBatch(c.record, &b)
+			c.dirty = true
+		}
+	}
+	c.updateAuto()
+}
+
+// batch turns counters into what is new since the last time.
+func (c *conductor) batch(s *Split, counted *router.SplitEvidence) (b judge.Batch, news bool) {
+	b.Share = s.Share
+	for _, v := range counted.Versions {
+		switch v.Version {
+		case c.row.FromGUID:
+			news = c.count(s, 0, &v, &b.Stable) || news
+		case c.row.ToGUID:
+			news = c.count(s, 1, &v, &b.Candidate) || news
+		}
+	}
+	for _, bad := range counted.Bad {
+		if bad.Seq <= s.LastID {
+			continue
+		}
+		s.LastID = bad.Seq
+		isCandidate := bad.Version == c.row.ToGUID
+		if !isCandidate && bad.Version != c.row.FromGUID {
+			continue
+		}
+		news = true
+		if c.sticky {
+			b.BadClients = append(b.BadClients, judge.BadClient{Client: bad.Client, Candidate: isCandidate})
+		}
+		c.noteBad(bad, isCandidate)
+	}
+	return b, news
+}
+
+// count reads the counters of one version; 0 is the stable one.
+func (c *conductor) count(s *Split, which int, v *router.VersionEvidence, out *judge.Counts) bool {
+	read := &s.Read[which]
+	if v.Requests < read.Requests || v.Bad < read.Bad {
+		*read = Counters{} // counted anew
+	}
+	if s.Step == c.row.Step {
+		u := &c.p.Step[which]
+		u.Clients, u.Endpoints = max(u.Clients, v.Clients), union(u.Endpoints, v.Endpoints)
+		c.p.All[which].Clients = max(c.p.All[which].Clients, u.Clients)
+	}
+	if v.Requests == read.Requests && v.Bad == read.Bad {
+		return false
+	}
+	out.Requests, out.Bad = v.Requests-read.Requests, v.Bad-read.Bad
+	for i, n := range v.Latency {
+		if i < len(read.Latency) {
+			n -= read.Latency[i]
+		}
+		if i < judge.Buckets {
+			out.Latency[i] = n
+		}
+	}
+	*read = Counters{Requests: v.Requests, Bad: v.Bad, Latency: slices.Clone(v.Latency)}
+	c.p.All[which].Latency = slices.Clone(c.p.All[which].Latency)
+	c.p.All[which].add(out)
+	if s.Step == c.row.Step {
+		c.p.Step[which].Latency = slices.Clone(c.p.Step[which].Latency)
+		c.p.Step[which].add(out)
+	}
+	return true
+}
+
+// noteBad remembers the first requests that failed.
+func (c *conductor) noteBad(bad router.BadEvent, isCandidate bool) {
+	n := 0
+	for _, b := range c.p.FirstBad {
+		if b.Candidate == isCandidate {
+			n++
+		}
+	}
+	if n >= firstBadKept {
+		return
+	}
+	c.p.FirstBad = append(slices.Clone(c.p.FirstBad), BadRequest{
+		Candidate: isCandidate, RequestID: bad.RequestID, Method: bad.Method, Path: bad.Path, Status: bad.Status, Reason: bad.Reason, At: bad.At,
+	})
+}
+
+func union(a, b []byte) []byte {
+	out := slices.Clone(a)
+	for i, x := range b {
+		if i < len(out) {
+			out[i] |= x
+		} else {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+const (
+	// autoRate is the share of failures that MinRequests auto reckons with at
+	// least: five times as many as next to none cannot be seen in any
+	// reasonable time.
+	autoRate = 0.01
+	// autoLimit bounds what MinRequests auto asks for.
+	autoLimit = 20000
+)
+
+// updateAuto works out what MinRequests auto means in this step, again
+// whenever twice as much is known about the stable version.
+func (c *conductor) updateAuto() {
+	if c.p.StepBegan.IsZero() || !c.plan.Steps[c.row.Step].MinRequests.Auto {
+		return
+	}
+	known := c.p.All[0].Requests
+	if c.p.Auto > 0 && known < 2*max(c.p.AutoBase, 100) {
+		return
+	}
+	stable, candidate := c.plan.weights(c.row.Step)
+	rate := max(c.p.All[0].BadRate(), autoRate)
+	d := judge.Detect(c.judge.Config(), rate, c.plan.Judge.Detect, float64(candidate)/float64(stable+candidate), autoLimit)
+	c.p.Auto, c.p.AutoBase, c.dirty = d.P90, known, true
+	if d.P90 == 0 {
+		c.p.Auto = autoLimit
+	}
+	if c.judge.Config().ErrorAlpha <= 0 {
+		c.p.Auto = 1 // nobody judges errors: see at least one
+	}
+}

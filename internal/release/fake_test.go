@@ -1,0 +1,334 @@
+package release
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"weir/internal/judge"
+	"weir/internal/platform"
+	"weir/internal/store"
+	"weir/router"
+)
+
+// stage is an app with versions, traffic and a clock that runs a second with
+// every look at the traffic. It stands for the rollout engine and the router.
+type stage struct {
+	t     *testing.T
+	store *store.Store
+	app   platform.App
+	main  string // GUID
+
+	mu       sync.Mutex
+	now      time.Time
+	versions []platform.VersionStatus
+	split    uint64
+	table    uint64
+	counted  map[uint64]map[string]*router.VersionEvidence
+	bad      map[uint64][]router.BadEvent
+	perLook  int
+	rates    map[string]float64 // of failure, by label
+	history  []int              // weights of the candidate, in order
+	starting bool               // new versions do not get ready
+	router   string
+	lines    []string
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	ctx := t.Context()
+	s, err := store.Open(ctx, filepath.Join(t.TempDir(), "weir.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	g := &stage{
+		t: t, store: s, now: start, perLook: 1000, table: 100, router: "r1",
+		counted: map[uint64]map[string]*router.VersionEvidence{}, bad: map[uint64][]router.BadEvent{}, rates: map[string]float64{"v1": 0.01, "v2": 0.01},
+	}
+	org := platform.Organization{Resource: platform.NewResource(start), Name: "o"}
+	space := platform.Space{Resource: platform.NewResource(start), Name: "s", OrganizationGUID: org.GUID}
+	g.app = platform.App{Resource: platform.NewResource(start), Name: "web", SpaceGUID: space.GUID, State: platform.AppStarted}
+	for _, err := range []error{s.InsertOrganization(ctx, org), s.InsertSpace(ctx, space), s.InsertApp(ctx, g.app)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	main := platform.Version{
+		Resource: platform.NewResource(start), AppGUID: g.app.GUID, Label: "v1", Labelled: true, Main: true, Mode: platform.ModeLive,
+		Weight: 100, Instances: 2, State: platform.AppStarted,
+	}
+	if err := s.InsertVersion(ctx, main); err != nil {
+		t.Fatal(err)
+	}
+	g.main = main.GUID
+	g.versions = []platform.VersionStatus{{Version: main, Wanted: 2, Running: 2, Ready: 2, Health: platform.HealthHealthy}}
+	return g
+}
+
+// engine returns a running engine and what stops it as a shutdown does.
+func (g *stage) engine() (*Engine, func()) {
+	g.t.Helper()
+	e := New(Config{
+		Store: g.store, Versions: g, Evidence: g, Now: g.clock, Poll: time.Millisecond,
+		Line: func(_, text string) { g.mu.Lock(); g.lines = append(g.lines, text); g.mu.Unlock() },
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- e.Run(ctx) }()
+	stop := sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			g.t.Error(err)
+		}
+	})
+	g.t.Cleanup(stop)
+	for { // until rollouts can be conducted
+		e.mu.Lock()
+		running := e.run != nil
+		e.mu.Unlock()
+		if running {
+			return e, stop
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (g *stage) clock() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.now
+}
+
+// start begins a rollout of v2 with a plan.
+func (g *stage) start(e *Engine, plan string) platform.Rollout {
+	g.t.Helper()
+	p, err := ParsePlan([]byte(plan))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	row, err := e.Start(g.t.Context(), platform.System, Request{AppGUID: g.app.GUID, Label: "v2", Plan: p, Replace: true})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return row
+}
+
+// until waits until the rollout is in one of the states.
+func (g *stage) until(guid string, states ...platform.RolloutState) platform.Rollout {
+	g.t.Helper()
+	var row platform.Rollout
+	ctx, cancel := context.WithTimeout(g.t.Context(), 60*time.Second)
+	defer cancel()
+	err := g.store.Wait(ctx, func(ctx context.Context) (bool, error) {
+		var err error
+		if row, err = g.store.Rollout(ctx, guid); err != nil {
+			return false, err
+		}
+		for _, s := range states {
+			if row.State == s {
+				return true, nil
+			}
+		}
+		return false, nil
+	})
+	if err != nil {
+		g.t.Fatalf("waiting for %v, it is %s (%s) at step %d: %v", states, row.State, row.Reason, row.Step, err)
+	}
+	return row
+}
+
+func (g *stage) find(match func(*platform.VersionStatus) bool) *platform.VersionStatus {
+	for i := range g.versions {
+		if match(&g.versions[i]) {
+			return &g.versions[i]
+		}
+	}
+	return nil
+}
+
+func byGUID(guid string) func(*platform.VersionStatus) bool {
+	return func(v *platform.VersionStatus) bool { return v.GUID == guid }
+}
+
+func byLabel(label string) func(*platform.VersionStatus) bool {
+	return func(v *platform.VersionStatus) bool { return v.Label == label }
+}
+
+// set changes the stage while it plays.
+func (g *stage) set(change func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	change()
+}
+
+// weights returns the weights of v1 and v2; -1 for one that is not there.
+func (g *stage) weights() (v1, v2 int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	v1, v2 = -1, -1
+	if v := g.find(byLabel("v1")); v != nil {
+		v1 = v.Weight
+	}
+	if v := g.find(byLabel("v2")); v != nil {
+		v2 = v.Weight
+	}
+	return v1, v2
+}
+
+func (g *stage) StartVersion(ctx context.Context, _ platform.Actor, req platform.VersionRequest, also func(*store.Tx, platform.Version) error) (platform.Version, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	v := platform.Version{
+		Resource: platform.NewResource(g.now), AppGUID: req.AppGUID, Label: req.Label, Labelled: true, Mode: platform.ModeLive,
+		Instances: *req.Instances, State: platform.AppStarted, DeploymentGUID: platform.NewGUID(),
+	}
+	err := g.store.Tx(ctx, func(tx *store.Tx) error { g.mu.Unlock(); defer g.mu.Lock(); return also(tx, v) })
+	if err != nil {
+		return v, err
+	}
+	if old := g.find(byLabel(req.Label)); old != nil {
+		old.Label += "-old"
+	}
+	s := platform.VersionStatus{Version: v, Wanted: v.Instances, Running: v.Instances, Ready: v.Instances}
+	if g.starting {
+		s.Ready = 0
+	}
+	g.versions = append(g.versions, s)
+	return v, nil
+}
+
+func (g *stage) Versions(context.Context, string) ([]platform.VersionStatus, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append([]platform.VersionStatus(nil), g.versions...), nil
+}
+
+func (g *stage) SetShares(ctx context.Context, _ platform.Actor, _ string, shares map[string]int, opt platform.SplitOptions, also func(*store.Tx, uint64, uint64) error) (platform.Change, error) {
+	return g.change(ctx, also, func() error {
+		if !opt.Keep {
+			return fmt.Errorf("a rollout must keep the main version")
+		}
+		for guid, w := range shares {
+			v := g.find(byGUID(guid))
+			if v == nil {
+				return platform.NotFound("Version")
+			}
+			v.Weight = w
+			if guid != g.main {
+				g.history = append(g.history, w)
+			}
+		}
+		return nil
+	})
+}
+
+func (g *stage) Promote(ctx context.Context, _ platform.Actor, _, version string, _ platform.SplitOptions, also func(*store.Tx, uint64, uint64) error) (platform.Change, error) {
+	return g.change(ctx, also, func() error {
+		for i := range g.versions {
+			v := &g.versions[i]
+			v.Main, v.Weight = v.GUID == version, 0
+			if v.Main {
+				v.Weight = 100
+			}
+		}
+		g.main = version
+		return nil
+	})
+}
+
+// change alters the versions with what also writes, or not at all.
+func (g *stage) change(ctx context.Context, also func(*store.Tx, uint64, uint64) error, alter func() error) (platform.Change, error) {
+	g.mu.Lock()
+	split, table := g.split+1, g.table+1
+	g.mu.Unlock()
+	err := g.store.Tx(ctx, func(tx *store.Tx) error { return also(tx, split, table) })
+	if err != nil {
+		return platform.Change{}, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.split, g.table = split, table
+	return platform.Change{Table: table}, alter()
+}
+
+func (g *stage) ScaleVersion(_ context.Context, _ platform.Actor, version string, instances int) (platform.Version, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	v := g.find(byGUID(version))
+	v.Instances, v.Wanted, v.Ready = instances, instances, instances
+	return v.Version, nil
+}
+
+func (g *stage) DeleteVersion(_ context.Context, _ platform.Actor, version string, _ bool) (platform.Version, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i, v := range g.versions {
+		if v.GUID == version && !v.Main {
+			g.versions = append(g.versions[:i], g.versions[i+1:]...)
+			return v.Version, nil
+		}
+	}
+	return platform.Version{}, platform.NotFound("Version")
+}
+
+// Evidence sends a second of requests and tells what was counted of all.
+func (g *stage) Evidence(_ context.Context, q router.EvidenceQuery) (router.Evidence, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.now = g.now.Add(time.Second)
+	g.send()
+	ev := router.Evidence{Router: g.router}
+	for _, c := range q.After {
+		s := router.SplitEvidence{App: g.app.GUID, Split: c.Split}
+		for _, v := range g.counted[c.Split] {
+			s.Versions = append(s.Versions, *v)
+		}
+		for _, b := range g.bad[c.Split] {
+			if b.Seq > c.Seq {
+				s.Bad = append(s.Bad, b)
+			}
+		}
+		ev.Splits = append(ev.Splits, s)
+	}
+	return ev, nil
+}
+
+// send counts perLook requests, spread exactly.
+func (g *stage) send() {
+	sum := 0
+	for _, v := range g.versions {
+		sum += v.Share()
+	}
+	if g.counted[g.split] == nil {
+		g.counted[g.split] = map[string]*router.VersionEvidence{}
+	}
+	for _, v := range g.versions {
+		if v.Share() == 0 {
+			continue
+		}
+		c := g.counted[g.split][v.GUID]
+		if c == nil {
+			c = &router.VersionEvidence{Version: v.GUID, Latency: make([]uint32, judge.Buckets)}
+			g.counted[g.split][v.GUID] = c
+		}
+		n := g.perLook * v.Share() / sum
+		before := c.Bad
+		c.Requests += uint64(n)
+		c.Bad = uint64(float64(c.Requests) * g.rates[v.Label])
+		for i := range n {
+			c.Latency[judge.Bucket(time.Duration(5+i%20)*time.Millisecond)]++
+		}
+		c.Clients = min(c.Requests, 500)
+		c.Endpoints = []byte{0x0f}
+		for range c.Bad - before {
+			g.bad[g.split] = append(g.bad[g.split], router.BadEvent{
+				Seq: uint64(len(g.bad[g.split]) + 1), Version: v.GUID, RequestID: fmt.Sprintf("id-%d", len(g.bad[g.split])),
+				Method: "GET", Path: "/cart", Status: 500, At: g.now,
+			})
+		}
+	}
+}

@@ -1,0 +1,234 @@
+package release
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"weir/internal/judge"
+	"weir/internal/platform"
+	"weir/internal/store"
+)
+
+// enter goes to a state and leaves the traffic alone.
+func (c *conductor) enter(ctx context.Context, who platform.Actor, state platform.RolloutState, step int, why string) error {
+	if state == platform.RolloutWaiting {
+		c.tellHook(hookAfterStep, why)
+	}
+	var data map[string]any
+	if state == platform.RolloutWaiting || state.IsOver() {
+		data = c.figures()
+	}
+	err := c.write(ctx, func(tx *store.Tx, row platform.Rollout) error {
+		return c.e.transition(ctx, tx, who, row, why, data)
+	}, func(row *platform.Rollout, p *Progress) {
+		row.State, row.Step, row.Since, row.Reason = state, step, c.e.cfg.Now().UTC(), why
+	})
+	if err != nil || !state.IsOver() {
+		return err
+	}
+	c.e.kept.keep(c.p)
+	c.e.cfg.Line(c.row.AppGUID, fmt.Sprintf("Rollout r-%d: %s: %s", c.row.Number, state, why))
+	if state == platform.RolloutDone {
+		c.tellHook(hookOnDone, why)
+	}
+	return nil
+}
+
+// figures are what an event says about the step.
+func (c *conductor) figures() map[string]any {
+	usage := func(u Usage) map[string]any {
+		return map[string]any{
+			"requests": u.Requests, "bad": u.Bad, "clients": u.Clients,
+			"p50_ms": millis(u.Quantile(0.5)), "p95_ms": millis(u.Quantile(0.95)),
+		}
+	}
+	return map[string]any{
+		"stable": usage(c.p.Step[0]), "candidate": usage(c.p.Step[1]),
+		"baked_seconds": c.p.Baked.Seconds(), "evidence": figures(c.judge.Verdict()),
+	}
+}
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// moved changes the shares with a row that fits, in one transaction. change is
+// the call that does it; edit makes the row, and knows the numbers of the
+// shares and of the table.
+func (c *conductor) moved(ctx context.Context, who platform.Actor, j *judge.Judge, record []byte, data map[string]any,
+	change func(also func(tx *store.Tx, split, table uint64) error) error,
+	edit func(row *platform.Rollout, p *Progress, split uint64),
+) error {
+	var row platform.Rollout
+	var p Progress
+	old, oldRecord := c.judge, c.record
+	c.judge, c.record = j, record
+	err := change(func(tx *store.Tx, split, table uint64) (err error) {
+		row, p, err = c.edited(func(row *platform.Rollout, p *Progress) {
+			row.Since, row.Table, row.Split = c.e.cfg.Now().UTC(), table, split
+			edit(row, p, split)
+		})
+		if err != nil {
+			return err
+		}
+		if err := c.evidence(ctx, tx); err != nil {
+			return err
+		}
+		return c.e.transition(ctx, tx, who, row, row.Reason, data)
+	})
+	if !isCommitted(err) {
+		c.judge, c.record = old, oldRecord
+		return err
+	}
+	c.written(row, p)
+	c.e.cfg.Line(row.AppGUID, fmt.Sprintf("Rollout r-%d: %s (table %d)", row.Number, row.Reason, row.Table))
+	return nil
+}
+
+// splitsKept is how many sets of shares are still listened to: answers may
+// come late.
+const splitsKept = 3
+
+// shift publishes the shares of a step.
+func (c *conductor) shift(ctx context.Context, who platform.Actor, d decision) error {
+	c.tellHook(hookBeforeStep, d.reason)
+	j := *c.judge
+	j.Begin()
+	record := judge.AppendBegin(slices.Clone(c.record))
+	stable, candidate := c.plan.weights(d.step)
+	shares := map[string]int{c.row.FromGUID: stable, c.row.ToGUID: candidate}
+	return c.moved(ctx, who, &j, record, nil, func(also func(*store.Tx, uint64, uint64) error) error {
+		_, err := c.e.cfg.Versions.SetShares(ctx, who, c.row.AppGUID, shares, platform.SplitOptions{Keep: true, Why: "rollout"}, also)
+		return err
+	}, func(row *platform.Rollout, p *Progress, split uint64) {
+		row.State, row.Step, row.Reason = platform.RolloutWarming, d.step, d.reason
+		p.beginStep(row.Since)
+		old := p.Splits[max(len(p.Splits)-splitsKept+1, 0):]
+		p.Splits = append(slices.Clone(old), Split{Number: split, Step: d.step, Share: float64(candidate) / float64(stable+candidate)})
+	})
+}
+
+// promote makes the candidate the main version.
+func (c *conductor) promote(ctx context.Context, who platform.Actor, d decision) error {
+	return c.moved(ctx, who, c.judge, c.record, c.figures(), func(also func(*store.Tx, uint64, uint64) error) error {
+		_, err := c.e.cfg.Versions.Promote(ctx, who, c.row.AppGUID, c.row.ToGUID, platform.SplitOptions{Why: "rollout"}, also)
+		return err
+	}, func(row *platform.Rollout, p *Progress, _ uint64) {
+		row.State, row.Reason = platform.RolloutFinishing, fmt.Sprintf("%s is the main version: %s", row.ToLabel, d.reason)
+		p.Kept, p.KeptUntil = row.FromGUID, row.Since.Add(c.plan.KeepOld.Duration)
+		p.Ending = c.ending(row.Since, "")
+		p.Splits = nil
+	})
+}
+
+// ending is what is known now, for the record.
+func (c *conductor) ending(at time.Time, stream string) *Ending {
+	return &Ending{At: at, Stream: stream, Verdict: figures(c.judge.Verdict()), Stable: c.p.All[0], Cand: c.p.All[1]}
+}
+
+// goBack takes all requests from the candidate; end is the state the rollout
+// is in afterwards.
+func (c *conductor) goBack(ctx context.Context, who platform.Actor, d decision, end platform.RolloutState) error {
+	edit := func(row *platform.Rollout, p *Progress, _ uint64) {
+		row.State, row.Reason, row.Since = platform.RolloutRollingBack, d.reason, c.e.cfg.Now().UTC()
+		p.Before = end
+		p.Kept, p.KeptUntil = row.ToGUID, row.Since.Add(c.plan.KeepBad.Duration)
+		p.Ending = c.ending(row.Since, d.stream)
+		p.Splits = nil
+	}
+	defer c.tellHook(hookOnRollback, d.reason)
+	if c.p.StepBegan.IsZero() {
+		return c.write(ctx, func(tx *store.Tx, row platform.Rollout) error {
+			return c.e.transition(ctx, tx, who, row, d.reason, nil)
+		}, func(row *platform.Rollout, p *Progress) { edit(row, p, 0) })
+	}
+	shares, err := c.sharesBack(ctx)
+	if err != nil {
+		return err
+	}
+	return c.moved(ctx, who, c.judge, c.record, c.figures(), func(also func(*store.Tx, uint64, uint64) error) error {
+		_, err := c.e.cfg.Versions.SetShares(ctx, who, c.row.AppGUID, shares, platform.SplitOptions{Keep: true, Why: "rollout-rollback"}, also)
+		return err
+	}, edit)
+}
+
+// sharesBack returns the weights as they were, of those versions that still
+// are what they were.
+func (c *conductor) sharesBack(ctx context.Context) (map[string]int, error) {
+	versions, err := c.e.cfg.Versions.Versions(ctx, c.row.AppGUID)
+	if err != nil {
+		return nil, err
+	}
+	shares := map[string]int{}
+	for _, v := range versions {
+		switch {
+		case v.GUID == c.row.ToGUID:
+			shares[v.GUID] = 0
+		case v.GUID == c.row.FromGUID && v.Main:
+			shares[v.GUID] = cmp.Or(c.p.Weight, platform.DefaultWeight)
+		}
+	}
+	return shares, nil
+}
+
+// pause leaves everything as it is until somebody says how it goes on.
+func (c *conductor) pause(ctx context.Context, who platform.Actor, why string) error {
+	err := c.write(ctx, func(tx *store.Tx, row platform.Rollout) error {
+		return c.e.transition(ctx, tx, who, row, why, c.figures())
+	}, func(row *platform.Rollout, p *Progress) {
+		p.Before = row.State
+		row.State, row.Reason, row.Since = platform.RolloutPaused, why, c.e.cfg.Now().UTC()
+	})
+	if err == nil {
+		c.e.cfg.Line(c.row.AppGUID, fmt.Sprintf("Rollout r-%d is paused: %s", c.row.Number, why))
+	}
+	return err
+}
+
+// resume goes on with what a pause interrupted.
+func (c *conductor) resume(ctx context.Context, who platform.Actor, why string) error {
+	w, err := c.look(ctx)
+	if err != nil {
+		return err
+	}
+	if w.moved != "" {
+		return &platform.Error{
+			Kind: platform.KindConflict, Msg: "the rollout cannot go on: " + w.moved,
+			Hint: "abort it: weir rollout abort, or set the weights as they were",
+		}
+	}
+	return c.write(ctx, func(tx *store.Tx, row platform.Rollout) error {
+		return c.e.transition(ctx, tx, who, row, why, nil)
+	}, func(row *platform.Rollout, p *Progress) {
+		row.State, row.Reason, row.Since = p.Before, why, c.e.cfg.Now().UTC()
+		p.Before, p.Silent = "", p.Baked
+		p.Overruled = p.Overruled || w.verdict.Rejected
+	})
+}
+
+// goOn leaves out what the step, or with full all steps, still wait for.
+func (c *conductor) goOn(ctx context.Context, who platform.Actor, full bool, why string) error {
+	w, err := c.look(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.isEnding():
+		return platform.Invalidf("rollout r-%d is %s already", c.row.Number, c.row.State)
+	case w.frozen != "":
+		return &platform.Error{Kind: platform.KindInvalid, Title: titleRefused, Msg: w.frozen, Hint: `wait, or push again with --hotfix "reason"`}
+	case c.row.State == platform.RolloutStarting || c.row.State == platform.RolloutProbing:
+		return platform.Invalidf("rollout r-%d is still %s: it goes on as soon as the candidate is ready", c.row.Number, c.row.State)
+	}
+	if c.row.State == platform.RolloutPaused {
+		if err := c.resume(ctx, who, why); err != nil {
+			return err
+		}
+	}
+	return c.write(ctx, func(tx *store.Tx, row platform.Rollout) error {
+		return c.e.transition(ctx, tx, who, row, why, nil)
+	}, func(_ *platform.Rollout, p *Progress) {
+		p.Skip, p.GateOpen, p.Full = true, true, p.Full || full
+	})
+}

@@ -1,0 +1,230 @@
+package release
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"weir/internal/platform"
+)
+
+// Presets are the plans that have a name.
+var Presets = map[string]string{
+	"all-at-once":  "everything at once, after the candidate is ready",
+	"blue-green":   "everything at once, then 10 minutes under watch; the old version is kept for a day",
+	"canary":       "1, 5, 25, 50, 100 %, five minutes each",
+	"canary-10-5m": "10 % for five minutes, then everything",
+	"linear":       "10 % more every five minutes",
+	"linear-10-1m": "10 % more every minute",
+	"rings":        "the rings of the plan in order of their names, then everything",
+	"shadow":       "a copy of all requests for half an hour, then a person decides",
+}
+
+func steps(bake time.Duration, weights ...Percent) (all []Step) {
+	for _, w := range weights {
+		s := Step{Weight: w}
+		if w < 100 && bake > 0 {
+			s.Bake = &Duration{bake}
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// presetSteps returns the steps of a preset, and how long it keeps the old
+// version unless the plan says so.
+func (p *Plan) presetSteps() (all []Step, keepOld time.Duration, err error) {
+	tenths := []Percent{10, 20, 30, 40, 50, 60, 70, 80, 90, 100}
+	switch p.Preset {
+	case "all-at-once":
+		return steps(0, 100), time.Hour, nil
+	case "blue-green":
+		return []Step{{Weight: 100, Bake: &Duration{10 * time.Minute}}}, 24 * time.Hour, nil
+	case "canary":
+		return steps(p.Bake.Duration, 1, 5, 25, 50, 100), time.Hour, nil
+	case "canary-10-5m":
+		return steps(5*time.Minute, 10, 100), time.Hour, nil
+	case "linear":
+		return steps(p.Bake.Duration, tenths...), time.Hour, nil
+	case "linear-10-1m":
+		return steps(time.Minute, tenths...), time.Hour, nil
+	case "rings":
+		for _, name := range slices.Sorted(maps.Keys(p.Rings)) {
+			all = append(all, Step{Ring: name, MinRequests: &Amount{}})
+		}
+		return append(all, Step{Weight: 100}), 24 * time.Hour, nil
+	case "shadow":
+		return []Step{{Shadow: 100, Bake: &Duration{30 * time.Minute}, Gate: gateApprove}, {Weight: 100}}, time.Hour, nil
+	}
+	return nil, 0, platform.Invalidf("there is no rollout preset %q; there are %s", p.Preset, strings.Join(slices.Sorted(maps.Keys(Presets)), ", "))
+}
+
+// complete fills in what a plan leaves out and refuses what makes no sense.
+func (p *Plan) complete() error {
+	if p.Preset == "" {
+		p.Preset = "canary"
+	}
+	if p.Bake.Duration == 0 {
+		p.Bake.Duration = 5 * time.Minute
+	}
+	byPreset, keepOld, err := p.presetSteps()
+	if err != nil {
+		return err
+	}
+	if len(p.Steps) == 0 {
+		p.Steps = byPreset
+	}
+	setText := func(s *string, d string) {
+		if *s == "" {
+			*s = d
+		}
+	}
+	setText(&p.OnFail, "rollback")
+	setText(&p.OnSilence, "extend")
+	setText(&p.Concurrency, "supersede")
+	if p.MaxBake.Duration == 0 {
+		p.MaxBake.Duration = 2 * time.Hour
+	}
+	if p.StartTimeout.Duration == 0 {
+		p.StartTimeout.Duration = 5 * time.Minute
+	}
+	if p.Judge.Detect == 0 {
+		p.Judge.Detect = 5
+	}
+	setDuration := func(d **Duration, v time.Duration) {
+		if *d == nil {
+			*d = &Duration{v}
+		}
+	}
+	setDuration(&p.Warmup, 30*time.Second)
+	setDuration(&p.KeepOld, keepOld)
+	setDuration(&p.KeepBad, time.Hour)
+	if p.WarmupRequests == nil {
+		n := 50
+		p.WarmupRequests = &n
+	}
+	if p.MinRequests == nil {
+		p.MinRequests = &Amount{Auto: true}
+	}
+	for i := range p.Steps {
+		p.completeStep(&p.Steps[i])
+	}
+	if last := p.Steps[len(p.Steps)-1]; last.Weight != 100 {
+		p.Steps = append(p.Steps, Step{Weight: 100})
+		p.completeStep(&p.Steps[len(p.Steps)-1])
+	}
+	return p.check()
+}
+
+func (p *Plan) completeStep(s *Step) {
+	if s.Bake == nil {
+		s.Bake = &Duration{p.Bake.Duration}
+		if s.Weight == 100 {
+			s.Bake.Duration = 0
+		}
+	}
+	if s.MinRequests == nil {
+		s.MinRequests = p.MinRequests
+		if s.Weight == 0 || s.Weight == 100 {
+			s.MinRequests = &Amount{}
+		}
+	}
+	if s.MinClients == nil {
+		s.MinClients = &p.MinClients
+	}
+	if s.MinEndpoints == nil {
+		s.MinEndpoints = &p.MinEndpoints
+	}
+}
+
+// gateApprove is a gate that a person opens.
+const gateApprove = "approve"
+
+func (p *Plan) check() error {
+	for name, choice := range map[string]struct {
+		value string
+		known []string
+	}{
+		"on-fail":     {p.OnFail, []string{"rollback", "pause", "report"}},
+		"on-silence":  {p.OnSilence, []string{"extend", "promote", "rollback"}},
+		"concurrency": {p.Concurrency, []string{"supersede", "queue", "refuse"}},
+	} {
+		if !slices.Contains(choice.known, choice.value) {
+			return platform.Invalidf("%s cannot be %q: it is one of %s", name, choice.value, strings.Join(choice.known, ", "))
+		}
+	}
+	for hook, to := range p.Hooks {
+		if !slices.Contains(hookNames, hook) {
+			return platform.Invalidf("there is no hook %q; there are %s", hook, strings.Join(hookNames, ", "))
+		}
+		if !isURL(to) {
+			return platform.Invalidf("hook %s must be an http or https URL (got %q)", hook, to)
+		}
+	}
+	for _, w := range p.Freeze {
+		if _, err := ParseWindow(w); err != nil {
+			return err
+		}
+	}
+	for _, probe := range p.Probes {
+		if _, _, err := parseProbe(probe); err != nil {
+			return err
+		}
+	}
+	last := Percent(0)
+	for i, s := range p.Steps {
+		if err := p.checkStep(s); err != nil {
+			return fmt.Errorf("step %d: %w", i+1, err)
+		}
+		if s.Weight < last && s.Ring == "" && s.Shadow == 0 {
+			return platform.Invalidf("step %d: the share goes down from %s to %s: steps only go up", i+1, last, s.Weight)
+		}
+		last = max(last, s.Weight)
+	}
+	return nil
+}
+
+func (p *Plan) checkStep(s Step) error {
+	switch {
+	case s.Weight < 0 || s.Weight > 100 || s.Shadow < 0 || s.Shadow > 100:
+		return platform.Invalidf("a share is between 0 and 100 percent")
+	case s.Weight == 0 && s.Ring == "" && s.Shadow == 0:
+		return platform.Invalidf("it needs a weight, a ring or a shadow share")
+	case s.Weight > 0 && s.Weight < 0.1:
+		return platform.Invalidf("the smallest share is 0.1%%")
+	case s.Ring != "" && len(p.Rings[s.Ring]) == 0:
+		return platform.Invalidf("the plan has no ring %q", s.Ring)
+	case s.Gate != "" && s.Gate != gateApprove && !isURL(s.Gate):
+		return platform.Invalidf("gate must be %q or an http or https URL (got %q)", gateApprove, s.Gate)
+	case *s.MinEndpoints < 0 || *s.MinEndpoints > 100 || *s.MinClients < 0 || s.MinRequests.N < 0:
+		return platform.Invalidf("usage goals are not negative")
+	}
+	if s.Probe != "" {
+		_, _, err := parseProbe(s.Probe)
+		return err
+	}
+	return nil
+}
+
+func isURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+}
+
+// bake returns how long step i takes at least.
+func (p *Plan) bake(i int) time.Duration {
+	d := p.Steps[i].Bake.Duration
+	if p.Hotfix != "" {
+		d /= 10
+	}
+	return d
+}
+
+// weights returns the weights of both versions in step i, out of 1000.
+func (p *Plan) weights(i int) (stable, candidate int) {
+	candidate = int(float64(p.Steps[i].Weight)*10 + 0.5)
+	return platform.MaxWeight - candidate, candidate
+}

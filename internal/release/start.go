@@ -1,0 +1,288 @@
+package release
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"weir/internal/judge"
+	"weir/internal/platform"
+	"weir/internal/store"
+)
+
+// Request asks for a rollout. At most one of DropletGUID and RevisionGUID is
+// set; neither means the app's droplet.
+type Request struct {
+	AppGUID      string `json:"app_guid"`
+	DropletGUID  string `json:"droplet_guid,omitempty"`
+	RevisionGUID string `json:"revision_guid,omitempty"`
+	Label        string `json:"label,omitempty"`
+	// Instances 0 means as many as the main version has.
+	Instances int  `json:"instances,omitempty"`
+	Plan      Plan `json:"plan"`
+	// Replace lets the candidate take the label of a version without requests.
+	Replace bool `json:"replace,omitempty"`
+	// Config is what of the app's configuration the candidate has otherwise.
+	Config platform.ConfigChange `json:"config,omitzero"`
+	// Metadata is the candidate's.
+	Metadata platform.Metadata `json:"metadata,omitzero"`
+}
+
+// Start begins a rollout and returns once that is written down.
+func (e *Engine) Start(ctx context.Context, who platform.Actor, req Request) (platform.Rollout, error) {
+	if err := req.Plan.complete(); err != nil {
+		return platform.Rollout{}, err
+	}
+	e.mu.Lock()
+	lock := e.starting[req.AppGUID]
+	if lock == nil {
+		lock = &sync.Mutex{}
+		e.starting[req.AppGUID] = lock
+	}
+	e.mu.Unlock()
+	lock.Lock()
+	defer lock.Unlock()
+
+	app, err := e.cfg.Store.App(ctx, req.AppGUID)
+	if err != nil {
+		return platform.Rollout{}, err
+	}
+	if frozen, err := e.frozen(ctx, app.SpaceGUID, &req.Plan); err != nil {
+		return platform.Rollout{}, err
+	} else if frozen != "" {
+		return platform.Rollout{}, &platform.Error{
+			Kind: platform.KindInvalid, Title: titleRefused, Msg: fmt.Sprintf("app %q: %s", app.Name, frozen),
+			Hint: `wait, or push with --hotfix "reason"`,
+		}
+	}
+	active, err := e.active(ctx, req.AppGUID)
+	if err != nil {
+		return platform.Rollout{}, err
+	}
+	if len(active) > 0 {
+		switch req.Plan.Concurrency {
+		case "refuse":
+			return platform.Rollout{}, &platform.Error{
+				Kind: platform.KindConflict, Msg: fmt.Sprintf("app %q has rollout r-%d on its way (%s to %s)", app.Name, active[0].Number, active[0].ToLabel, active[0].State),
+				Hint: "weir rollout status " + app.Name,
+			}
+		case "queue":
+			return e.queue(ctx, who, req)
+		}
+		for _, old := range active {
+			if err := e.supersede(ctx, who, old); err != nil {
+				return platform.Rollout{}, err
+			}
+		}
+	}
+	return e.begin(ctx, who, req, platform.Rollout{})
+}
+
+// titleRefused marks the refusals of a rule, as opposed to mistakes.
+const titleRefused = "Refused"
+
+// active returns the rollouts of an app that are not over, the oldest first.
+func (e *Engine) active(ctx context.Context, app string) ([]platform.Rollout, error) {
+	all, _, err := e.cfg.Store.Rollouts(ctx, store.Query{In: map[string][]string{"app_guids": {app}, "active": {"true"}}})
+	return all, err
+}
+
+// supersede ends a rollout because another one takes its place.
+func (e *Engine) supersede(ctx context.Context, who platform.Actor, old platform.Rollout) error {
+	if old.State == platform.RolloutQueued {
+		return e.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
+			old.State, old.Reason, old.Since = platform.RolloutSuperseded, "another rollout was started", e.cfg.Now().UTC()
+			return e.transition(ctx, tx, who, old, old.Reason, nil)
+		})
+	}
+	err := e.tell(ctx, old.GUID, func(ctx context.Context, c *conductor) error {
+		return c.goBack(ctx, who, decision{verb: rollBack, step: c.row.Step, reason: "another rollout was started"}, platform.RolloutSuperseded)
+	})
+	if err == errNotRunning { // it ended meanwhile, or the engine does not run
+		row, err := e.cfg.Store.Rollout(ctx, old.GUID)
+		if err != nil || row.State.IsOver() {
+			return err
+		}
+		return errNotRunning
+	}
+	return err
+}
+
+// queue writes down a rollout that begins when the others are over.
+func (e *Engine) queue(ctx context.Context, who platform.Actor, req Request) (row platform.Rollout, err error) {
+	err = e.cfg.Store.Tx(ctx, func(tx *store.Tx) error {
+		if row, err = e.newRow(ctx, tx, who, req); err != nil {
+			return err
+		}
+		row.State, row.Reason = platform.RolloutQueued, "another rollout has to end first"
+		p := Progress{Request: &req}
+		row.Progress = p.text()
+		if err := tx.InsertRollout(ctx, row); err != nil {
+			return err
+		}
+		return e.event(ctx, tx, who, row, "queued", nil)
+	})
+	return row, err
+}
+
+// startQueued begins the oldest rollout that waits, if none is on its way.
+func (e *Engine) startQueued(ctx context.Context, app string) {
+	active, err := e.active(ctx, app)
+	if err != nil || len(active) == 0 || slices.ContainsFunc(active, func(r platform.Rollout) bool { return r.State != platform.RolloutQueued }) {
+		return
+	}
+	row := active[0]
+	p, err := readProgress(row.Progress)
+	if err == nil && p.Request != nil {
+		_, err = e.begin(ctx, row.CreatedBy, *p.Request, row)
+	}
+	if err != nil {
+		e.log.Warn("a queued rollout could not begin", "app", app, "rollout", row.GUID, "err", err)
+		row.State, row.Reason, row.Since = platform.RolloutAborted, "it could not begin: "+err.Error(), e.cfg.Now().UTC()
+		err := e.cfg.Store.Tx(ctx, func(tx *store.Tx) error { return e.transition(ctx, tx, platform.System, row, row.Reason, nil) })
+		if err != nil {
+			e.log.Error("a rollout's row could not be written", "app", app, "err", err)
+		}
+	}
+}
+
+// newRow returns the row of a rollout to come.
+func (e *Engine) newRow(ctx context.Context, tx *store.Tx, who platform.Actor, req Request) (platform.Rollout, error) {
+	last, _, err := tx.Rollouts(ctx, store.Query{In: map[string][]string{"app_guids": {req.AppGUID}}, OrderBy: "number", Desc: true, PerPage: 1})
+	if err != nil {
+		return platform.Rollout{}, err
+	}
+	now := e.cfg.Now().UTC()
+	row := platform.Rollout{
+		Resource: platform.NewResource(now), AppGUID: req.AppGUID, Number: 1, ToLabel: req.Label, DropletGUID: req.DropletGUID,
+		Since: now, CreatedBy: who, Plan: planText(&req.Plan),
+	}
+	if len(last) > 0 {
+		row.Number = last[0].Number + 1
+	}
+	mains, _, err := tx.Versions(ctx, store.Query{In: map[string][]string{"app_guids": {req.AppGUID}, "main": {"true"}}})
+	if err == nil && len(mains) > 0 {
+		row.FromGUID, row.FromLabel = mains[0].GUID, mains[0].Label
+	}
+	return row, err
+}
+
+// begin starts the candidate and writes the rollout down in one transaction.
+// queued is its row if there is one already.
+func (e *Engine) begin(ctx context.Context, who platform.Actor, req Request, queued platform.Rollout) (platform.Rollout, error) {
+	sticky, err := e.isSticky(ctx, req.AppGUID)
+	if err != nil {
+		return platform.Rollout{}, err
+	}
+	versions, err := e.cfg.Versions.Versions(ctx, req.AppGUID)
+	if err != nil {
+		return platform.Rollout{}, err
+	}
+	p := Progress{Instances: req.Instances}
+	for _, v := range versions {
+		if v.Main {
+			p.Instances, p.Weight = cmp.Or(p.Instances, v.Instances), v.Weight
+		}
+	}
+	p.Instances = max(p.Instances, 1)
+	w := world{plan: &req.Plan, p: &p}
+	first := w.need(0)
+	var row platform.Rollout
+	_, err = e.cfg.Versions.StartVersion(ctx, who, platform.VersionRequest{
+		AppGUID: req.AppGUID, DropletGUID: req.DropletGUID, RevisionGUID: req.RevisionGUID,
+		Label: req.Label, Instances: &first, Replace: req.Replace, Config: req.Config, Metadata: req.Metadata,
+	}, func(tx *store.Tx, v platform.Version) error {
+		if row, err = e.newRow(ctx, tx, who, req); err != nil {
+			return err
+		}
+		if queued.GUID != "" {
+			row.Resource, row.Number = queued.Resource, queued.Number
+			row.UpdatedAt = e.cfg.Now().UTC()
+		}
+		row.ToGUID, row.ToLabel, row.DropletGUID, row.State = v.GUID, v.Label, v.DropletGUID, platform.RolloutStarting
+		j := judge.New(req.Plan.JudgeConfig(sticky, p.Instances))
+		if row.Judge, err = j.MarshalBinary(); err != nil {
+			return err
+		}
+		row.Progress = p.text()
+		write := tx.InsertRollout
+		if queued.GUID != "" {
+			write = tx.UpdateRollout
+		}
+		if err := write(ctx, row); err != nil {
+			return err
+		}
+		if err := prune(ctx, tx, row.AppGUID); err != nil {
+			return err
+		}
+		return e.event(ctx, tx, who, row, fmt.Sprintf("starting %d instances of %s", first, v.Label), map[string]any{"hotfix": req.Plan.Hotfix})
+	})
+	if err != nil {
+		return platform.Rollout{}, err
+	}
+	e.cfg.Line(row.AppGUID, fmt.Sprintf("Rollout r-%d: %s is to replace %s", row.Number, row.ToLabel, row.FromLabel))
+	return row, e.conduct(row, false)
+}
+
+// keptPerApp bounds how many rollouts an app remembers.
+const keptPerApp = 50
+
+func prune(ctx context.Context, tx *store.Tx, app string) error {
+	old, n, err := tx.Rollouts(ctx, store.Query{In: map[string][]string{"app_guids": {app}, "active": {"false"}}, OrderBy: "number", PerPage: 10, Page: 1})
+	if err != nil {
+		return err
+	}
+	for i := 0; i < len(old) && n-i > keptPerApp; i++ {
+		if err := tx.DeleteRollout(ctx, old[i].GUID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isSticky reports whether clients of the app stay with a version.
+func (e *Engine) isSticky(ctx context.Context, app string) (bool, error) {
+	routes, _, err := e.cfg.Store.Routes(ctx, store.Query{In: map[string][]string{"app_guids": {app}}})
+	for _, r := range routes {
+		if s := r.Options["sticky"]; s != "" && s != "off" {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+// frozen says which freeze forbids to go on now; empty: none does.
+func (e *Engine) frozen(ctx context.Context, space string, plan *Plan) (string, error) {
+	if plan.Hotfix != "" {
+		return "", nil
+	}
+	windows := slices.Clone(plan.Freeze)
+	reasons := map[string]string{}
+	all, _, err := e.cfg.Store.Freezes(ctx, store.Query{In: map[string][]string{"space_guids": {"", space}}})
+	if err != nil {
+		return "", err
+	}
+	for _, f := range all {
+		windows = append(windows, f.Window)
+		reasons[f.Window] = f.Reason
+	}
+	return frozenAt(e.cfg.Now(), windows, reasons), nil
+}
+
+func frozenAt(now time.Time, windows []string, reasons map[string]string) string {
+	for _, text := range windows {
+		w, err := ParseWindow(text)
+		if err != nil || !w.Contains(now) {
+			continue
+		}
+		s := "nothing is released during the freeze " + text
+		if r := reasons[text]; r != "" {
+			s += " (" + r + ")"
+		}
+		return s
+	}
+	return ""
+}
