@@ -11,7 +11,7 @@ RACE       := $(if $(HAVE_CC),-race,)
 TEST_CGO   := $(if $(HAVE_CC),1,0)
 TESTFLAGS  ?= -shuffle=on -timeout 20m
 
-.PHONY: help build demo test check fuzz bench bench-router judge-sim tools release clean
+.PHONY: help build demo test check fuzz bench e2e-release bench-router bench-routes bench-slow judge-sim tools release clean
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
@@ -41,6 +41,15 @@ bench: build ## figures: push to first answer, stager overhead, router CPU, memo
 
 bench-router: build ## the router beside nginx, HAProxy, Caddy and ReverseProxy, with the gates it is held to
 	$(GO) run ./internal/bench -weir $(BIN) -only proxies
+
+bench-routes: build ## 100,000 routes with 1,000 changes/s beside requests; memory of 1,000,000
+	$(GO) run ./internal/bench -weir $(BIN) -only routes
+
+bench-slow: build ## slowhttptest in its four modes beside healthy requests
+	$(GO) run ./internal/bench -weir $(BIN) -only slow
+
+e2e-release: ## releases with real processes and real requests: figures and bars (LONG=1: the long form)
+	WEIR_LONG=$(LONG) $(GO) test -count=1 -timeout 120m -v -run '^TestRelease' ./internal/acceptance | grep -E 'FIGURE|^(---|FAIL|ok|PASS)'; exit $${PIPESTATUS[0]}
 
 judge-sim: ## simulate rollouts: false alarms and time to detection of the judge, beside other tests
 	$(GO) run ./internal/judge/sim

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,28 +24,41 @@ var goGates = []struct {
 	{"BenchmarkApply/1000000", "ns/op", 5000, "update among 1,000,000 routes, ns"},
 }
 
-// goBenchmarks runs the benchmarks of package router that have a gate.
-func goBenchmarks(ctx context.Context) error {
+// goBench are benchmarks of a package, and how often or long each runs.
+type goBench struct{ pattern, time string }
+
+// figuresOf runs benchmarks of a package and returns their figures, under
+// "name unit". The package is named by its directory.
+func figuresOf(ctx context.Context, pkg string, benches ...goBench) (map[string]float64, error) {
 	dir, err := os.MkdirTemp("", "weir-bench-")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	test := filepath.Join(dir, "router.test")
-	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", test, "./router")
+	test := filepath.Join(dir, "bench.test")
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", test, pkg)
 	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building the router's benchmarks: %w\n%s", err, out)
+		return nil, fmt.Errorf("building the benchmarks of %s: %w\n%s", pkg, err, out)
 	}
 	figures := map[string]float64{}
-	for _, pattern := range []string{"^BenchmarkFastPath$", "^Benchmark(Find|Apply)$/^1000000$"} {
-		cmd := exec.CommandContext(ctx, test, "-test.run", "^$", "-test.bench", pattern, "-test.benchmem", "-test.benchtime", "1s")
+	for _, b := range benches {
+		cmd := exec.CommandContext(ctx, test, "-test.run", "^$", "-test.bench", b.pattern, "-test.benchmem", "-test.benchtime", b.time)
 		cmd.WaitDelay = time.Second
-		cmd.Dir = dir
+		cmd.Dir = pkg
 		out, err := cmd.CombinedOutput()
 		if err != nil {
-			return errors.Join(fmt.Errorf("running %s: %w", pattern, err), errors.New(lastLine(string(out))))
+			return nil, fmt.Errorf("running %s of %s: %w: %s", b.pattern, pkg, err, lastLine(string(out)))
 		}
 		readBenchmarks(string(out), figures)
+	}
+	return figures, nil
+}
+
+// goGated runs the benchmarks of package router that have a gate.
+func goGated(ctx context.Context) error {
+	figures, err := figuresOf(ctx, "./router", goBench{"^BenchmarkFastPath$", "1s"}, goBench{"^Benchmark(Find|Apply)$/^1000000$", "1s"})
+	if err != nil {
+		return err
 	}
 	fmt.Printf("\n%-50s %9s %9s\n", "gates of go test -bench", "measured", "must be ≤")
 	for _, g := range goGates {

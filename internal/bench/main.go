@@ -9,65 +9,77 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
 func main() {
+	asReverseProxy()
 	weir := flag.String("weir", "bin/weir", "the `binary` to measure")
 	apps := flag.Int("apps", 100, "how many apps run for the memory figure")
-	only := flag.String("only", "", "comma-separated `parts`: push, stager, router, memory, start")
-	proxies := flag.Bool("proxies", false, "measure the router beside other proxies, and nothing else")
+	only := flag.String("only", "", "comma-separated `parts`: "+partNames()+"; without it, all up to start")
 	m := matrix{}
-	flag.IntVar(&m.rounds, "rounds", 3, "how often each proxy is measured")
-	flag.DurationVar(&m.each, "each", 1300*time.Millisecond, "how long each load lasts")
-	loads := flag.String("loads", "", "comma-separated `loads` for -proxies: h1-64, h1-256, h1-tls, h2-tls, new-conn, large, rate, idle")
-	peers := flag.String("peers", "", "comma-separated `proxies` for -proxies: weir, nginx, haproxy, caddy, reverseproxy")
-	asReverseProxy()
+	flag.IntVar(&m.rounds, "rounds", 3, "proxies: how often each is measured")
+	flag.DurationVar(&m.each, "each", 1300*time.Millisecond, "proxies: how long each load lasts")
+	loads := flag.String("loads", "", "proxies: comma-separated `loads`: h1-64, h1-256, h1-tls, h2-tls, new-conn, large, rate, idle")
+	peers := flag.String("peers", "", "proxies: comma-separated `names`: weir, nginx, haproxy, caddy, reverseproxy")
 	flag.Parse()
 	exe, err := filepath.Abs(*weir)
 	if err != nil {
 		fatal(err)
 	}
-	if *proxies {
-		ctx, cancel := onInterrupt()
-		m.weir, m.only, m.peers = exe, list(*loads), list(*peers)
-		err := m.run(ctx)
-		if err == nil && len(m.only) == 0 {
-			err = goBenchmarks(ctx)
-		}
-		cancel()
-		if err != nil {
-			fatal(err)
-		}
-		return
-	}
-	b := bench{weir: exe, apps: *apps}
-	parts := []struct {
-		name string
-		run  func() error
-	}{
-		{"push", b.push},
-		{"stager", b.stager},
-		{"router", b.router},
-		{"memory", b.memory},
-		{"start", b.start},
-	}
+	m.weir, m.only, m.peers = exe, list(*loads), list(*peers)
+	b := bench{weir: exe, apps: *apps, matrix: &m}
+	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	failed := false
 	for _, p := range parts {
-		if *only != "" && !slices.Contains(strings.Split(*only, ","), p.name) {
+		if *only == "" && !p.usual || *only != "" && !slices.Contains(list(*only), p.name) {
 			continue
 		}
-		if err := p.run(); err != nil {
-			fatal(fmt.Errorf("%s: %w", p.name, err))
+		if err := p.run(b, ctx); err != nil && ctx.Err() == nil {
+			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", p.name, err)
+			failed = true
 		}
 	}
+	interrupted := ctx.Err() != nil
+	cancel()
+	if failed || interrupted {
+		os.Exit(1)
+	}
+}
+
+// parts are what can be measured. The usual ones are those of a server as a
+// whole; the others are about its router.
+var parts = []struct {
+	name  string
+	usual bool
+	run   func(bench, context.Context) error
+}{
+	{"push", true, bench.push},
+	{"stager", true, bench.stager},
+	{"router", true, bench.router},
+	{"memory", true, bench.memory},
+	{"start", true, bench.start},
+	{"proxies", false, bench.proxies},
+	{"routes", false, bench.routes},
+	{"slow", false, bench.slow},
+}
+
+func partNames() string {
+	names := make([]string, len(parts))
+	for i, p := range parts {
+		names[i] = p.name
+	}
+	return strings.Join(names, ", ")
 }
 
 func fatal(err error) {
@@ -76,8 +88,9 @@ func fatal(err error) {
 }
 
 type bench struct {
-	weir string
-	apps int
+	weir   string
+	apps   int
+	matrix *matrix
 }
 
 // row prints one figure and what it is held to.
@@ -86,9 +99,9 @@ func row(what, figure, bar string) {
 }
 
 // push measures from typing weir push to the first answer of the app.
-func (b bench) push() error {
+func (b bench) push(ctx context.Context) error {
 	fmt.Println("push to first answer (the command's whole run and one request)")
-	s, err := serve(b.weir)
+	s, err := serve(ctx, b.weir)
 	if err != nil {
 		return err
 	}
@@ -104,11 +117,11 @@ func (b bench) push() error {
 		var times []time.Duration
 		for i := range 4 { // the first one fills caches
 			began := time.Now()
-			if err := s.run(filepath.Join("examples", c.example), "push", c.example); err != nil {
+			if err := s.run(ctx, filepath.Join("examples", c.example), "push", c.example); err != nil {
 				row("  "+c.example, "not measured", firstLine(err))
 				break
 			}
-			if err := s.answers(c.example + ".apps.localhost"); err != nil {
+			if err := s.answers(ctx, c.example+".apps.localhost"); err != nil {
 				return err
 			}
 			d := time.Since(began)
@@ -127,43 +140,54 @@ func (b bench) push() error {
 }
 
 // stager and router are Go benchmarks of their packages.
-func (b bench) stager() error {
+func (b bench) stager(ctx context.Context) error {
 	fmt.Println("the stager's own time beyond the buildpack's")
-	return gobench("./stager", "Overhead")
-}
-
-func (b bench) router() error {
-	fmt.Println("CPU per request of the router, beside httputil.ReverseProxy in the same run")
-	return gobench("./router/...", "Request|Proxy|Peer")
-}
-
-func gobench(pkg, pattern string) error {
-	cmd := exec.Command("go", "test", "-run", "^$", "-bench", pattern, "-benchtime", "3s", pkg)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	for line := range strings.SplitSeq(string(out), "\n") {
-		if strings.HasPrefix(line, "Benchmark") || strings.HasPrefix(line, "    ") {
-			fmt.Println("  " + line)
+	figures, err := figuresOf(ctx, "./stager", goBench{"^BenchmarkStage$/^files=100$", "5x"}, goBench{"^BenchmarkStage$/^files=24000$", "1x"})
+	if err != nil {
+		return err
+	}
+	for _, c := range []struct{ files, bar string }{{"100", "≤ 150 ms"}, {"24000", "≤ 2 s"}} {
+		for _, pack := range []string{"built-in", "external"} {
+			what := fmt.Sprintf("  %s files, %s buildpack that does nothing", c.files, pack)
+			ms, ok := figures["BenchmarkStage/files="+c.files+"/"+pack+" own-ms"]
+			if !ok {
+				row(what, "not measured", c.bar)
+				continue
+			}
+			row(what, round(time.Duration(ms)*time.Millisecond), c.bar)
 		}
 	}
-	return err
+	return nil
+}
+
+func (b bench) router(ctx context.Context) error {
+	fmt.Println("CPU of the router for a small request on a kept connection (make bench-router measures it beside others)")
+	figures, err := figuresOf(ctx, "./router", goBench{"^BenchmarkCPUPerRequest$", "1x"})
+	if err != nil {
+		return err
+	}
+	figure := func(unit string) float64 { return figures["BenchmarkCPUPerRequest "+unit] }
+	row("  weir's router, everything on", fmt.Sprintf("%.1f µs", figure("µs-router/req")), "")
+	row("  httputil.ReverseProxy, in the same run", fmt.Sprintf("%.1f µs", figure("µs-reverseproxy/req")), "")
+	row("  ratio", fmt.Sprintf("%.2f", figure("ratio")), "< 1")
+	return nil
 }
 
 // memory measures what keeper, router, controller and the inits take.
-func (b bench) memory() error {
+func (b bench) memory(ctx context.Context) error {
 	fmt.Println("memory (proportional set size)")
-	s, err := serve(b.weir)
+	s, err := serve(ctx, b.weir)
 	if err != nil {
 		return err
 	}
 	defer s.stop()
-	time.Sleep(2 * time.Second)
+	waitUntil(ctx, time.Now().Add(2*time.Second)) // until the start's garbage is gone
 	idle, parts, err := s.pss()
 	if err != nil {
 		return err
 	}
 	row("  keeper + router + controller, no app: "+parts, megabytes(idle), "≤ 100 MB")
-	if err := s.run("examples/hello-static", "push", "app-0", "-m", "32M"); err != nil {
+	if err := s.run(ctx, "examples/hello-static", "push", "app-0", "-m", "32M"); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp(s.dir, "apps-")
@@ -180,7 +204,7 @@ func (b bench) memory() error {
 		return err
 	}
 	began := time.Now()
-	if err := s.run(dir, "push", "-f", manifest); err != nil {
+	if err := s.run(ctx, dir, "push", "-f", manifest); err != nil {
 		return err
 	}
 	row(fmt.Sprintf("  pushing %d more static apps", b.apps-1), round(time.Since(began)), "")
@@ -201,9 +225,9 @@ func (b bench) memory() error {
 
 // start measures from starting weir serve to the first answer of the API with
 // a thousand apps in the store.
-func (b bench) start() error {
+func (b bench) start(ctx context.Context) error {
 	fmt.Println("start to ready with 1,000 apps in the store")
-	s, err := serve(b.weir)
+	s, err := serve(ctx, b.weir)
 	if err != nil {
 		return err
 	}
@@ -217,22 +241,22 @@ func (b bench) start() error {
 	if err := os.WriteFile(manifest, []byte(m.String()), 0o644); err != nil {
 		return err
 	}
-	space, err := s.spaceGUID()
+	space, err := s.spaceGUID(ctx)
 	if err != nil {
 		return err
 	}
-	if err := s.run(".", "curl", "/v3/spaces/"+space+"/actions/apply_manifest", "-X", "POST",
+	if err := s.run(ctx, ".", "curl", "/v3/spaces/"+space+"/actions/apply_manifest", "-X", "POST",
 		"-H", "Content-Type: application/x-yaml", "-d", "@"+manifest); err != nil {
 		return err
 	}
-	if err := s.wait(2*time.Minute, func() error { return s.countApps(1000) }); err != nil {
+	if err := s.wait(ctx, 2*time.Minute, func() error { return s.countApps(ctx, 1000) }); err != nil {
 		return err
 	}
 	var times []time.Duration
 	for range 5 {
 		s.end()
 		began := time.Now()
-		if err := s.begin(); err != nil {
+		if err := s.begin(ctx); err != nil {
 			return err
 		}
 		times = append(times, time.Since(began))

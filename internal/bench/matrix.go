@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"weir/internal/bench/load"
@@ -26,6 +24,14 @@ type matrix struct {
 	measures []measure
 	absent   map[string]string            // proxies that could not be measured, and why
 	cells    map[string]map[string][]cell // by measure and proxy
+}
+
+// proxies measures weir's router beside others, and what go test tells of it.
+func (b bench) proxies(ctx context.Context) error {
+	if err := b.matrix.run(ctx); err != nil || len(b.matrix.only) > 0 {
+		return err
+	}
+	return goGated(ctx)
 }
 
 // run measures weir's router beside others and says which gates hold.
@@ -70,7 +76,7 @@ func (m *matrix) round(ctx context.Context, l *load.Loop, g *ground) error {
 		if m.absent[s.name] != "" || len(m.peers) > 0 && !slices.Contains(m.peers, s.name) {
 			continue
 		}
-		p, err := s.start(g)
+		p, err := s.start(ctx, g)
 		if errors.Is(err, errAbsent) || err != nil && s.name != "weir" {
 			m.absent[s.name] = firstLine(err)
 			continue
@@ -108,11 +114,6 @@ func (m *matrix) note(x measure, p *proxy, l *load.Loop, g *ground) {
 }
 
 var errNoTLS = errors.New("serves no TLS yet")
-
-// onInterrupt returns a context that ends with Ctrl-C.
-func onInterrupt() (context.Context, context.CancelFunc) {
-	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-}
 
 func toSecond(d time.Duration) string { return d.Round(time.Second).String() }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -76,7 +77,7 @@ var errAbsent = errors.New("not installed")
 // starters start each proxy, in the order of the table.
 var starters = []struct {
 	name  string
-	start func(*ground) (*proxy, error)
+	start func(context.Context, *ground) (*proxy, error)
 }{
 	{"weir", startWeir},
 	{"nginx", foreign("nginx", nginxConf, "-p", "{{.Dir}}", "-c", "{{.Conf}}", "-e", "stderr")},
@@ -168,8 +169,8 @@ https://{{.Host}}:{{.SecurePort}} {
 )
 
 // foreign returns how a program from elsewhere is started.
-func foreign(program, text string, args ...string) func(*ground) (*proxy, error) {
-	return func(g *ground) (*proxy, error) {
+func foreign(program, text string, args ...string) func(context.Context, *ground) (*proxy, error) {
+	return func(_ context.Context, g *ground) (*proxy, error) {
 		path, err := lookProgram(program)
 		if err != nil {
 			return nil, errAbsent
@@ -218,7 +219,7 @@ func lookProgram(name string) (string, error) {
 }
 
 // startReverseProxy starts this program once more, as a plain Go proxy.
-func startReverseProxy(g *ground) (*proxy, error) {
+func startReverseProxy(_ context.Context, g *ground) (*proxy, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,16 +25,16 @@ type server struct {
 }
 
 // serve starts a weir that may use the whole machine, and logs in.
-func serve(weir string) (*server, error) {
-	s, err := serveOn(weir, -1)
+func serve(ctx context.Context, weir string) (*server, error) {
+	s, err := serveOn(ctx, weir, -1)
 	if err != nil {
 		return nil, err
 	}
-	return s, s.run(".", "login")
+	return s, s.run(ctx, ".", "login")
 }
 
 // serveOn starts a weir on one processor, or on any if cpu is negative.
-func serveOn(weir string, cpu int, flags ...string) (*server, error) {
+func serveOn(ctx context.Context, weir string, cpu int, flags ...string) (*server, error) {
 	dir, err := os.MkdirTemp("", "weir-bench-")
 	if err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func serveOn(weir string, cpu int, flags ...string) (*server, error) {
 		return nil, err
 	}
 	s := &server{weir: weir, dir: dir, cpu: cpu, flags: flags}
-	if err := s.begin(); err != nil {
+	if err := s.begin(ctx); err != nil {
 		s.stop()
 		return nil, err
 	}
@@ -54,7 +55,7 @@ func (s *server) env() []string {
 }
 
 // begin starts weir serve and returns when its API answers.
-func (s *server) begin() error {
+func (s *server) begin(ctx context.Context) error {
 	file := filepath.Join(s.dir, "data", "server.json")
 	os.Remove(file)
 	log, err := os.OpenFile(filepath.Join(s.dir, "serve.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -69,7 +70,7 @@ func (s *server) begin() error {
 	if err := startOn(s.cpu, s.cmd); err != nil {
 		return err
 	}
-	return s.wait(30*time.Second, func() error {
+	return s.wait(ctx, 30*time.Second, func() error {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			return errNoServer
@@ -102,27 +103,27 @@ func (s *server) stop() {
 	os.RemoveAll(s.dir)
 }
 
-func (s *server) wait(within time.Duration, check func() error) error {
+func (s *server) wait(ctx context.Context, within time.Duration, check func() error) error {
 	deadline := time.Now().Add(within)
 	for {
 		err := check()
 		if err == nil {
 			return nil
 		}
-		if time.Now().After(deadline) {
+		if ctx.Err() != nil || time.Now().After(deadline) {
 			return fmt.Errorf("waited %s: %w", within, err)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 }
 
-func (s *server) run(dir string, args ...string) error {
-	_, err := s.output(dir, args...)
+func (s *server) run(ctx context.Context, dir string, args ...string) error {
+	_, err := s.output(ctx, dir, args...)
 	return err
 }
 
-func (s *server) output(dir string, args ...string) ([]byte, error) {
-	cmd := exec.Command(s.weir, args...)
+func (s *server) output(ctx context.Context, dir string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, s.weir, args...)
 	cmd.Dir, cmd.Env = dir, s.env()
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -134,8 +135,8 @@ func (s *server) output(dir string, args ...string) ([]byte, error) {
 }
 
 // answers returns nil once GET / of an app is 200.
-func (s *server) answers(host string) error {
-	return s.wait(10*time.Second, func() error {
+func (s *server) answers(ctx context.Context, host string) error {
+	return s.wait(ctx, 10*time.Second, func() error {
 		req, err := http.NewRequest("GET", "http://"+s.http+"/", nil)
 		if err != nil {
 			return err
@@ -154,8 +155,8 @@ func (s *server) answers(host string) error {
 	})
 }
 
-func (s *server) list(path string) (total int, first string, err error) {
-	out, err := s.output(".", "curl", path)
+func (s *server) list(ctx context.Context, path string) (total int, first string, err error) {
+	out, err := s.output(ctx, ".", "curl", path)
 	if err != nil {
 		return 0, "", err
 	}
@@ -174,16 +175,16 @@ func (s *server) list(path string) (total int, first string, err error) {
 	return l.Pagination.Total, first, nil
 }
 
-func (s *server) spaceGUID() (string, error) {
-	_, guid, err := s.list("/v3/spaces")
+func (s *server) spaceGUID(ctx context.Context) (string, error) {
+	_, guid, err := s.list(ctx, "/v3/spaces")
 	if err == nil && guid == "" {
 		err = errors.New("there is no space")
 	}
 	return guid, err
 }
 
-func (s *server) countApps(want int) error {
-	n, _, err := s.list("/v3/apps?per_page=1")
+func (s *server) countApps(ctx context.Context, want int) error {
+	n, _, err := s.list(ctx, "/v3/apps?per_page=1")
 	if err == nil && n != want {
 		err = fmt.Errorf("there are %d apps, want %d", n, want)
 	}

@@ -21,12 +21,12 @@ const benchTable = 1 << 40
 
 // startWeir starts weir serve and gives its router a table of ours. The
 // controller, which would bring its own, is stopped for that time.
-func startWeir(g *ground) (*proxy, error) {
-	w, err := startServer(g)
+func startWeir(ctx context.Context, g *ground) (*proxy, error) {
+	w, err := startServer(ctx, g)
 	if err != nil {
 		return nil, err
 	}
-	if err := w.put(manyHosts(benchHosts, g.instance)); err != nil {
+	if err := w.put(ctx, manyHosts(benchHosts, g.instance)); err != nil {
 		w.stop()
 		return nil, err
 	}
@@ -40,8 +40,8 @@ type routed struct {
 	control            *router.Client
 }
 
-func startServer(g *ground) (*routed, error) {
-	s, err := serveOn(g.weir, g.cpu)
+func startServer(ctx context.Context, g *ground) (*routed, error) {
+	s, err := serveOn(ctx, g.weir, g.cpu)
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +64,8 @@ func startServer(g *ground) (*routed, error) {
 	return w, nil
 }
 
-func (w *routed) put(t router.Table) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+func (w *routed) put(ctx context.Context, t router.Table) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	return w.control.Put(ctx, t)
 }

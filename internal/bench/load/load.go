@@ -52,6 +52,10 @@ type Plan struct {
 	// idle until End returned. WarmUp and For do not count then.
 	Hold bool
 
+	// Others says that others ask the instance too: what comes to it is not
+	// looked at then, only what is answered.
+	Others bool
+
 	WarmUp, For time.Duration
 	// Begin is called when the warm-up is over, End when For is: both from
 	// within the loop, so they should be quick. They may be nil.
@@ -72,12 +76,16 @@ type Result struct {
 // Percentile returns the latency that p percent of the requests did not
 // exceed, and zero if none were kept.
 func (r Result) Percentile(p float64) time.Duration {
-	n := len(r.Latencies)
+	return Percentile(r.Latencies, p)
+}
+
+// Percentile returns the latency that p percent of all did not exceed.
+func Percentile(all []time.Duration, p float64) time.Duration {
+	n := len(all)
 	if n == 0 {
 		return 0
 	}
-	sorted := slices.Sorted(slices.Values(r.Latencies))
-	return sorted[min(n-1, int(float64(n)*p/100))]
+	return slices.Sorted(slices.Values(all))[min(n-1, int(float64(n)*p/100))]
 }
 
 func (p Plan) check() error {
