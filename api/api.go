@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"github.com/gin-gonic/gin"
 
@@ -190,6 +191,9 @@ func (a *API) Run(ctx context.Context) error {
 	if n > 0 {
 		a.logger.Warn("marked jobs of an earlier run as failed", "count", n)
 	}
+	var sweeping sync.WaitGroup
+	defer sweeping.Wait()
+	sweeping.Go(func() { a.sweepNowAndThen(ctx) })
 	err = a.runJobs(ctx)
 	if errors.Is(err, context.Canceled) {
 		return nil

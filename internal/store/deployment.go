@@ -74,10 +74,11 @@ func (r Rows) DeleteDeployment(ctx context.Context, guid string) error {
 // ActiveDeployment returns the app's deployment that is still moving, the
 // newest if there are several; ok is false if there is none.
 func (r Rows) ActiveDeployment(ctx context.Context, appGUID string) (d platform.Deployment, ok bool, err error) {
-	found, _, err := deployments.list(ctx, r, Query{
-		In:      map[string][]string{"app_guids": {appGUID}, "status_values": {platform.DeploymentActive}},
-		Desc:    true,
-		PerPage: 1,
+	var found []platform.Deployment
+	err = r.run.read(ctx, func(c *conn) (err error) {
+		found, err = deployments.query(ctx, c, " WHERE t.app_guid = ? AND t.status_value = ? ORDER BY t.created_at DESC, t.seq DESC LIMIT 1",
+			appGUID, platform.DeploymentActive)
+		return err
 	})
 	if err != nil || len(found) == 0 {
 		return platform.Deployment{}, false, err

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"weir/internal/platform"
 )
@@ -55,4 +56,29 @@ func (r Rows) UpdateEvent(ctx context.Context, e platform.Event) error {
 // DeleteEvent removes an event.
 func (r Rows) DeleteEvent(ctx context.Context, guid string) error {
 	return events.delete(ctx, r, guid)
+}
+
+// SweepEvents removes the events from before the given time, and of each
+// target those beyond its newest most, and returns how many there were.
+func (r Rows) SweepEvents(ctx context.Context, before time.Time, most int) (n int, err error) {
+	if n, err = r.sweep(ctx, "events", "created_at < ?", micros(before)); err != nil {
+		return n, err
+	}
+	var noisy []string
+	err = r.run.read(ctx, func(c *conn) (err error) {
+		noisy, err = c.texts(ctx, "SELECT target_guid FROM events GROUP BY target_guid HAVING COUNT(*) > ?", most)
+		return err
+	})
+	for _, target := range noisy {
+		if err != nil {
+			break
+		}
+		var some int
+		some, err = r.sweep(
+			ctx, "events", "target_guid = ? AND seq <= (SELECT seq FROM events WHERE target_guid = ? ORDER BY seq DESC LIMIT 1 OFFSET ?)",
+			target, target, most,
+		)
+		n += some
+	}
+	return n, err
 }

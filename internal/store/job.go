@@ -90,3 +90,30 @@ func (r Rows) FailUnfinishedJobs(ctx context.Context) (n int, err error) {
 	})
 	return n, err
 }
+
+// SweepJobs removes the jobs that ended before the given time, and returns how
+// many there were.
+func (r Rows) SweepJobs(ctx context.Context, before time.Time) (n int, err error) {
+	return r.sweep(ctx, "jobs", "state <> ? AND updated_at < ?", platform.JobProcessing, micros(before))
+}
+
+// sweepAtOnce is how many rows are removed in one transaction: nobody else's
+// change waits long for it.
+const sweepAtOnce = 500
+
+// sweep removes the rows of a table for which a condition holds, quietly. It
+// is done when there are none, or when ctx ends.
+func (r Rows) sweep(ctx context.Context, table, condition string, args ...any) (n int, err error) {
+	statement := "DELETE FROM " + table + " WHERE seq IN (SELECT seq FROM " + table + " WHERE " + condition + " LIMIT ?)"
+	for {
+		var rows int64
+		err := r.quietly(ctx, func(c *conn) (err error) {
+			rows, err = c.exec(ctx, statement, append(args, sweepAtOnce)...)
+			return err
+		})
+		n += int(rows)
+		if err != nil || rows < sweepAtOnce {
+			return n, err
+		}
+	}
+}

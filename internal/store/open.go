@@ -69,11 +69,11 @@ func open(ctx context.Context, path string, steps []migration) (_ *Store, err er
 	}
 	s := &Store{dialect: sqliteDialect(), maxWait: 30 * time.Second, changed: make(chan struct{})}
 	s.Rows = Rows{s}
-	if s.writer, err = sql.Open("sqlite", sqliteWriter(path)); err != nil {
+	if s.writer, err = openCached(sqliteWriter(path)); err != nil {
 		return nil, err
 	}
 	s.writer.SetMaxOpenConns(1)
-	if s.reader, err = sql.Open("sqlite", sqliteReader(path)); err != nil {
+	if s.reader, err = openCached(sqliteReader(path)); err != nil {
 		return nil, errors.Join(err, s.writer.Close())
 	}
 	s.reader.SetMaxOpenConns(max(4, 2*runtime.NumCPU()))
