@@ -1,10 +1,12 @@
 package api
 
 import (
+	"cmp"
 	"context"
 
 	v3 "weir/api/v3"
 	"weir/internal/platform"
+	"weir/internal/rollout"
 	"weir/internal/store"
 )
 
@@ -63,6 +65,40 @@ func (a *API) listDeployedRevisions(ctx context.Context, c call, req listDeploye
 	req.List.In["guids"] = distinct(deployed)
 	rs, total, err := a.store.Revisions(ctx, req.List.Query)
 	return ok(pageOf(c, req.List, rs, total, c.revision)), err
+}
+
+type diffRevisions struct {
+	GUID string `path:"guid"`
+	From string `query:"from"`
+	To   string `query:"to"`
+}
+
+// hiddenValue stands for a value that is there and is nobody's business.
+const hiddenValue = "[hidden]"
+
+// diffRevisions compares two revisions, by default the current one with what
+// is pending.
+func (a *API) diffRevisions(ctx context.Context, _ call, req diffRevisions) (reply, error) {
+	d, err := a.engine.DiffRevisions(ctx, req.GUID, cmp.Or(req.From, rollout.RevisionCurrent), cmp.Or(req.To, rollout.RevisionPending))
+	if err != nil {
+		return reply{}, err
+	}
+	name := func(r platform.Revision) v3.RevisionName {
+		return v3.RevisionName{GUID: r.GUID, Version: r.Version, Description: r.Description}
+	}
+	out := v3.RevisionDiff{From: name(d.From), To: name(d.To), Changes: []v3.RevisionChange{}}
+	hidden := hiddenValue
+	for _, c := range d.Changes {
+		one := v3.RevisionChange{What: c.What, Name: c.Name, Before: c.Before, After: c.After, Secret: c.Secret}
+		if c.Secret && c.Before != nil {
+			one.Before = &hidden
+		}
+		if c.Secret && c.After != nil {
+			one.After = &hidden
+		}
+		out.Changes = append(out.Changes, one)
+	}
+	return ok(out), nil
 }
 
 func (a *API) getRevision(ctx context.Context, c call, req byGUID) (reply, error) {

@@ -101,6 +101,7 @@ func appRoutes() []route {
 		{get, "/v3/apps/:guid/sidecars", auth.Read, handle((*API).listAppSidecars)},
 		{get, "/v3/apps/:guid/revisions", auth.Read, handle((*API).listRevisions)},
 		{get, "/v3/apps/:guid/revisions/deployed", auth.Read, handle((*API).listDeployedRevisions)},
+		{get, "/v3/apps/:guid/revisions/diff", auth.Read, handle((*API).diffRevisions)},
 		{get, "/v3/apps/:guid/log_stream", auth.Read, handle((*API).streamLogs)},
 	}
 }

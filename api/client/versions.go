@@ -123,3 +123,25 @@ func (c *Client) Rollback(ctx context.Context, app string, r v3.RollbackRequest)
 func (c *Client) Promotions(ctx context.Context, app string) ([]v3.Promotion, error) {
 	return List[v3.Promotion](ctx, c, "/v3/apps/"+app+"/promotions", nil)
 }
+
+// AppTraffic reads how the router treats the requests of an app.
+func (c *Client) AppTraffic(ctx context.Context, app string) (v3.AppTraffic, error) {
+	var t v3.AppTraffic
+	err := c.get(ctx, "/v3/apps/"+app+"/traffic", nil, &t)
+	return t, err
+}
+
+// UpdateAppTraffic changes it; the router does so when it returns.
+func (c *Client) UpdateAppTraffic(ctx context.Context, app string, u v3.AppTrafficUpdate) (v3.AppTraffic, error) {
+	var t v3.AppTraffic
+	_, err := c.do(ctx, http.MethodPatch, "/v3/apps/"+app+"/traffic", u, &t)
+	return t, err
+}
+
+// RevisionDiff compares two revisions of an app, by number; "pending" is what
+// the next start would take.
+func (c *Client) RevisionDiff(ctx context.Context, app, from, to string) (v3.RevisionDiff, error) {
+	var d v3.RevisionDiff
+	err := c.get(ctx, "/v3/apps/"+app+"/revisions/diff", Query(nil).Set("from", from).Set("to", to), &d)
+	return d, err
+}

@@ -278,3 +278,28 @@ type Maintenance struct {
 	RetryAfter int      `json:"retry_after_seconds,omitempty"` // 60 if 0
 	Since      Time     `json:"since,omitzero"`                // not to be given
 }
+
+// RevisionDiff says what one revision of an app has otherwise than another.
+type RevisionDiff struct {
+	From    RevisionName     `json:"from"`
+	To      RevisionName     `json:"to"`
+	Changes []RevisionChange `json:"changes"` // none: they say the same
+}
+
+// RevisionName is a revision that is compared. Version 0 is what is pending:
+// the app's settings as the next start would take them.
+type RevisionName struct {
+	GUID        string `json:"guid"`
+	Version     int    `json:"version"`
+	Description string `json:"description"`
+}
+
+// RevisionChange is one difference. Null means that a side does not have it;
+// of what is secret both say only that it is there.
+type RevisionChange struct {
+	What   string  `json:"what"` // droplet, env, command, memory, disk, log-rate-limit, health-check, readiness, process, service
+	Name   string  `json:"name"` // of the variable, process or service
+	Before *string `json:"before"`
+	After  *string `json:"after"`
+	Secret bool    `json:"secret"`
+}
