@@ -22,7 +22,7 @@ var floors = map[string]int{
 
 	"api": 3, "api/uaa": 3, "api/logcache": 3, "api/dashboard": 3,
 
-	"stager": 2, "internal/rollout": 2, "internal/release": 2, "internal/keeper": 2, "cli": 2,
+	"stager": 2, "internal/rollout": 2, "internal/shadow": 2, "internal/release": 2, "internal/keeper": 2, "cli": 2,
 	"internal/runner/local": 2, "internal/runner/runnertest": 2,
 
 	"droplets": 1, "buildpacks": 1, "router": 1, "router/certs": 1, "api/client": 1,

@@ -1,0 +1,67 @@
+package shadow
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"weir/router"
+)
+
+// fed is a router that has something to compare when it is fed.
+type fed chan []router.ShadowPair
+
+func (f fed) Shadows(ctx context.Context, _ time.Duration) ([]router.ShadowPair, []router.ShadowCounts, error) {
+	select {
+	case pairs := <-f:
+		return pairs, []router.ShadowCounts{{App: "app", Version: "v2", Copied: 7, Dropped: map[string]uint64{"queue": 2}}}, nil
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+}
+
+func TestCollector_KeepsReportsOverARestart(t *testing.T) {
+	dir, source := t.TempDir(), make(fed)
+	open := func() (*Collector, func()) {
+		c := New(Config{
+			Dir: dir, Source: source, Logger: slog.New(slog.DiscardHandler),
+			Ignores: func(context.Context, string) ([]string, error) { return []string{"$.ts"}, nil },
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- c.Run(ctx) }()
+		return c, func() { cancel(); <-ended }
+	}
+	feed := func() {
+		p := pair("/a", `{"ts":1,"n":1}`, `{"ts":2,"n":2}`)
+		p.App, p.Version = "app", "v2"
+		source <- []router.ShadowPair{*p}
+		source <- nil // the first was counted when this is taken
+	}
+	c, stop := open()
+	feed()
+	stop()
+	c, stop = open()
+	defer stop()
+	feed()
+	r, err := c.Report(t.Context(), "app", "v2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Compared != 2 || r.field("GET /a", "$.n").Differs != 2 || r.field("GET /a", "$.ts").Differs != 0 {
+		t.Errorf("%+v", r)
+	}
+	if r.Copied != 7 || r.Dropped["queue"] != 2 {
+		t.Errorf("copied %d, dropped %v", r.Copied, r.Dropped)
+	}
+	if err := c.Reset(t.Context(), "app", "v2"); err != nil {
+		t.Fatal(err)
+	}
+	if r, err = c.Report(t.Context(), "app", "v2"); err != nil || r.Compared != 0 {
+		t.Errorf("after a reset: %+v, %v", r, err)
+	}
+	if err := c.Forget("v2"); err != nil {
+		t.Fatal(err)
+	}
+}
