@@ -29,7 +29,7 @@ func main() {
 	only := flag.String("only", "", "comma-separated `parts`: "+partNames()+"; without it, all up to start")
 	m := matrix{}
 	flag.IntVar(&m.rounds, "rounds", 3, "proxies: how often each is measured")
-	flag.DurationVar(&m.each, "each", 1300*time.Millisecond, "proxies: how long each load lasts")
+	flag.DurationVar(&m.each, "each", 1300*time.Millisecond, "proxies, stand: how long each load lasts")
 	loads := flag.String("loads", "", "proxies: comma-separated `loads`: h1-64, h1-256, h1-tls, h2-tls, new-conn, large, rate, idle")
 	peers := flag.String("peers", "", "proxies: comma-separated `names`: weir, nginx, haproxy, caddy, reverseproxy")
 	flag.Parse()
@@ -72,6 +72,7 @@ var parts = []struct {
 	{"proxies", false, bench.proxies},
 	{"routes", false, bench.routes},
 	{"slow", false, bench.slow},
+	{"stand", false, bench.stand},
 }
 
 func partNames() string {

@@ -41,19 +41,13 @@ func (m *matrix) run(ctx context.Context) error {
 		return nil
 	}
 	began := time.Now()
-	loop, err := load.New(0)
+	loop, g, done, err := m.prepare()
 	if err != nil {
 		return err
 	}
-	defer loop.Close()
-	g, err := newGround(m.weir, loop.Instance(), 1)
-	if err != nil {
-		return err
-	}
-	defer g.clear()
+	defer done()
 	idle := min(10_000, g.conns()-100)
 	m.measures = slices.DeleteFunc(measures(m.each, idle), func(x measure) bool { return len(m.only) > 0 && !slices.Contains(m.only, x.name) })
-	m.absent, m.cells = map[string]string{}, map[string]map[string][]cell{}
 	for round := range m.rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d, %s\n", round+1, m.rounds, toSecond(time.Since(began)))
 		if err := m.round(ctx, loop, g); err != nil {
@@ -64,14 +58,74 @@ func (m *matrix) run(ctx context.Context) error {
 	return nil
 }
 
+// prepare makes the loop, on one processor, and the ground for proxies on
+// another.
+func (m *matrix) prepare() (l *load.Loop, g *ground, done func(), err error) {
+	m.absent, m.cells = map[string]string{}, map[string]map[string][]cell{}
+	if l, err = load.New(0); err != nil {
+		return nil, nil, nil, err
+	}
+	if g, err = newGround(m.weir, l.Instance(), 1); err != nil {
+		l.Close()
+		return nil, nil, nil, err
+	}
+	return l, g, func() { g.clear(); l.Close() }, nil
+}
+
+// stand starts the proxies and answers for their instance for a while, so that
+// other tools can load and watch them.
+func (b bench) stand(ctx context.Context) error {
+	m := b.matrix
+	l, g, done, err := m.prepare()
+	if err != nil {
+		return err
+	}
+	defer done()
+	running, stop, err := m.start(ctx, g)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if len(running) == 0 {
+		return errors.New("none of the proxies is there")
+	}
+	for _, p := range running {
+		fmt.Printf("%-13s http %s, https %s, processes %d\n", p.name, p.plain, p.secure, p.pids)
+	}
+	fmt.Printf("answers for %s, to targets like %s, for %s\n", load.Host, load.Target, m.each)
+	for began := time.Now(); time.Since(began) < m.each && ctx.Err() == nil; {
+		if _, err := l.Run(load.Plan{Addr: running[0].plain, Conns: 1, Rate: 1, Others: true, For: time.Second}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // round starts all proxies, measures each with each load, and stops them.
 func (m *matrix) round(ctx context.Context, l *load.Loop, g *ground) error {
-	var running []*proxy
-	defer func() {
+	running, stop, err := m.start(ctx, g)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	for _, x := range slices.Backward(m.measures) { // idle memory first, on fresh processes
+		for _, p := range running {
+			if ctx.Err() != nil {
+				return errors.New("interrupted")
+			}
+			m.note(x, p, l, g)
+		}
+	}
+	return nil
+}
+
+// start starts all proxies that are wanted and there.
+func (m *matrix) start(ctx context.Context, g *ground) (running []*proxy, stop func(), err error) {
+	stop = func() {
 		for _, p := range running {
 			p.stop()
 		}
-	}()
+	}
 	for _, s := range starters {
 		if m.absent[s.name] != "" || len(m.peers) > 0 && !slices.Contains(m.peers, s.name) {
 			continue
@@ -82,19 +136,12 @@ func (m *matrix) round(ctx context.Context, l *load.Loop, g *ground) error {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("starting %s: %w", s.name, err)
+			stop()
+			return nil, nil, fmt.Errorf("starting %s: %w", s.name, err)
 		}
 		running = append(running, p)
 	}
-	for _, x := range slices.Backward(m.measures) { // idle memory first, on fresh processes
-		for _, p := range running {
-			if ctx.Err() != nil {
-				return errors.New("interrupted")
-			}
-			m.note(x, p, l, g)
-		}
-	}
-	return nil
+	return running, stop, nil
 }
 
 func (m *matrix) note(x measure, p *proxy, l *load.Loop, g *ground) {

@@ -21,6 +21,7 @@ type server struct {
 	cpu       int      // to run on; -1: any
 	flags     []string // of weir serve, besides those every one gets
 	api, http string
+	https     string // empty: it serves no TLS
 	cmd       *exec.Cmd
 }
 
@@ -75,11 +76,11 @@ func (s *server) begin(ctx context.Context) error {
 		if err != nil {
 			return errNoServer
 		}
-		var where struct{ API, HTTP string }
+		var where struct{ API, HTTP, HTTPS string }
 		if err := json.Unmarshal(b, &where); err != nil {
 			return err
 		}
-		s.api, s.http = where.API, where.HTTP
+		s.api, s.http, s.https = where.API, where.HTTP, where.HTTPS
 		resp, err := http.Get(s.api + "/v3")
 		if err != nil {
 			return err

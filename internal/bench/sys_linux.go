@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"weir/internal/bench/load"
 )
 
 // startOn starts a command whose process, with all it will ever start, may run
-// on one processor only; a Go program takes that for its GOMAXPROCS. A
-// negative cpu means any.
+// on one processor only, there before others if that is allowed; a Go program
+// takes the one for its GOMAXPROCS. A negative cpu means any.
 func startOn(cpu int, cmd *exec.Cmd) error {
 	if cpu < 0 {
 		return cmd.Start()
@@ -28,6 +30,7 @@ func startOn(cpu int, cmd *exec.Cmd) error {
 		return fmt.Errorf("binding to processor %d: %w", cpu, err)
 	}
 	defer unix.SchedSetaffinity(0, &before)
+	defer load.Hurry()()
 	return cmd.Start()
 }
 

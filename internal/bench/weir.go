@@ -30,7 +30,7 @@ func startWeir(ctx context.Context, g *ground) (*proxy, error) {
 		w.stop()
 		return nil, err
 	}
-	return &proxy{name: "weir", plain: w.http, pids: []int{w.router}, stop: w.stop}, nil
+	return &proxy{name: "weir", plain: w.http, secure: w.https, pids: []int{w.router}, stop: w.stop}, nil
 }
 
 // routed is a weir whose router we feed.
@@ -41,7 +41,11 @@ type routed struct {
 }
 
 func startServer(ctx context.Context, g *ground) (*routed, error) {
-	s, err := serveOn(ctx, g.weir, g.cpu)
+	var flags []string
+	if g.cert != "" {
+		flags = []string{"--https", "127.0.0.1:0", "--tls-cert", g.cert, "--tls-key", g.key}
+	}
+	s, err := serveOn(ctx, g.weir, g.cpu, flags...)
 	if err != nil {
 		return nil, err
 	}

@@ -89,6 +89,7 @@ func (l *Loop) Run(p Plan) (Result, error) {
 		if err := pin(l.cpu); err != nil {
 			return Result{}, err
 		}
+		defer Hurry()()
 	} else {
 		defer runtime.UnlockOSThread()
 	}

@@ -12,6 +12,9 @@ import (
 // shows.
 const digits = 8
 
+// Target is what a request may ask for.
+const Target = smallTarget + "00000000"
+
 const (
 	smallTarget = "/path/to/something?q="
 	largeTarget = "/large/file/to/get?q=" // of the same length
