@@ -85,8 +85,10 @@ func readBenchmarks(out string, figures map[string]float64) {
 			continue
 		}
 		name := f[0]
-		if i := strings.LastIndexByte(name, '-'); i > 0 { // the number of processors
-			name = name[:i]
+		if i := strings.LastIndexByte(name, '-'); i > 0 {
+			if _, err := strconv.Atoi(name[i+1:]); err == nil { // the number of processors
+				name = name[:i]
+			}
 		}
 		for i := 2; i+1 < len(f); i += 2 {
 			if v, err := strconv.ParseFloat(f[i], 64); err == nil {
