@@ -3,10 +3,12 @@ package api
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/gin-gonic/gin"
 
+	v3 "weir/api/v3"
 	"weir/internal/auth"
 	"weir/internal/platform"
 )
@@ -79,6 +81,9 @@ func handle[T any](op func(*API, context.Context, call, T) (reply, error)) opera
 			if err != nil {
 				a.fail(c, err)
 				return
+			}
+			if r.method != http.MethodGet && a.engine != nil {
+				rep = rep.with(v3.TableHeader, strconv.FormatUint(a.engine.Table(), 10))
 			}
 			a.answer(c, rep)
 		}

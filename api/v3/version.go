@@ -24,6 +24,10 @@ const (
 // TitleRefused is the title of an error that means: a rule forbids it.
 const TitleRefused = "CF-Refused"
 
+// TableHeader is the header of the answer to every change that tells the
+// number of the route table the router runs by then.
+const TableHeader = "X-Weir-Table"
+
 // Version is a revision of an app that runs under a label, beside others or
 // alone. Versions are weir's addition to Cloud Foundry's API.
 type Version struct {

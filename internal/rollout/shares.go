@@ -196,6 +196,7 @@ func (t *traffic) store(ctx context.Context, and also) (platform.Change, error) 
 	c := platform.Change{
 		Resource: platform.NewResource(time.Now().UTC()), Verb: t.opt.Why, Text: t.text,
 		Before: t.before, After: t.state(), Table: t.table, By: t.who,
+		Undone: t.opt.Why == verbUndo, // the next undo goes further back
 	}
 	moved := map[string]bool{}
 	for i, v := range c.After.Versions {

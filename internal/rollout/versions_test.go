@@ -481,3 +481,39 @@ func TestUpdateTraffic_RefusesWhatCannotBe(t *testing.T) {
 	}
 	b.router.set(func(f *fakeRouter) { f.busy = nil })
 }
+
+func TestUndo_TakesMappingsAndWeightsOfRoutesBack(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	r, err := b.db.RouteByAddress(t.Context(), b.domain.GUID, "shop", "")
+	b.must(err)
+	b.must(b.e.DeleteDestination(t.Context(), anna, r.GUID, r.Destinations[0].GUID))
+	b.shares("shop.apps.localhost", "")
+	c, err := b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{})
+	b.must(err)
+	b.shares("shop.apps.localhost", "shop/1:100")
+	if !strings.Contains(c.Text, "Let route shop.apps.localhost lead nowhere") {
+		t.Errorf("it says %q", c.Text)
+	}
+	if r, err = b.db.Route(t.Context(), r.GUID); err != nil {
+		t.Fatal(err)
+	}
+	weight := 7
+	_, err = b.e.UpdateDestination(t.Context(), anna, r.GUID, r.Destinations[0].GUID, func(d *platform.Destination) error { d.Weight = &weight; return nil })
+	b.must(err)
+	b.shares("shop.apps.localhost", "shop/1:7")
+	_, err = b.e.SetShares(t.Context(), anna, app.GUID, map[string]int{b.main(app).GUID: 50}, platform.SplitOptions{IfTable: c.Table}, nil)
+	if platform.KindOf(err) != platform.KindConflict {
+		t.Errorf("a weight of a route is no change of the app's traffic: %v", err)
+	}
+	_, err = b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{DryRun: true})
+	b.must(err)
+	b.shares("shop.apps.localhost", "shop/1:7")
+	_, err = b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{})
+	b.must(err)
+	b.shares("shop.apps.localhost", "shop/1:100")
+	if c, err = b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{}); err != nil || !strings.Contains(c.Text, "shop 100") {
+		t.Errorf("the next undo goes further back: %q %v", c.Text, err)
+	}
+	b.shares("shop.apps.localhost", "") // before anybody mapped it
+}
