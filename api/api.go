@@ -23,6 +23,7 @@ import (
 	"weir/droplets"
 	"weir/internal/auth"
 	"weir/internal/logs"
+	"weir/internal/release"
 	"weir/internal/rollout"
 	"weir/internal/store"
 	"weir/stager"
@@ -37,6 +38,7 @@ const Version = "3.215.0"
 type Config struct {
 	Store    *store.Store
 	Engine   *rollout.Engine
+	Releases *release.Engine
 	Stager   *stager.Stager
 	Auth     *auth.Service
 	Logs     *logs.Store
@@ -72,6 +74,7 @@ type API struct {
 	cfg      Config
 	store    *store.Store
 	engine   *rollout.Engine
+	releases *release.Engine
 	stager   *stager.Stager
 	auth     *auth.Service
 	logs     *logs.Store
@@ -103,7 +106,7 @@ func New(cfg Config) (*API, error) {
 		cfg.UploadLimit = defaultUploadLimit
 	}
 	a := &API{
-		cfg: cfg, store: cfg.Store, engine: cfg.Engine, stager: cfg.Stager, auth: cfg.Auth,
+		cfg: cfg, store: cfg.Store, engine: cfg.Engine, releases: cfg.Releases, stager: cfg.Stager, auth: cfg.Auth,
 		logs: cfg.Logs, droplets: cfg.Droplets, logger: cfg.Logger,
 		jobs: make(chan task), stopped: make(chan struct{}),
 	}

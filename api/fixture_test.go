@@ -30,6 +30,7 @@ import (
 	"weir/internal/auth"
 	"weir/internal/logs"
 	"weir/internal/platform"
+	"weir/internal/release"
 	"weir/internal/rollout"
 	"weir/internal/runner"
 	"weir/internal/runner/runnertest"
@@ -43,21 +44,22 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // fixture is a whole controller over a simulated runner and a router that
 // takes every table.
 type fixture struct {
-	t      *testing.T
-	store  *store.Store
-	engine *rollout.Engine
-	stager *stager.Stager
-	trees  *droplets.Store
-	logs   *logs.Store
-	auth   *auth.Service
-	sim    *runnertest.Sim
-	api    *api.API
-	url    string
-	client *client.Client
-	token  string
-	org    string // GUIDs of what exists from the start
-	space  string
-	domain string
+	t        *testing.T
+	store    *store.Store
+	engine   *rollout.Engine
+	releases *release.Engine
+	stager   *stager.Stager
+	trees    *droplets.Store
+	logs     *logs.Store
+	auth     *auth.Service
+	sim      *runnertest.Sim
+	api      *api.API
+	url      string
+	client   *client.Client
+	token    string
+	org      string // GUIDs of what exists from the start
+	space    string
+	domain   string
 
 	log *bytes.Buffer // of the API; read it only when nothing is under way
 }
@@ -74,6 +76,15 @@ func (anyRouter) Put(context.Context, router.Table) error              { return 
 func (anyRouter) Apply(context.Context, router.Update) error           { return nil }
 func (anyRouter) Drain(context.Context, []string, time.Duration) error { return nil }
 func (anyRouter) Status(context.Context) (s router.Status, err error)  { return s, nil }
+
+// Evidence has seen no request.
+func (anyRouter) Evidence(ctx context.Context, _ router.EvidenceQuery) (router.Evidence, error) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(5 * time.Millisecond):
+	}
+	return router.Evidence{Router: "any"}, ctx.Err()
+}
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
@@ -101,12 +112,13 @@ func newFixtureAt(t *testing.T, external string) *fixture {
 	f.engine = rollout.New(rollout.Config{
 		Store: f.store, Runner: f.sim, Router: anyRouter{}, Logs: f.logs, Droplets: f.trees, StopGrace: time.Millisecond,
 	})
+	f.releases = release.New(release.Config{Store: f.store, Versions: f.engine, Evidence: anyRouter{}})
 	f.stager = stager.New(stager.Config{
 		Store: f.store, Droplets: f.trees, Runner: f.sim, Logs: f.logs,
 		Dir: filepath.Join(dir, "staging"), CacheDir: filepath.Join(dir, "cache"),
 	})
 	f.api, err = api.New(api.Config{
-		Store: f.store, Engine: f.engine, Stager: f.stager, Auth: f.auth, Logs: f.logs, Droplets: f.trees,
+		Store: f.store, Engine: f.engine, Releases: f.releases, Stager: f.stager, Auth: f.auth, Logs: f.logs, Droplets: f.trees,
 		Login:       uaa.New(uaa.Config{Auth: f.auth}),
 		LogCache:    logcache.New(logcache.Config{Auth: f.auth, Logs: f.logs, Store: f.store}),
 		ExternalURL: external,
@@ -157,8 +169,8 @@ var template = func() func(*testing.T) ([]byte, v3.Token) {
 
 // serve runs everything until the end of the test.
 func (f *fixture) serve(ctx context.Context, stop context.CancelFunc) {
-	done := make(chan error, 3)
-	for _, run := range []func(context.Context) error{f.engine.Run, f.stager.Run, f.api.Run} {
+	done := make(chan error, 4)
+	for _, run := range []func(context.Context) error{f.engine.Run, f.releases.Run, f.stager.Run, f.api.Run} {
 		go func() { done <- run(ctx) }()
 	}
 	srv := httptest.NewServer(f.api)
@@ -167,7 +179,7 @@ func (f *fixture) serve(ctx context.Context, stop context.CancelFunc) {
 		stop()
 		srv.CloseClientConnections()
 		srv.Close()
-		for range 3 {
+		for range 4 {
 			if err := <-done; err != nil {
 				f.t.Errorf("Run: %v", err)
 			}

@@ -97,29 +97,8 @@ type createVersion struct {
 }
 
 func (a *API) createVersion(ctx context.Context, c call, req createVersion) (reply, error) {
-	b := req.Body
-	web, err := a.processOf(ctx, req.GUID, platform.WebProcess)
+	r, err := a.versionRequest(ctx, req.GUID, req.Body)
 	if err != nil {
-		return reply{}, err
-	}
-	r := platform.VersionRequest{
-		AppGUID: req.GUID, Label: b.Label, Mode: b.Mode, Weight: b.Weight, ShadowPercent: b.ShadowPercent,
-		Instances: b.Instances, Replace: b.Replace,
-		Config: platform.ConfigChange{Env: b.EnvironmentVariables, Command: b.Command, MemoryMB: b.MemoryMB, DiskMB: b.DiskMB},
-	}
-	if b.HealthCheck != nil {
-		health := web.Health
-		if err := applyHealth(&health, b.HealthCheck, "health_check", true); err != nil {
-			return reply{}, err
-		}
-		r.Config.Health = &health
-	}
-	what := rollout.DeployRequest{AppGUID: req.GUID}
-	if err := a.deployWhat(ctx, &what, v3.DeploymentCreate{Droplet: b.Droplet, Revision: b.Revision}); err != nil {
-		return reply{}, err
-	}
-	r.DropletGUID, r.RevisionGUID = what.DropletGUID, what.RevisionGUID
-	if r.Metadata, err = newMetadata(b.Metadata); err != nil {
 		return reply{}, err
 	}
 	v, err := a.engine.StartVersion(ctx, c.actor(), r, nil)
@@ -129,6 +108,33 @@ func (a *API) createVersion(ctx context.Context, c call, req createVersion) (rep
 	rep, err := a.versionNow(ctx, c, v.GUID)
 	rep.status = http.StatusCreated
 	return rep, err
+}
+
+// versionRequest reads what a version of an app is to be.
+func (a *API) versionRequest(ctx context.Context, app string, b v3.VersionCreate) (platform.VersionRequest, error) {
+	web, err := a.processOf(ctx, app, platform.WebProcess)
+	if err != nil {
+		return platform.VersionRequest{}, err
+	}
+	r := platform.VersionRequest{
+		AppGUID: app, Label: b.Label, Mode: b.Mode, Weight: b.Weight, ShadowPercent: b.ShadowPercent,
+		Instances: b.Instances, Replace: b.Replace,
+		Config: platform.ConfigChange{Env: b.EnvironmentVariables, Command: b.Command, MemoryMB: b.MemoryMB, DiskMB: b.DiskMB},
+	}
+	if b.HealthCheck != nil {
+		health := web.Health
+		if err := applyHealth(&health, b.HealthCheck, "health_check", true); err != nil {
+			return r, err
+		}
+		r.Config.Health = &health
+	}
+	what := rollout.DeployRequest{AppGUID: app}
+	if err := a.deployWhat(ctx, &what, v3.DeploymentCreate{Droplet: b.Droplet, Revision: b.Revision}); err != nil {
+		return r, err
+	}
+	r.DropletGUID, r.RevisionGUID = what.DropletGUID, what.RevisionGUID
+	r.Metadata, err = newMetadata(b.Metadata)
+	return r, err
 }
 
 type updateVersion struct {

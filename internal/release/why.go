@@ -271,3 +271,9 @@ func (e *Engine) AddFreeze(ctx context.Context, who platform.Actor, space, windo
 func (e *Engine) RemoveFreeze(ctx context.Context, guid string) error {
 	return e.cfg.Store.DeleteFreeze(ctx, guid)
 }
+
+// StepText says what the step gives the candidate: "5%".
+func (s *Status) StepText() string { return s.Plan.stepText(s.Row.Step) }
+
+// Bake returns how long the step takes at least.
+func (s *Status) Bake() time.Duration { return s.Plan.bake(s.Row.Step) }

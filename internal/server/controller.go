@@ -22,6 +22,7 @@ import (
 	"weir/internal/keeper"
 	"weir/internal/logs"
 	"weir/internal/platform"
+	"weir/internal/release"
 	"weir/internal/rollout"
 	"weir/internal/runner/local"
 	"weir/internal/store"
@@ -76,6 +77,14 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 		Exe:          cfg.Exe,
 		Logger:       logger,
 	})
+	releases := release.New(release.Config{
+		Store: db, Versions: engine, Evidence: routes, Logger: logger,
+		Line: func(app, text string) {
+			if err := appLogs.Append(logs.Envelope{App: app, SourceType: "API", Instance: "0", Payload: []byte(text)}); err != nil {
+				logger.Warn("a line of an app's log is lost", "app", app, "err", err)
+			}
+		},
+	})
 	builds := stager.New(stager.Config{
 		Store: db, Droplets: trees, Runner: instances, Logs: appLogs,
 		Dir:      filepath.Join(cfg.DataDir, "staging"),
@@ -91,7 +100,7 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 		Logger:       logger,
 	})
 	handler, err := api.New(api.Config{
-		Store: db, Engine: engine, Stager: builds, Auth: users, Logs: appLogs, Droplets: trees,
+		Store: db, Engine: engine, Releases: releases, Stager: builds, Auth: users, Logs: appLogs, Droplets: trees,
 		Login:       uaa.New(uaa.Config{Auth: users, Logger: logger}),
 		LogCache:    logcache.New(logcache.Config{Auth: users, Logs: appLogs, Store: db, Logger: logger}),
 		ExternalURL: cfg.ExternalURL,
@@ -107,6 +116,7 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return engine.Run(ctx) })
+	g.Go(func() error { return releases.Run(ctx) })
 	g.Go(func() error { return builds.Run(ctx) })
 	g.Go(func() error { return handler.Run(ctx) })
 	for _, l := range in.Listeners("api") {

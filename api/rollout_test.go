@@ -1,0 +1,103 @@
+package api_test
+
+import (
+	"strings"
+	"testing"
+
+	v3 "weir/api/v3"
+)
+
+func TestRollouts_AVersionGetsEverything(t *testing.T) {
+	f := newFixture(t)
+	app, _ := f.started("shop")
+	all := "/v3/apps/" + app.GUID + "/rollouts"
+	second := f.droplet(app.GUID, "second")
+	for _, bad := range []string{`{"plan":{"preset":"sideways"}}`, `{"label":"v 2"}`, `{"plan":{"steps":[{"weight":50},{"weight":10}]}}`} {
+		f.wants(422, "POST", all, bad)
+	}
+	made := f.wants(201, "POST", all, `{"label":"v2","droplet":{"guid":"`+second+`"},"plan":{"preset":"all-at-once"},"environment_variables":{"COLOR":"green"}}`).guid(t)
+	var r v3.Rollout
+	f.get("/v3/rollouts/"+made+"?wait=30", &r)
+	if r.State != v3.RolloutDone || r.To.Label != "v2" || !r.Over || r.Number != 1 {
+		t.Fatalf("the rollout is %+v", r)
+	}
+	var versions v3.List[v3.Version]
+	f.get("/v3/apps/"+app.GUID+"/versions", &versions)
+	if v := versions.Resources[0]; v.Label != "v2" || v.Role != v3.RoleMain || v.SharePercent != 100 {
+		t.Errorf("the main version is %+v", v)
+	}
+	if a := f.wants(200, "GET", "/v3/apps/"+app.GUID+"/environment_variables", ""); !strings.Contains(string(a.body), "green") {
+		t.Errorf("what was promoted has not become the app's configuration: %s", a.body)
+	}
+	var h v3.RolloutHistory
+	f.get("/v3/rollouts/"+made+"/events", &h)
+	if n := len(h.Resources); n < 3 || h.Resources[n-1].State != v3.RolloutDone {
+		t.Errorf("its history is %+v", h.Resources)
+	}
+	var replay v3.RolloutReplay
+	f.get("/v3/rollouts/"+made+"/replay", &replay)
+	if !replay.Same {
+		t.Errorf("its replay is %+v", replay)
+	}
+	f.wants(200, "POST", "/v3/rollouts/"+made+"/actions/abort", `{}`) // it is over: nothing happens
+	f.wants(422, "POST", "/v3/rollouts/"+made+"/actions/promote", `{}`)
+}
+
+func TestRollouts_PauseAndAbort(t *testing.T) {
+	f := newFixture(t)
+	app, _ := f.started("shop")
+	all := "/v3/apps/" + app.GUID + "/rollouts"
+	made := f.wants(201, "POST", all, `{"label":"v2","droplet":{"guid":"`+f.droplet(app.GUID, "second")+`"},"plan":{"steps":[{"weight":10}],"warmup":0}}`).guid(t)
+	self := "/v3/rollouts/" + made
+	var r v3.Rollout
+	f.eventually("the first step", func() bool {
+		f.get(self, &r)
+		return r.State == "baking"
+	})
+	f.wants(409, "POST", all, `{"label":"v3","plan":{"concurrency":"refuse"}}`)
+	f.eventually("what is missing", func() bool {
+		f.get(self, &r)
+		return len(r.Missing) == 1
+	})
+	if r.Step != 1 || r.Steps != 2 || r.Share != "10%" {
+		t.Errorf("it is %+v", r)
+	}
+	f.wants(200, "POST", self+"/actions/pause", `{"reason":"lunch"}`)
+	f.get(self, &r)
+	if r.State != v3.RolloutPaused || r.Reason != "lunch" {
+		t.Errorf("paused: %+v", r)
+	}
+	f.wants(200, "POST", self+"/actions/resume", `{}`)
+	f.wants(200, "POST", self+"/actions/abort", `{"reason":"enough"}`)
+	f.get(self+"?wait=30", &r)
+	if r.State != v3.RolloutAborted || r.Reason != "enough" {
+		t.Errorf("aborted: %+v", r)
+	}
+	var versions v3.List[v3.Version]
+	f.get("/v3/apps/"+app.GUID+"/versions", &versions)
+	if v := versions.Resources[0]; v.Label != "v1" || v.SharePercent != 100 {
+		t.Errorf("the main version is %+v", v)
+	}
+}
+
+func TestRollouts_FreezesAndSimulation(t *testing.T) {
+	f := newFixture(t)
+	app, _ := f.started("shop")
+	f.wants(422, "POST", "/v3/freezes", `{"window":"sometimes"}`)
+	freeze := f.wants(201, "POST", "/v3/freezes", `{"window":"00:00-23:59 UTC","reason":"audit","space_guid":"`+f.space+`"}`).guid(t)
+	a := f.wants(422, "POST", "/v3/apps/"+app.GUID+"/rollouts", `{"label":"v2"}`)
+	if !strings.Contains(string(a.body), v3.TitleRefused) || !strings.Contains(string(a.body), "audit") {
+		t.Errorf("a start in a freeze: %s", a.body)
+	}
+	var list v3.FreezeList
+	f.get("/v3/freezes?space_guid="+f.space, &list)
+	if len(list.Resources) != 1 {
+		t.Errorf("freezes: %+v", list)
+	}
+	f.wants(204, "DELETE", "/v3/freezes/"+freeze, "")
+	b := f.wants(200, "POST", "/v3/apps/"+app.GUID+"/actions/simulate_rollout", `{"share":5,"ratio":5,"rate":0.01}`)
+	if !strings.Contains(string(b.body), "would be caught after about") {
+		t.Errorf("simulation: %s", b.body)
+	}
+	f.wants(422, "POST", "/v3/apps/"+app.GUID+"/actions/simulate_rollout", `{"share":0,"ratio":5}`)
+}
