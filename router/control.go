@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -29,6 +30,7 @@ const maxDrainWait = 24 * time.Hour
 //	POST  /evidence EvidenceQuery → Evidence
 //	GET   /metrics  Prometheus
 //	GET   /healthz  200, or 503 while the router drains
+//	GET   /debug/pprof/  profiles of the process, as package net/http/pprof has them
 type controlServer struct {
 	r    *Router
 	stop <-chan struct{} // closed when the router ends: nobody waits longer
@@ -46,6 +48,9 @@ func (r *Router) newControlServer(stop <-chan struct{}) *controlServer {
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, r.stats()) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", c.health)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	c.http = &http.Server{
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 	}

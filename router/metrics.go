@@ -59,6 +59,7 @@ type metrics struct {
 	full         atomic.Uint64 // times accepting waited for a connection to end
 	overShare    atomic.Uint64 // connections reset because one client has too many
 	badGreetings atomic.Uint64 // connections without a proper PROXY header or handshake
+	floods       atomic.Uint64 // HTTP/2 connections ended because of useless frames
 
 	updates atomic.Uint64 // of the table
 	unsaved atomic.Uint64 // of the table, that could not be kept on disk
@@ -115,7 +116,7 @@ var (
 	descAccepted = prometheus.NewDesc("weir_router_connections_total",
 		"Connections accepted.", nil, nil)
 	descRefused = prometheus.NewDesc("weir_router_connections_refused_total",
-		"Connections ended before their first request: their client has too many (share), or no proper PROXY header or handshake came (greeting).", []string{"reason"}, nil)
+		"Connections the router ended: their client has too many (share), no proper PROXY header or handshake came (greeting), or too many frames that ask for nothing (flood).", []string{"reason"}, nil)
 	descWaits = prometheus.NewDesc("weir_router_accept_waits_total",
 		"Times no connection was accepted for a moment: as many as may be are open (full), or the machine has no more (shortage).", []string{"reason"}, nil)
 	descTunnels = prometheus.NewDesc("weir_router_tunnels_open",
@@ -159,6 +160,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	counter(descAccepted, float64(m.accepted.Load()))
 	counter(descRefused, float64(m.overShare.Load()), "share")
 	counter(descRefused, float64(m.badGreetings.Load()), "greeting")
+	counter(descRefused, float64(m.floods.Load()), "flood")
 	counter(descWaits, float64(m.full.Load()), "full")
 	counter(descWaits, float64(m.shortages.Load()), "shortage")
 	gauge(descTunnels, float64(m.tunnels.Load()))
