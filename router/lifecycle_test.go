@@ -331,7 +331,9 @@ func child(dir string) {
 	if err != nil {
 		panic(err)
 	}
-	r := New(Config{Listeners: []net.Listener{ln}, ControlListener: control, Dir: filepath.Join(dir, "table")})
+	cfg := Config{Listeners: []net.Listener{ln}, ControlListener: control, Dir: filepath.Join(dir, "table")}
+	childLimits(&cfg)
+	r := New(cfg)
 	fmt.Println(ln.Addr())
 	if err := r.Run(context.Background()); err != nil {
 		panic(err)
