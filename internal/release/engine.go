@@ -22,6 +22,7 @@ type Versions interface {
 	Versions(ctx context.Context, app string) ([]platform.VersionStatus, error)
 	SetShares(ctx context.Context, who platform.Actor, app string, shares map[string]int, opt platform.SplitOptions, also func(tx *store.Tx, split, table uint64) error) (platform.Change, error)
 	Promote(ctx context.Context, who platform.Actor, app, version string, opt platform.SplitOptions, also func(tx *store.Tx, split, table uint64) error) (platform.Change, error)
+	SetMode(ctx context.Context, who platform.Actor, version, mode string, percent int, opt platform.SplitOptions) (platform.Change, error)
 	ScaleVersion(ctx context.Context, who platform.Actor, version string, instances int) (platform.Version, error)
 	DeleteVersion(ctx context.Context, who platform.Actor, version string, force bool) (platform.Version, error)
 }

@@ -365,3 +365,26 @@ func TestRollout_GoesWithItsApp(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 }
+
+func TestRollout_RingsAndShadowComeBeforeUsers(t *testing.T) {
+	g := newStage(t)
+	e, _ := g.engine()
+	row := g.start(e, `{"rings":{"friends":[{"header":"X-Ring","exact":"1"}]},"steps":[{"shadow":20},{"ring":"friends","gate":"approve"},{"weight":10},{"weight":100}],"bake":"5s","warmup":"0s","min-requests":0}`)
+	row = g.until(row.GUID, platform.RolloutWaiting)
+	for row.Step != 1 {
+		row = g.until(row.GUID, platform.RolloutWaiting)
+	}
+	g.set(func() {
+		v := g.find(byLabel("v2"))
+		if len(v.Match) != 1 || v.Match[0].Header != "X-Ring" || v.Weight != 0 || v.Mode != platform.ModeLive {
+			t.Errorf("in its ring the candidate is %+v", v.Version)
+		}
+		if want := []string{platform.ModeShadow, platform.ModeLive}; !slices.Equal(g.modes, want) {
+			t.Errorf("its modes were %v, want %v", g.modes, want)
+		}
+	})
+	if _, err := e.Promote(t.Context(), platform.System, row.GUID, false, ""); err != nil {
+		t.Fatal(err)
+	}
+	g.until(row.GUID, platform.RolloutDone)
+}

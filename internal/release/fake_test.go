@@ -32,6 +32,7 @@ type stage struct {
 	perLook  int
 	rates    map[string]float64 // of failure, by label
 	history  []int              // weights of the candidate, in order
+	modes    []string           // of the candidate, in order
 	starting bool               // new versions do not get ready
 	router   string
 	lines    []string
@@ -218,6 +219,9 @@ func (g *stage) SetShares(ctx context.Context, _ platform.Actor, _ string, share
 				return platform.NotFound("Version")
 			}
 			v.Weight = w
+			if m, ok := opt.Match[guid]; ok {
+				v.Match = m
+			}
 			if guid != g.main {
 				g.history = append(g.history, w)
 			}
@@ -273,6 +277,15 @@ func (g *stage) DeleteVersion(_ context.Context, _ platform.Actor, version strin
 		}
 	}
 	return platform.Version{}, platform.NotFound("Version")
+}
+
+func (g *stage) SetMode(_ context.Context, _ platform.Actor, version, mode string, percent int, _ platform.SplitOptions) (platform.Change, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	v := g.find(byGUID(version))
+	v.Mode, v.ShadowPercent = mode, percent
+	g.modes = append(g.modes, mode)
+	return platform.Change{}, nil
 }
 
 // Evidence sends a second of requests and tells what was counted of all.

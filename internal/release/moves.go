@@ -98,8 +98,17 @@ func (c *conductor) shift(ctx context.Context, who platform.Actor, d decision) e
 	record := judge.AppendBegin(slices.Clone(c.record))
 	stable, candidate := c.plan.weights(d.step)
 	shares := map[string]int{c.row.FromGUID: stable, c.row.ToGUID: candidate}
+	if percent := int(c.plan.Steps[d.step].Shadow + 0.5); percent > 0 {
+		if err := c.setMode(ctx, who, platform.ModeShadow, percent); err != nil {
+			return err
+		}
+		delete(shares, c.row.ToGUID)
+	} else if err := c.setMode(ctx, who, platform.ModeLive, 0); err != nil {
+		return err
+	}
+	opt := platform.SplitOptions{Keep: true, Why: "rollout", Match: map[string][]platform.Match{c.row.ToGUID: c.plan.ringsUntil(d.step)}}
 	return c.moved(ctx, who, &j, record, nil, func(also func(*store.Tx, uint64, uint64) error) error {
-		_, err := c.e.cfg.Versions.SetShares(ctx, who, c.row.AppGUID, shares, platform.SplitOptions{Keep: true, Why: "rollout"}, also)
+		_, err := c.e.cfg.Versions.SetShares(ctx, who, c.row.AppGUID, shares, opt, also)
 		return err
 	}, func(row *platform.Rollout, p *Progress, split uint64) {
 		row.State, row.Step, row.Reason = platform.RolloutWarming, d.step, d.reason
@@ -109,10 +118,44 @@ func (c *conductor) shift(ctx context.Context, who platform.Actor, d decision) e
 	})
 }
 
+// setMode makes the candidate a shadow or a live version, unless it is that.
+// It may be done again after the platform was killed in between.
+func (c *conductor) setMode(ctx context.Context, who platform.Actor, mode string, percent int) error {
+	versions, err := c.e.cfg.Versions.Versions(ctx, c.row.AppGUID)
+	if err != nil {
+		return err
+	}
+	for _, v := range versions {
+		if v.GUID != c.row.ToGUID || v.Mode == mode && (mode == platform.ModeLive || v.ShadowPercent == percent) {
+			continue
+		}
+		if _, err := c.e.cfg.Versions.SetMode(ctx, who, v.GUID, mode, percent, platform.SplitOptions{Keep: true, Why: "rollout"}); !isCommitted(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// ringsUntil returns the conditions of all rings up to a step: who is in the
+// candidate stays there. A step that sends everything needs none.
+func (p *Plan) ringsUntil(step int) []platform.Match {
+	all := []platform.Match{}
+	if p.Steps[step].Weight == 100 {
+		return all
+	}
+	for _, s := range p.Steps[:step+1] {
+		for _, m := range p.Rings[s.Ring] {
+			all = append(all, platform.Match(m))
+		}
+	}
+	return all
+}
+
 // promote makes the candidate the main version.
 func (c *conductor) promote(ctx context.Context, who platform.Actor, d decision) error {
+	opt := platform.SplitOptions{Why: "rollout", Match: map[string][]platform.Match{c.row.ToGUID: {}}}
 	return c.moved(ctx, who, c.judge, c.record, c.figures(), func(also func(*store.Tx, uint64, uint64) error) error {
-		_, err := c.e.cfg.Versions.Promote(ctx, who, c.row.AppGUID, c.row.ToGUID, platform.SplitOptions{Why: "rollout"}, also)
+		_, err := c.e.cfg.Versions.Promote(ctx, who, c.row.AppGUID, c.row.ToGUID, opt, also)
 		return err
 	}, func(row *platform.Rollout, p *Progress, _ uint64) {
 		row.State, row.Reason = platform.RolloutFinishing, fmt.Sprintf("%s is the main version: %s", row.ToLabel, d.reason)
@@ -143,12 +186,19 @@ func (c *conductor) goBack(ctx context.Context, who platform.Actor, d decision, 
 			return c.e.transition(ctx, tx, who, row, d.reason, nil)
 		}, func(row *platform.Rollout, p *Progress) { edit(row, p, 0) })
 	}
+	if err := c.setMode(ctx, who, platform.ModeLive, 0); err != nil {
+		return err
+	}
 	shares, err := c.sharesBack(ctx)
 	if err != nil {
 		return err
 	}
+	opt := platform.SplitOptions{Keep: true, Why: "rollout-rollback"}
+	if _, ok := shares[c.row.ToGUID]; ok {
+		opt.Match = map[string][]platform.Match{c.row.ToGUID: {}}
+	}
 	return c.moved(ctx, who, c.judge, c.record, c.figures(), func(also func(*store.Tx, uint64, uint64) error) error {
-		_, err := c.e.cfg.Versions.SetShares(ctx, who, c.row.AppGUID, shares, platform.SplitOptions{Keep: true, Why: "rollout-rollback"}, also)
+		_, err := c.e.cfg.Versions.SetShares(ctx, who, c.row.AppGUID, shares, opt, also)
 		return err
 	}, edit)
 }
