@@ -35,7 +35,7 @@ type backend struct {
 
 	waiting atomic.Int32 // calls of Drain that wait for it
 
-	refs int // destinations of the running table; guarded by backends.mu
+	refs int // pools of the running table; guarded by backends.mu
 
 	// How the net/http road reaches it; made on first use.
 	once1, once2 sync.Once
@@ -70,22 +70,18 @@ func (s *backends) acquire(b Backend) *backend {
 	return x
 }
 
-// release takes back the references of a route that left the table. The table
-// without it must have been published before.
-func (s *backends) release(r *route) {
-	for _, d := range r.dests {
-		for _, b := range d.backends {
-			s.mu.Lock()
-			b.refs--
-			gone := b.refs == 0
-			if gone {
-				b.gone.Store(true)
-			}
-			s.mu.Unlock()
-			if gone {
-				s.retire(b)
-			}
-		}
+// release takes back one reference. The table without it must have been
+// published before.
+func (s *backends) release(b *backend) {
+	s.mu.Lock()
+	b.refs--
+	gone := b.refs == 0
+	if gone {
+		b.gone.Store(true)
+	}
+	s.mu.Unlock()
+	if gone {
+		s.retire(b)
 	}
 }
 

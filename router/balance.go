@@ -147,7 +147,8 @@ func (r *Router) slowStart(rt *route) time.Duration {
 // holds writer, and the route is not published yet.
 func (r *Router) settle(rt *route) {
 	now, slow := r.now(), int64(r.slowStart(rt))
-	for _, d := range rt.dests {
+	for i := range rt.dests {
+		d := &rt.dests[i]
 		for _, b := range d.backends {
 			if b.since == 0 {
 				b.since = now

@@ -33,7 +33,7 @@ func routeOver(t *testing.T, r *Router, n int, options ...string) *route {
 	}
 	r.writer.Lock()
 	defer r.writer.Unlock()
-	rt := r.compile(src, nil)
+	rt := r.compile(&src, nil)
 	if rt.rules != nil && rt.rules.broken != nil {
 		t.Fatal(rt.rules.broken)
 	}

@@ -119,19 +119,36 @@ func (t *trip) choose(a ask) reason {
 	t.ask = a
 	table := t.r.table.Load()
 	t.rt = table.find(a.host, a.path)
-	if !isPlainPath(a.path) {
-		// The instance may read the path otherwise than we do. That is its
-		// business, unless it is about which route it is.
-		clean, ok := cleanPath(a.path)
-		if !ok || table.find(a.host, clean) != t.rt {
-			t.rt = nil
-			return reasonBadRequest
-		}
+	if !isPlainPath(a.path) && !t.isOneRoute(table) {
+		t.rt = nil
+		return reasonBadRequest
 	}
 	if t.rt == nil {
 		return reasonUnknownRoute
 	}
 	return t.admit()
+}
+
+// isOneRoute reports whether all ways to read a path that is not plain lead
+// to the same route. An instance may read it otherwise than we do; that is its
+// business, unless it is about which route it is.
+func (t *trip) isOneRoute(table *table) bool {
+	clean, ok := cleanPath(t.ask.path)
+	if !ok {
+		return false
+	}
+	for {
+		other := table.find(t.ask.host, clean)
+		if other == t.rt {
+			return true
+		}
+		// Perhaps the table changed between the two.
+		again := table.find(t.ask.host, t.ask.path)
+		if again == t.rt {
+			return false
+		}
+		t.rt = again
+	}
 }
 
 // assign chooses the destination of the first attempt; nil if there is none.
@@ -153,8 +170,8 @@ func (t *trip) assigned() (*destination, how) {
 		if d := rt.matching(&t.ask); d != nil {
 			return d, byMatch
 		}
-		if rules.sticky.by != stickyOff && len(rt.live) > 1 {
-			return rt.at(t.position(&rules.sticky)), bySticky
+		if rules.sticky.by != stickyOff && rt.share != nil {
+			return rt.share.at(t.position(&rules.sticky)), bySticky
 		}
 	}
 	return rt.next(), byCounter
@@ -167,7 +184,7 @@ func (t *trip) position(s *sticky) uint64 {
 		return u
 	}
 	if s.by != stickyCookie {
-		return t.rt.step()
+		return t.rt.share.step()
 	}
 	if !t.made.fresh {
 		t.made.position, t.made.fresh = s.fresh(), true
@@ -213,7 +230,7 @@ func (t *trip) failover(d *destination, b *backend) (*destination, *backend) {
 	if !d.isDown(now) {
 		return d, b
 	}
-	for _, o := range t.rt.live {
+	for o := range t.rt.live {
 		if !o.isDown(now) {
 			return o, o.pick(nil, t)
 		}
@@ -234,13 +251,13 @@ func (t *trip) pickAgain(tried []*backend) (*destination, *backend) {
 	if t.made.how == byVersion {
 		return nil, nil
 	}
-	for _, d := range t.rt.live {
+	for d := range t.rt.live {
 		if b := d.pick(tried, t); b != nil {
 			return d, b
 		}
 	}
-	if len(t.rt.live) == 1 && len(t.rt.live[0].backends) == 1 {
-		return t.rt.live[0], t.rt.live[0].backends[0]
+	if d := t.rt.only(); d != nil && t.rt.share == nil && len(d.backends) == 1 {
+		return d, d.backends[0]
 	}
 	return nil, nil
 }
@@ -250,7 +267,7 @@ func (t *trip) nobody() reason {
 	switch {
 	case t.made.how == byVersion:
 		return reasonUnknownVersion
-	case t.ask.wish.isSet() && len(t.rt.live) > 0:
+	case t.ask.wish.isSet() && t.rt.only() != nil:
 		return reasonUnknownInstance
 	}
 	return reasonNoEndpoints

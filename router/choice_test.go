@@ -17,10 +17,10 @@ func weighted(weights []int, n int) (r *route, chosen []int) {
 			AppGUID: fmt.Sprint(i), Weight: w, Backends: []Backend{{InstanceGUID: fmt.Sprint(i), Addr: "127.0.0.1:1"}},
 		})
 	}
-	r = newRoute(src, nil, newBackends().acquire)
+	r = New(Config{}).compile(&src, nil)
 	at := map[*destination]int{}
-	for i, d := range r.dests {
-		at[d] = i
+	for i := range r.dests {
+		at[&r.dests[i]] = i
 	}
 	for range n {
 		chosen = append(chosen, at[r.next()])
@@ -107,95 +107,17 @@ func TestNewRoute_LeavesOutWhatCannotTakeRequests(t *testing.T) {
 	}}
 	src.Destinations[0].Weight = 0
 	src.Destinations[3].Weight = 3
-	r := newRoute(src, nil, newBackends().acquire)
+	r := New(Config{}).compile(&src, nil)
 	got := map[string]int{}
 	for range 400 {
 		got[r.next().src.AppGUID]++
 	}
-	if len(r.live) != 2 || got["some"] < 98 || got["some"] > 102 || got["more"] < 298 {
+	if len(r.share.live) != 2 || got["some"] < 98 || got["some"] > 102 || got["more"] < 298 {
 		t.Errorf("got %v", got)
 	}
 	if r.next().instance("zero-0") != nil {
 		t.Error("an instance of weight 0 was found")
 	}
-}
-
-func TestSnapshot_AgreesWithASimpleMap(t *testing.T) {
-	r := New(Config{})
-	want := map[RouteKey]string{}
-	keys := func() RouteKey {
-		k := RouteKey{Host: fmt.Sprintf("h%d.test", rand.IntN(300))}
-		if rand.IntN(4) == 0 {
-			k.Host = "*." + k.Host
-		}
-		if rand.IntN(2) == 0 {
-			k.Path = fmt.Sprintf("/p%d", rand.IntN(12))
-		}
-		return k
-	}
-	before := make(map[*snapshot]Table)
-	for n := uint64(0); n < 600; n++ {
-		u := Update{From: n, Number: n + 1}
-		gone := map[RouteKey]bool{}
-		for range rand.IntN(4) {
-			k := keys()
-			gone[k] = true
-			u.Delete = append(u.Delete, k)
-			delete(want, k)
-		}
-		for range rand.IntN(12) {
-			k := keys()
-			guid := fmt.Sprint(rand.Uint64())
-			u.Upsert = append(u.Upsert, Route{Host: k.Host, Path: k.Path, GUID: guid})
-			want[k] = guid
-		}
-		if err := r.apply(u); err != nil {
-			t.Fatal(err)
-		}
-		s := r.table.Load()
-		if s.routes != len(want) {
-			t.Fatalf("table %d: %d routes, want %d", s.number, s.routes, len(want))
-		}
-		if n%100 == 50 {
-			before[s] = s.table()
-		}
-	}
-	s := r.table.Load()
-	seen := 0
-	for rt := range s.all {
-		seen++
-		if want[rt.src.Key()] != rt.src.GUID {
-			t.Errorf("%v: got %s, want %s", rt.src.Key(), rt.src.GUID, want[rt.src.Key()])
-		}
-	}
-	if seen != len(want) {
-		t.Errorf("%d routes, want %d", seen, len(want))
-	}
-	for range 1500 {
-		k := keys()
-		path := k.Path + []string{"", "/x", "x", "/"}[rand.IntN(4)]
-		host := strings.Replace(k.Host, "*", "a.b", 1)
-		got := ""
-		if rt := s.find(host, path); rt != nil {
-			got = rt.src.GUID
-		}
-		if w := oracle(want, host, path); got != w {
-			t.Errorf("%s%s: got %q, want %q", host, path, got, w)
-		}
-	}
-	for s, tab := range before {
-		if now := s.table(); fmt.Sprint(routeSet(now)) != fmt.Sprint(routeSet(tab)) {
-			t.Errorf("published table %d changed", s.number)
-		}
-	}
-}
-
-func routeSet(t Table) map[RouteKey]string {
-	m := map[RouteKey]string{}
-	for _, r := range t.Routes {
-		m[r.Key()] = r.GUID
-	}
-	return m
 }
 
 // oracle finds a route the slow way.
@@ -241,7 +163,7 @@ func TestApply_RefusesWhatDoesNotFit(t *testing.T) {
 	if err := r.put(Table{Number: 1, Routes: []Route{{Host: "a.test"}, {Host: "A.test."}}}); err == nil {
 		t.Error("a table with the same route twice was taken")
 	}
-	if r.table.Load().number != 0 {
+	if r.table.Load().number() != 0 {
 		t.Error("a refused table left traces")
 	}
 }
@@ -256,6 +178,7 @@ func TestPut_KeepsTheCountersOfRoutesThatDidNotChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, b := r.table.Load().find("a.test", "/"), r.table.Load().find("b.test", "/")
+	counts := b.dests[0].counts()
 	tab.Number = 2
 	tab.Routes = []Route{tab.Routes[0], {Host: "b.test", Destinations: []Destination{to("b", "127.0.0.1:3")}}}
 	if err := r.put(tab); err != nil {
@@ -264,7 +187,7 @@ func TestPut_KeepsTheCountersOfRoutesThatDidNotChange(t *testing.T) {
 	if r.table.Load().find("a.test", "/") != a {
 		t.Error("an unchanged route was made anew")
 	}
-	if now := r.table.Load().find("b.test", "/"); now == b || now.dests[0].stats != b.dests[0].stats {
+	if now := r.table.Load().find("b.test", "/"); now == b || now.dests[0].counts() != counts {
 		t.Error("a changed route must be new and keep its counts")
 	}
 	if !b.dests[0].backends[0].gone.Load() || a.dests[0].backends[0].gone.Load() {

@@ -116,7 +116,7 @@ func (c *controlServer) health(w http.ResponseWriter, _ *http.Request) {
 	if c.r.draining.Load() {
 		status = http.StatusServiceUnavailable
 	}
-	answer(w, status, map[string]any{"table": c.r.table.Load().number, "draining": c.r.draining.Load()})
+	answer(w, status, map[string]any{"table": c.r.table.Load().number(), "draining": c.r.draining.Load()})
 }
 
 // read decodes the body into v and answers for itself if it cannot.

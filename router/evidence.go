@@ -141,12 +141,13 @@ func newEvidence(r *Router) *evidence {
 // with several versions, all of whose shares are served. Otherwise the shares
 // in force are not those of the split.
 func (e *evidence) attach(rt *route) {
-	for _, d := range rt.dests {
+	for i := range rt.dests {
+		d := &rt.dests[i]
 		if d.src.Split == 0 || d.arm != nil || !rt.isSplit(d.src) {
 			continue
 		}
 		s := e.acquire(splitKey{d.src.AppGUID, d.src.Split})
-		for _, o := range rt.live {
+		for o := range rt.live {
 			if o.src.AppGUID == d.src.AppGUID && o.src.Split == d.src.Split {
 				o.arm = s.arm(o.src.Version)
 			}
@@ -158,7 +159,8 @@ func (e *evidence) attach(rt *route) {
 // as the split says.
 func (r *route) isSplit(of *Destination) bool {
 	versions := 0
-	for _, d := range r.dests {
+	for i := range r.dests {
+		d := &r.dests[i]
 		if d.src.AppGUID != of.AppGUID || d.src.Weight <= 0 || d.src.Shadow != 0 {
 			continue
 		}
@@ -202,7 +204,8 @@ func (e *evidence) forgetLocked(app string) {
 // detach gives back what attach took.
 func (e *evidence) detach(rt *route) {
 	var done []*split
-	for _, d := range rt.dests {
+	for i := range rt.dests {
+		d := &rt.dests[i]
 		if d.arm == nil || slices.Contains(done, d.arm.split) {
 			continue
 		}

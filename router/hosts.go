@@ -1,46 +1,170 @@
 package router
 
-import "hash/maphash"
-
-// hostTree is an immutable map from host names to their routes: a tree of
-// three levels with 64 branches each, addressed by the name's hash. A change
-// copies the path to one leaf (about 2.5 KiB), so a tree of a million hosts
-// changes in microseconds, and every tree ever published stays as it was.
-type hostTree struct {
-	trunk *trunk
-	n     int
-}
-
-type (
-	trunk struct{ branch [64]*twigs }
-	twigs struct {
-		by     *edit
-		branch [64]*leaves
-	}
-	leaves struct {
-		by     *edit
-		branch [64][]leaf
-	}
-	// leaf repeats the hash, so that a look-up touches only the host it finds.
-	leaf struct {
-		hash uint64
-		*host
-	}
+import (
+	"hash/maphash"
+	"math/bits"
+	"sync/atomic"
 )
 
-// edit owns the nodes it made: they are changed in place until done is called.
-// An edit belongs to one tree.
-type edit struct{ trunk *trunk }
+// index maps host names to their routes: an open-addressed table with linear
+// probing. Readers take no lock; one writer changes slots in place. A slot's
+// tag only saves readers from looking at hosts that cannot be meant: what
+// counts is the name of the route the slot holds, and that never changes.
+type index struct {
+	slots atomic.Pointer[[]slot]
+	used  int // slots that are not empty, the writer's business
+	n     int // hosts, likewise
+}
 
-// done ends the edit. Nodes remember who made them, so it must not hold on to
-// a whole tree.
-func (e *edit) done() { e.trunk = nil }
+// slot holds one host.
+type slot struct {
+	tag   atomic.Uint64 // the hash of the name; tagEmpty, tagGone
+	first atomic.Pointer[route]
+}
 
-// host is one name and its routes. It is immutable once published.
-type host struct {
-	by     *edit
-	name   string
-	only   *route            // the route, if there is one and it has no path
+const (
+	tagEmpty = 0 // ends a search
+	tagGone  = 1 // does not
+)
+
+var hashSeed = maphash.MakeSeed()
+
+func hashHost(name string) uint64 { return max(maphash.String(hashSeed, name), tagGone+1) }
+
+// place returns where the search for a hash begins.
+func place(hash uint64, slots int) int {
+	at, _ := bits.Mul64(hash, uint64(slots))
+	return int(at)
+}
+
+// find returns what is kept for the host with exactly this name, or nil.
+func (x *index) find(name string) *route {
+	slots := x.slots.Load()
+	if slots == nil {
+		return nil
+	}
+	s := *slots
+	hash := hashHost(name)
+	for i := place(hash, len(s)); ; {
+		switch s[i].tag.Load() {
+		case hash:
+			if r := s[i].first.Load(); r != nil && r.name() == name {
+				return r
+			}
+		case tagEmpty:
+			return nil
+		}
+		if i++; i == len(s) {
+			i = 0
+		}
+	}
+}
+
+// set makes r what is kept for the host, or removes the host if r is nil.
+func (x *index) set(name string, r *route) {
+	hash := hashHost(name)
+	if s := x.slots.Load(); s != nil {
+		if at := locate(*s, hash, name); at >= 0 {
+			x.replace(&(*s)[at], r)
+			return
+		}
+	}
+	if r == nil {
+		return
+	}
+	s := x.slots.Load()
+	if s == nil || (x.used+1)*4 > len(*s)*3 {
+		x.resize(max(2*x.n, 12))
+		s = x.slots.Load()
+	}
+	for i := place(hash, len(*s)); ; {
+		free := &(*s)[i]
+		if tag := free.tag.Load(); tag == tagEmpty || tag == tagGone {
+			if tag == tagEmpty {
+				x.used++
+			}
+			// The route first: who sees the tag finds it.
+			free.first.Store(r)
+			free.tag.Store(hash)
+			x.n++
+			return
+		}
+		if i++; i == len(*s) {
+			i = 0
+		}
+	}
+}
+
+func (x *index) replace(s *slot, r *route) {
+	s.first.Store(r)
+	if r == nil {
+		s.tag.Store(tagGone)
+		x.n--
+	}
+}
+
+// locate returns the slot of a host, or -1.
+func locate(s []slot, hash uint64, name string) int {
+	for i := place(hash, len(s)); ; {
+		switch s[i].tag.Load() {
+		case hash:
+			if r := s[i].first.Load(); r != nil && r.name() == name {
+				return i
+			}
+		case tagEmpty:
+			return -1
+		}
+		if i++; i == len(s) {
+			i = 0
+		}
+	}
+}
+
+// resize moves everything to a table with room for n hosts. Readers go on in
+// the old one, which does not change any more.
+func (x *index) resize(n int) {
+	next := make([]slot, n*4/3+4)
+	used := 0
+	if old := x.slots.Load(); old != nil {
+		for i := range *old {
+			r := (*old)[i].first.Load()
+			if r == nil {
+				continue
+			}
+			hash := (*old)[i].tag.Load()
+			at := place(hash, len(next))
+			for next[at].tag.Load() != tagEmpty {
+				if at++; at == len(next) {
+					at = 0
+				}
+			}
+			next[at].first.Store(r)
+			next[at].tag.Store(hash)
+			used++
+		}
+	}
+	x.used = used
+	x.slots.Store(&next)
+}
+
+// all calls yield for what is kept for each host until it returns false.
+func (x *index) all(yield func(*route) bool) {
+	s := x.slots.Load()
+	if s == nil {
+		return
+	}
+	for i := range *s {
+		if r := (*s)[i].first.Load(); r != nil && !yield(r) {
+			return
+		}
+	}
+}
+
+// What is kept for a host is its only route, if that has no path, and
+// otherwise a route without anything but its siblings.
+
+// siblings are the routes of one host. They never change.
+type siblings struct {
 	routes []*route          // longest path first
 	paths  map[string]*route // the same, if there are many
 }
@@ -48,211 +172,91 @@ type host struct {
 // manyPaths is how many routes a host may have before they are indexed.
 const manyPaths = 8
 
-var hashSeed = maphash.MakeSeed()
-
-func hashHost(name string) uint64 { return maphash.String(hashSeed, name) }
-
-// find returns the host with exactly this name, or nil.
-func (t hostTree) find(name string) *host {
-	if t.n == 0 {
-		return nil
-	}
-	hash := hashHost(name)
-	tw := t.trunk.branch[hash>>58]
-	if tw == nil {
-		return nil
-	}
-	lv := tw.branch[hash>>52&63]
-	if lv == nil {
-		return nil
-	}
-	for _, l := range lv.branch[hash>>46&63] {
-		if l.hash == hash && l.name == name {
-			return l.host
-		}
-	}
-	return nil
-}
-
-// all calls yield for every host until it returns false.
-func (t hostTree) all(yield func(*host) bool) {
-	if t.n == 0 {
-		return
-	}
-	for _, tw := range t.trunk.branch {
-		if tw == nil {
-			continue
-		}
-		for _, lv := range tw.branch {
-			if lv == nil {
-				continue
-			}
-			for _, leaves := range lv.branch {
-				for _, l := range leaves {
-					if !yield(l.host) {
-						return
-					}
-				}
-			}
-		}
-	}
-}
-
-// leaf returns the leaf of hash within a node that e may change, making
-// copies of what it may not.
-func (t *hostTree) leaf(e *edit, hash uint64) *[]leaf {
-	if e.trunk == nil {
-		e.trunk = new(trunk)
-		if t.trunk != nil {
-			*e.trunk = *t.trunk
-		}
-	}
-	t.trunk = e.trunk
-	tw := t.trunk.branch[hash>>58]
+// routesOf returns the routes kept for a host, longest path first.
+func routesOf(first *route) []*route {
 	switch {
-	case tw == nil:
-		tw = &twigs{by: e}
-	case tw.by != e:
-		tw = &twigs{by: e, branch: tw.branch}
-	}
-	t.trunk.branch[hash>>58] = tw
-	lv := tw.branch[hash>>52&63]
-	switch {
-	case lv == nil:
-		lv = &leaves{by: e}
-	case lv.by != e:
-		lv = &leaves{by: e, branch: lv.branch}
-	}
-	tw.branch[hash>>52&63] = lv
-	return &lv.branch[hash>>46&63]
-}
-
-// put makes r the route of its path at the host called name, and returns the
-// route it replaces.
-func (t *hostTree) put(e *edit, name string, r *route) (old *route) {
-	hash := hashHost(name)
-	at := t.leaf(e, hash)
-	for i, l := range *at {
-		if l.hash == hash && l.name == name {
-			h := l.owned(e)
-			old = h.put(r)
-			*at = append([]leaf(nil), *at...)
-			(*at)[i].host = h
-			return old
-		}
-	}
-	h := &host{by: e, name: name}
-	h.put(r)
-	*at = append((*at)[:len(*at):len(*at)], leaf{hash, h})
-	t.n++
-	return nil
-}
-
-// drop removes the route with the given path and returns it, or nil.
-func (t *hostTree) drop(e *edit, name, path string) (old *route) {
-	if t.find(name) == nil {
+	case first == nil:
 		return nil
+	case first.more == nil:
+		return []*route{first}
 	}
-	hash := hashHost(name)
-	at := t.leaf(e, hash)
-	for i, l := range *at {
-		if l.hash != hash || l.name != name {
+	return first.more.routes
+}
+
+// joined returns what to keep for the host of r when r is the route of its
+// path, and the route it replaces.
+func joined(first, r *route) (now, old *route) {
+	if r.src.Path == "" && (first == nil || first.more == nil) {
+		return r, first
+	}
+	routes := routesOf(first)
+	list := make([]*route, 0, len(routes)+1)
+	at := -1
+	for _, o := range routes {
+		switch {
+		case o.src.Path == r.src.Path:
+			old = o
 			continue
+		case at < 0 && len(o.src.Path) < len(r.src.Path):
+			at = len(list)
+			list = append(list, r)
 		}
-		h := l.owned(e)
-		old = h.drop(path)
-		rest := append([]leaf(nil), (*at)[:i]...)
-		if len(h.routes) > 0 {
-			rest = append(rest, leaf{hash, h})
-		} else {
-			t.n--
-		}
-		*at = append(rest, (*at)[i+1:]...)
-		return old
+		list = append(list, o)
 	}
-	return nil
+	if at < 0 {
+		list = append(list, r)
+	}
+	return grouped(list), old
 }
 
-// owned returns h if e made it, else a copy that e may change.
-func (h *host) owned(e *edit) *host {
-	if h.by == e {
-		return h
-	}
-	c := &host{by: e, name: h.name}
-	c.routes = append(make([]*route, 0, len(h.routes)+1), h.routes...)
-	c.index()
-	c.settle()
-	return c
-}
-
-func (h *host) put(r *route) (old *route) {
-	defer h.settle()
-	at := len(h.routes)
-	for i, o := range h.routes {
-		if o.src.Path == r.src.Path {
-			h.routes[i] = r
-			if h.paths != nil {
-				h.paths[r.src.Path] = r
-			}
-			return o
-		}
-		if len(o.src.Path) < len(r.src.Path) {
-			at = min(at, i)
-		}
-	}
-	h.routes = append(h.routes, nil)
-	copy(h.routes[at+1:], h.routes[at:])
-	h.routes[at] = r
-	if h.paths != nil {
-		h.paths[r.src.Path] = r
-	} else {
-		h.index()
-	}
-	return nil
-}
-
-func (h *host) drop(path string) (old *route) {
-	defer h.settle()
-	for i, o := range h.routes {
+// parted returns what to keep for a host without the route of this path, and
+// that route.
+func parted(first *route, path string) (now, old *route) {
+	routes := routesOf(first)
+	list := make([]*route, 0, len(routes))
+	for _, o := range routes {
 		if o.src.Path == path {
-			h.routes = append(h.routes[:i], h.routes[i+1:]...)
-			delete(h.paths, path)
-			return o
+			old = o
+			continue
+		}
+		list = append(list, o)
+	}
+	if old == nil {
+		return first, nil
+	}
+	return grouped(list), old
+}
+
+// grouped returns what is kept for a host with these routes.
+func grouped(list []*route) *route {
+	switch {
+	case len(list) == 0:
+		return nil
+	case len(list) == 1 && list[0].src.Path == "":
+		return list[0]
+	}
+	s := &siblings{routes: list}
+	if len(list) > manyPaths {
+		s.paths = make(map[string]*route, len(list))
+		for _, r := range list {
+			s.paths[r.src.Path] = r
 		}
 	}
-	return nil
+	return &route{src: source{Host: list[0].src.Host}, more: s}
 }
 
-// settle notes the route of a host that has only one for everything.
-func (h *host) settle() {
-	h.only = nil
-	if len(h.routes) == 1 && h.routes[0].src.Path == "" {
-		h.only = h.routes[0]
+// match returns, of what is kept for a host, the route with the longest path
+// that path begins with, whole segments only, or nil.
+func (r *route) match(path string) *route {
+	switch {
+	case r.more == nil:
+		return r
+	case r.more.paths != nil:
+		return r.more.matchIndexed(path)
 	}
-}
-
-func (h *host) index() {
-	if len(h.routes) <= manyPaths {
-		return
-	}
-	h.paths = make(map[string]*route, len(h.routes))
-	for _, r := range h.routes {
-		h.paths[r.src.Path] = r
-	}
-}
-
-// match returns the route with the longest path that path begins with, whole
-// segments only, or nil.
-func (h *host) match(path string) *route {
-	if h.only != nil {
-		return h.only
-	}
-	if h.paths != nil {
-		return h.matchIndexed(path)
-	}
-	for _, r := range h.routes {
-		if underPath(path, r.src.Path) {
-			return r
+	for _, o := range r.more.routes {
+		if underPath(path, o.src.Path) {
+			return o
 		}
 	}
 	return nil
@@ -260,16 +264,16 @@ func (h *host) match(path string) *route {
 
 // matchIndexed tries path and each of its parents, none longer than the
 // host's longest route.
-func (h *host) matchIndexed(path string) *route {
-	longest := len(h.routes[0].src.Path)
+func (s *siblings) matchIndexed(path string) *route {
+	longest := len(s.routes[0].src.Path)
 	for n := min(len(path), longest); ; n-- {
 		if n == len(path) || path[n] == '/' {
-			if r := h.paths[path[:n]]; r != nil {
+			if r := s.paths[path[:n]]; r != nil {
 				return r
 			}
 		}
 		if n == 0 {
-			return h.paths[""]
+			return s.paths[""]
 		}
 	}
 }

@@ -279,7 +279,7 @@ func (k *keeper) closeJournal() {
 
 // append keeps one change. now is the table after it, written down anew when
 // the journal got long, and when a journal could not be written.
-func (k *keeper) append(u Update, now *snapshot) error {
+func (k *keeper) append(u Update, now *table) error {
 	line, err := json.Marshal(u)
 	if err != nil {
 		return fmt.Errorf("keeping a route update: %w", err)
@@ -319,15 +319,17 @@ func (k *keeper) write(line []byte) error {
 
 // compact begins the next generation with the table now; updates after it go
 // to the next journal at once.
-func (k *keeper) compact(now *snapshot) {
+func (k *keeper) compact(now *table) {
 	k.gen++
 	k.closeJournal()
 	k.size = 0
-	gen := k.gen
+	gen, number := k.gen, now.number()
+	routes := slices.Collect(now.all) // they do not change, the table does
+	n := len(routes)
 	k.compacting.Go(func() {
-		size, err := k.writeTable(gen, now.number, now.routes, func(yield func(*Route) bool) {
-			for r := range now.all {
-				if !yield(&r.src) {
+		size, err := k.writeTable(gen, number, n, func(yield func(*Route) bool) {
+			for _, r := range routes {
+				if src := r.route(); !yield(&src) {
 					return
 				}
 			}

@@ -94,7 +94,7 @@ func TestKeeper_IgnoresATornLine(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := keeping(t, dir)
-		if n := r.table.Load().number; n != 3 {
+		if n := r.table.Load().number(); n != 3 {
 			t.Fatalf("cut %d: table %d", cut, n)
 		}
 		// What comes after must not stick to the torn line.
@@ -102,7 +102,7 @@ func TestKeeper_IgnoresATornLine(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.keep.close()
-		if n := keeping(t, dir).table.Load().number; n != 33 {
+		if n := keeping(t, dir).table.Load().number(); n != 33 {
 			t.Fatalf("cut %d: table %d after another update", cut, n)
 		}
 		_ = os.Remove(r.keep.path("journal", r.keep.gen))
@@ -134,8 +134,8 @@ func TestKeeper_CompactsALongJournal(t *testing.T) {
 	if d := cmp.Diff(asMap(r.table.Load().table()), asMap(again.table.Load().table())); d != "" {
 		t.Error(d)
 	}
-	if again.table.Load().number != 8000 {
-		t.Errorf("table %d", again.table.Load().number)
+	if again.table.Load().number() != 8000 {
+		t.Errorf("table %d", again.table.Load().number())
 	}
 }
 
@@ -159,8 +159,8 @@ func TestKeeper_LoadsWithACompactionUnfinished(t *testing.T) {
 		}
 	}
 	again := keeping(t, dir)
-	if s := again.table.Load(); s.number != 20 || s.routes != 20 {
-		t.Errorf("table %d with %d routes", s.number, s.routes)
+	if s := again.table.Load(); s.number() != 20 || s.routes() != 20 {
+		t.Errorf("table %d with %d routes", s.number(), s.routes())
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*.tmp")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
@@ -184,16 +184,16 @@ func TestKeeper_StartsEmptyFromADamagedTable(t *testing.T) {
 			t.Fatal(err)
 		}
 		again := keeping(t, dir)
-		if s := again.table.Load(); s.number != 0 || s.routes != 0 {
-			t.Errorf("%q: table %d with %d routes", bad, s.number, s.routes)
+		if s := again.table.Load(); s.number() != 0 || s.routes() != 0 {
+			t.Errorf("%q: table %d with %d routes", bad, s.number(), s.routes())
 		}
 	}
 	again := keeping(t, dir)
 	if err := again.put(Table{Number: 9, Routes: []Route{small(4)}}); err != nil {
 		t.Fatal(err)
 	}
-	if s := keeping(t, dir).table.Load(); s.number != 9 || s.routes != 1 {
-		t.Errorf("table %d with %d routes", s.number, s.routes)
+	if s := keeping(t, dir).table.Load(); s.number() != 9 || s.routes() != 1 {
+		t.Errorf("table %d with %d routes", s.number(), s.routes())
 	}
 }
 
@@ -221,7 +221,7 @@ func TestRouter_GoesOnWhenTheTableCannotBeKept(t *testing.T) {
 	if st := r.status(); !st.Persisted {
 		t.Errorf("got %+v", st)
 	}
-	if s := keeping(t, gone).table.Load(); s.number != 3 || s.routes != 3 {
-		t.Errorf("table %d with %d routes", s.number, s.routes)
+	if s := keeping(t, gone).table.Load(); s.number() != 3 || s.routes() != 3 {
+		t.Errorf("table %d with %d routes", s.number(), s.routes())
 	}
 }

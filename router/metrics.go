@@ -30,13 +30,6 @@ type destStats struct {
 	bytesOut atomic.Int64 // response bodies
 }
 
-func (s *destStats) requests() (n uint64) {
-	for i := range s.status {
-		n += s.status[i].Load()
-	}
-	return n
-}
-
 func statusClass(status int) int {
 	if c := status / 100; c >= 1 && c <= 5 {
 		return c
@@ -77,7 +70,7 @@ func (m *metrics) count(t *trip, why reason) {
 	if t.dest == nil {
 		return
 	}
-	s := t.dest.stats
+	s := t.dest.counts()
 	s.status[class].Add(1)
 	s.nanos.Add(int64(t.rec.Total))
 	i := 0
@@ -94,7 +87,7 @@ func (m *metrics) count(t *trip, why reason) {
 const maxSeries = 5000
 
 var (
-	destLabels = []string{"route", "app", "app_name", "process"}
+	destLabels = []string{"route", "app", "app_name", "process", "version"}
 
 	descRequests = prometheus.NewDesc("weir_router_requests_total",
 		"Requests answered, by destination and status class.", append([]string{"status"}, destLabels...), nil)
@@ -166,8 +159,8 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descTunnels, float64(m.tunnels.Load()))
 	counter(descDropped, float64(c.r.log.dropped.Load()))
 	s := c.r.table.Load()
-	gauge(descNumber, float64(s.number))
-	gauge(descRoutes, float64(s.routes))
+	gauge(descNumber, float64(s.number()))
+	gauge(descRoutes, float64(s.routes()))
 	counter(descUpdates, float64(m.updates.Load()))
 	counter(descUnsaved, float64(m.unsaved.Load()))
 	ejected, now := 0, c.r.now()
@@ -181,33 +174,35 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 }
 
 // collectDestinations shows the destinations that ever had a request.
-func (c collector) collectDestinations(out chan<- prometheus.Metric, s *snapshot) {
+func (c collector) collectDestinations(out chan<- prometheus.Metric, s *table) {
 	shown := 0
 	var rest destStats
 	folded := false
 	for r := range s.all {
-		for i, d := range r.dests {
-			if d.stats.requests() == 0 && d.stats.inFlight.Load() == 0 || sharesStats(r.dests[:i], d) {
+		for i := range r.dests {
+			d := &r.dests[i]
+			stats := d.stats.Load()
+			if stats == nil || sharesStats(r.dests[:i], d) {
 				continue
 			}
 			if shown++; shown > maxSeries {
-				rest.add(d.stats)
+				rest.add(stats)
 				folded = true
 				continue
 			}
-			d.stats.collect(out, r.src.Host+r.src.Path, d.src.AppGUID, d.src.AppName, d.src.Process)
+			stats.collect(out, r.src.Host+r.src.Path, d.src.AppGUID, d.src.AppName, d.src.Process, d.src.Label)
 		}
 	}
 	if folded {
-		rest.collect(out, "other", "", "", "")
+		rest.collect(out, "other", "", "", "", "")
 	}
 }
 
 // sharesStats reports whether an earlier destination has the counts of d: the
 // same process mapped twice, on two ports.
-func sharesStats(earlier []*destination, d *destination) bool {
-	for _, e := range earlier {
-		if e.src.AppGUID == d.src.AppGUID && e.src.Process == d.src.Process {
+func sharesStats(earlier []destination, d *destination) bool {
+	for i := range earlier {
+		if earlier[i].stats.Load() == d.stats.Load() {
 			return true
 		}
 	}

@@ -111,13 +111,13 @@ func TestMetrics_NameDestinationsAndNothingAClientSent(t *testing.T) {
 	b, _ := io.ReadAll(res.Body)
 	text := string(b)
 	for _, want := range []string{
-		`weir_router_requests_total{app="app",app_name="app",process="web",route="a.test/x",status="2xx"} 3`,
-		`weir_router_requests_total{app="wild",app_name="wild",process="web",route="*.wild.test",status="2xx"} 3`,
+		`weir_router_requests_total{app="app",app_name="app",process="web",route="a.test/x",status="2xx",version=""} 3`,
+		`weir_router_requests_total{app="wild",app_name="wild",process="web",route="*.wild.test",status="2xx",version=""} 3`,
 		`weir_router_responses_total{status="4xx"} 3`,
 		`weir_router_errors_total{reason="unknown_route"} 3`,
-		`weir_router_request_duration_seconds_count{app="app",app_name="app",process="web",route="a.test/x"} 3`,
-		`weir_router_body_bytes_total{app="app",app_name="app",direction="out",process="web",route="a.test/x"} 6`,
-		`weir_router_requests_in_flight{app="app",app_name="app",process="web",route="a.test/x"} 0`,
+		`weir_router_request_duration_seconds_count{app="app",app_name="app",process="web",route="a.test/x",version=""} 3`,
+		`weir_router_body_bytes_total{app="app",app_name="app",direction="out",process="web",route="a.test/x",version=""} 6`,
+		`weir_router_requests_in_flight{app="app",app_name="app",process="web",route="a.test/x",version=""} 0`,
 		`weir_router_table_routes 2`,
 	} {
 		if !strings.Contains(text, want+"\n") {

@@ -188,7 +188,7 @@ func TestRouter_EjectsAnInstanceThatCannotBeReached(t *testing.T) {
 func aTrip() *trip { return &trip{r: New(Config{}), rt: new(route)} }
 
 func TestPick_NeverEjectsMoreThanHalf(t *testing.T) {
-	d := &destination{}
+	d := &destination{pool: new(pool)}
 	for range 5 {
 		d.backends = append(d.backends, &backend{})
 	}
@@ -215,7 +215,7 @@ func TestPick_NeverEjectsMoreThanHalf(t *testing.T) {
 }
 
 func TestPick_TakesTheOneOfTwoWithFewerInFlight(t *testing.T) {
-	d := &destination{backends: []*backend{{}, {}}}
+	d := &destination{pool: &pool{backends: []*backend{{}, {}}}}
 	d.backends[0].inFlight.Store(3)
 	for range 100 {
 		if b := d.pick(nil, aTrip()); b != d.backends[1] {

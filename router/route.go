@@ -1,6 +1,7 @@
 package router
 
 import (
+	"maps"
 	"math"
 	"math/bits"
 	"math/rand/v2"
@@ -12,13 +13,25 @@ import (
 )
 
 // route is a Route made ready for choosing. Everything but its counter and
-// what its rules remember is immutable.
+// what its rules remember is immutable. There may be a million of them: what
+// few have lies behind a pointer.
 type route struct {
-	src   Route
-	rules *rules // nil: it has no options
+	src   source
+	more  *siblings // only in what is kept for a host with several routes
+	rules *rules    // nil: it has no options
+	share *shares   // nil: at most one destination is live
+	dests destinations
+}
 
-	dests []*destination // as in src
-	live  []*destination // weight > 0 and at least one backend, in order
+// source is what names a route.
+type source struct{ Host, Path, GUID string }
+
+// Key returns the name of the route within a table.
+func (s *source) Key() RouteKey { return RouteKey{Host: s.Host, Path: s.Path} }
+
+// shares divide the requests of a route among its live destinations.
+type shares struct {
+	live []*destination // weight > 0 and at least one backend, in order
 
 	// seed and n walk the unit interval in steps of the golden ratio, so that
 	// any stretch of requests is shared out almost exactly.
@@ -26,68 +39,109 @@ type route struct {
 	n    atomic.Uint64
 }
 
-// destination is a Destination made ready for choosing.
-type destination struct {
-	src      *Destination
-	http2    bool
-	upto     uint64 // the end of its part of the interval, if live
-	backends []*backend
-	match    []condition
-	stats    *destStats
-	arm      *arm // where evidence about its version is counted; nil: nowhere
+// destinations are those of one route, as in the table.
+type destinations []destination
 
-	turn atomic.Uint32 // for round-robin
+// destination is one destination of one route.
+type destination struct {
+	*pool
+	upto  uint64 // the end of its part of the interval, if live
+	stats atomic.Pointer[destStats]
+	arm   *arm // where evidence about its version is counted; nil: nowhere
 	// warmUntil is when the last of its backends has its full share.
 	warmUntil int64
+	turn      atomic.Uint32 // for round-robin
 }
 
 // golden is 2^64 divided by the golden ratio.
 const golden = 0x9E3779B97F4A7C15
 
 // newRoute compiles src. It takes over the counts of those destinations that
-// old has too, and acquires each backend.
-func newRoute(src Route, old *route, acquire func(Backend) *backend) *route {
-	r := &route{src: src, seed: rand.Uint64()}
+// old has too, and acquires each pool.
+func newRoute(src *Route, old *route, acquire func(*Destination) *pool) *route {
+	r := &route{src: source{Host: src.Host, Path: src.Path, GUID: src.GUID}}
 	var before *rules
 	if old != nil {
 		before = old.rules
 	}
-	r.rules = newRulesOf(&r.src, before)
-	r.dests = make([]*destination, len(src.Destinations))
-	total := uint64(0)
-	for i := range src.Destinations {
-		d := &destination{src: &src.Destinations[i]}
-		d.http2 = d.src.Protocol == ProtocolHTTP2
-		for _, b := range d.src.Backends {
-			d.backends = append(d.backends, acquire(b))
-		}
-		if d.stats = r.statsOf(d.src, i); d.stats == nil && old != nil {
-			d.stats = old.statsOf(d.src, len(old.dests))
-		}
-		if d.stats == nil {
-			d.stats = new(destStats)
-		}
-		r.dests[i] = d
-		if len(d.src.Match) > 0 {
-			d.match = compileMatch(d.src.Match)
-			if r.rules == nil {
-				r.rules = newRules()
+	r.rules = newRulesOf(src, before)
+	r.dests = make(destinations, len(src.Destinations))
+	live := 0
+	for i := range r.dests {
+		d := &r.dests[i]
+		d.pool = acquire(&src.Destinations[i])
+		if twin := r.dests[:i].of(d.src); twin != nil {
+			d.stats.Store(twin.counts()) // the same process on two ports
+		} else if old != nil {
+			if was := old.dests.of(d.src); was != nil {
+				d.stats.Store(was.stats.Load())
 			}
 		}
-		if d.src.Weight > 0 && d.src.Shadow == 0 && len(d.backends) > 0 {
-			r.live = append(r.live, d)
+		if len(d.match) > 0 && r.rules == nil {
+			r.rules = newRules()
+		}
+		if d.isLive() {
+			live++
+		}
+	}
+	if live > 1 {
+		r.share = newShares(r.dests)
+	}
+	return r
+}
+
+// isLive reports whether the destination gets requests by its share.
+func (d *destination) isLive() bool {
+	return d.src.Weight > 0 && d.src.Shadow == 0 && len(d.backends) > 0
+}
+
+func newShares(dests destinations) *shares {
+	s := &shares{seed: rand.Uint64()}
+	total, sum := uint64(0), uint64(0)
+	for i := range dests {
+		if d := &dests[i]; d.isLive() {
+			s.live = append(s.live, d)
 			total += uint64(d.src.Weight)
 		}
 	}
-	sum := uint64(0)
-	for _, d := range r.live {
+	for _, d := range s.live {
 		sum += uint64(d.src.Weight)
 		d.upto = math.MaxUint64
 		if sum < total {
 			d.upto, _ = bits.Div64(sum, 0, total)
 		}
 	}
-	return r
+	return s
+}
+
+// name returns the host's name as the index keeps it: of a wildcard what
+// follows "*.".
+func (r *route) name() string {
+	h := r.src.Host
+	if h != "" && h[0] == '*' {
+		return h[min(2, len(h)):]
+	}
+	return h
+}
+
+// only returns the live destination of a route that has one; nil if it has
+// none.
+func (r *route) only() *destination {
+	for i := range r.dests {
+		if d := &r.dests[i]; d.isLive() {
+			return d
+		}
+	}
+	return nil
+}
+
+// live calls yield for each live destination until it returns false.
+func (r *route) live(yield func(*destination) bool) {
+	for i := range r.dests {
+		if d := &r.dests[i]; d.isLive() && !yield(d) {
+			return
+		}
+	}
 }
 
 // like reports whether two destinations are the same version of the same
@@ -106,53 +160,60 @@ func (r *route) like(d *destination) *destination {
 	if d == nil {
 		return nil
 	}
-	for _, o := range r.dests {
-		if o.like(d) && len(o.backends) > 0 {
+	for i := range r.dests {
+		if o := &r.dests[i]; o.like(d) && len(o.backends) > 0 {
 			return o
 		}
 	}
 	return nil
 }
 
-// statsOf returns the counts of the same process among the first n
-// destinations, or nil.
-func (r *route) statsOf(d *Destination, n int) *destStats {
-	for _, o := range r.dests[:n] {
-		if sameProcess(o.src, d) {
-			return o.stats
+// of returns the destination of the same version of the same process, or nil.
+func (l destinations) of(src *Destination) *destination {
+	for i := range l {
+		if sameProcess(l[i].src, src) {
+			return &l[i]
 		}
 	}
 	return nil
 }
 
+// counts returns the counts of the destination, which begin to exist with its
+// first request.
+func (d *destination) counts() *destStats {
+	if s := d.stats.Load(); s != nil {
+		return s
+	}
+	d.stats.CompareAndSwap(nil, new(destStats))
+	return d.stats.Load()
+}
+
 // step returns the next place in the unit interval.
-func (r *route) step() uint64 { return r.seed + r.n.Add(1)*golden }
+func (s *shares) step() uint64 { return s.seed + s.n.Add(1)*golden }
 
 // next returns the destination of the next request; nil if none is live.
 func (r *route) next() *destination {
-	switch len(r.live) {
-	case 0:
-		return nil
-	case 1:
-		return r.live[0]
+	if r.share == nil {
+		return r.only()
 	}
-	return r.at(r.step())
+	return r.share.at(r.share.step())
 }
 
 // at returns the live destination whose part of the interval u lies in.
-func (r *route) at(u uint64) *destination {
-	for _, d := range r.live {
+func (s *shares) at(u uint64) *destination {
+	for _, d := range s.live {
 		if u < d.upto {
 			return d
 		}
 	}
-	return r.live[len(r.live)-1]
+	return s.live[len(s.live)-1]
 }
 
 // labelled returns the destination of the version with this label, whatever
 // its share; nil if there is none with an instance.
 func (r *route) labelled(label string) *destination {
-	for _, d := range r.dests {
+	for i := range r.dests {
+		d := &r.dests[i]
 		if len(d.backends) > 0 && d.src.Shadow == 0 && strings.EqualFold(label, d.src.Label) {
 			return d
 		}
@@ -163,12 +224,14 @@ func (r *route) labelled(label string) *destination {
 // matching returns the first destination with an instance one of whose
 // conditions the request meets.
 func (r *route) matching(a *ask) *destination {
-	for _, d := range r.dests {
-		if len(d.match) > 0 && len(d.backends) > 0 {
-			for i := range d.match {
-				if d.match[i].met(a) {
-					return d
-				}
+	for i := range r.dests {
+		d := &r.dests[i]
+		if len(d.match) == 0 || len(d.backends) == 0 {
+			continue
+		}
+		for j := range d.match {
+			if d.match[j].met(a) {
+				return d
 			}
 		}
 	}
@@ -188,7 +251,7 @@ func (d *destination) instance(guid string) *backend {
 // indexed returns a live destination and backend by app or process and index.
 // An index of -1 stands for any.
 func (r *route) indexed(w wish) (*destination, *backend) {
-	for _, d := range r.live {
+	for d := range r.live {
 		if !w.means(d.src) {
 			continue
 		}
@@ -202,6 +265,18 @@ func (r *route) indexed(w wish) (*destination, *backend) {
 		}
 	}
 	return nil, nil
+}
+
+// route returns the route in the form it came in.
+func (r *route) route() Route {
+	out := Route{Host: r.src.Host, Path: r.src.Path, GUID: r.src.GUID}
+	if r.rules != nil {
+		out.Options, out.Cohort, out.Hold, out.Maintenance = r.rules.src.Options, r.rules.src.Cohort, r.rules.src.Hold, r.rules.src.Maintenance
+	}
+	for i := range r.dests {
+		out.Destinations = append(out.Destinations, *r.dests[i].src)
+	}
+	return out
 }
 
 // condition is a Match, compiled.
@@ -256,20 +331,20 @@ func (c *condition) met(a *ask) bool {
 	return true
 }
 
-// sameRoute reports whether two routes of a table say the same.
-func sameRoute(a, b *Route) bool {
-	if a.Host != b.Host || a.Path != b.Path || a.GUID != b.GUID || a.Cohort != b.Cohort ||
-		len(a.Options) != len(b.Options) || len(a.Destinations) != len(b.Destinations) ||
-		!sameState(a, b) {
+// says reports whether the route was made from what src says.
+func (r *route) says(src *Route) bool {
+	if r.src.Host != src.Host || r.src.Path != src.Path || r.src.GUID != src.GUID || len(r.dests) != len(src.Destinations) {
 		return false
 	}
-	for k, v := range a.Options {
-		if w, ok := b.Options[k]; !ok || v != w {
-			return false
-		}
+	var options ruleSource
+	if r.rules != nil {
+		options = r.rules.src
 	}
-	for i := range a.Destinations {
-		if !sameDestination(&a.Destinations[i], &b.Destinations[i]) {
+	if options.Cohort != src.Cohort || !maps.Equal(options.Options, src.Options) || !sameState(&options, src) {
+		return false
+	}
+	for i := range r.dests {
+		if !sameDestination(r.dests[i].src, &src.Destinations[i]) {
 			return false
 		}
 	}
@@ -277,7 +352,7 @@ func sameRoute(a, b *Route) bool {
 }
 
 // sameState compares what is seldom there.
-func sameState(a, b *Route) bool {
+func sameState(a *ruleSource, b *Route) bool {
 	if (a.Hold == nil) != (b.Hold == nil) || a.Hold != nil && *a.Hold != *b.Hold {
 		return false
 	}

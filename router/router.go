@@ -17,8 +17,9 @@ type Router struct {
 	cfg     Config
 	started time.Time // the zero of the router's clock
 
-	table     atomic.Pointer[snapshot] // requests load it once
+	table     atomic.Pointer[table] // requests load it once
 	backends  *backends
+	pools     pools // guarded by writer
 	metrics   metrics
 	evidence  *evidence
 	log       *accessLog
@@ -40,7 +41,8 @@ func New(cfg Config) *Router {
 		log: newAccessLog(cfg.AccessLog, cfg.LogQueue), registry: prometheus.NewRegistry(),
 	}
 	r.evidence = newEvidence(r)
-	r.table.Store(&snapshot{})
+	r.pools = pools{byHash: map[uint64][]*pool{}, backends: r.backends}
+	r.table.Store(newTable(0, 0))
 	r.registry.MustRegister(collector{r})
 	return r
 }
@@ -81,7 +83,7 @@ func (r *Router) Run(ctx context.Context) error {
 			background.Go(func() { failed <- edge.serve(ln, config) })
 		}
 	}
-	r.cfg.Logger.Info("router started", "table", r.table.Load().number, "routes", r.table.Load().routes)
+	r.cfg.Logger.Info("router started", "table", r.table.Load().number(), "routes", r.table.Load().routes())
 
 	var err error
 	select {
@@ -138,7 +140,7 @@ func (r *Router) load() error {
 func (r *Router) status() Status {
 	s := r.table.Load()
 	st := Status{
-		Number: s.number, Routes: s.routes, InFlight: r.metrics.requests.Load(),
+		Number: s.number(), Routes: s.routes(), InFlight: r.metrics.requests.Load(),
 		Connections: r.metrics.conns.Load(), Draining: r.draining.Load(), Persisted: r.persisted.Load(),
 		LogDropped: r.log.dropped.Load(), PID: os.Getpid(), Started: r.started,
 	}

@@ -11,6 +11,7 @@ import (
 // remember between requests (a rate, verified passwords, who waits) survives
 // a change of the route. Routes without any have none.
 type rules struct {
+	src    ruleSource
 	broken error // an option nobody understands: fail closed
 
 	limit limits
@@ -39,6 +40,14 @@ type rules struct {
 	maintenance *maintenance
 }
 
+// ruleSource is what rules are made from.
+type ruleSource struct {
+	Options     map[string]string
+	Cohort      uint64
+	Hold        *Hold
+	Maintenance *Maintenance
+}
+
 // limits are what a route allows in place of the router's defaults.
 type limits struct {
 	head time.Duration // for the response head; 0: the default
@@ -62,12 +71,13 @@ type maintenance struct {
 // What old remembers is taken over.
 func newRulesOf(src *Route, old *rules) *rules {
 	r, err := parseOptions(src.Options)
-	if r == nil && (err != nil || src.Hold != nil || src.Maintenance != nil) {
+	if r == nil && (err != nil || src.Hold != nil || src.Maintenance != nil || src.Cohort != 0) {
 		r = newRules()
 	}
 	if r == nil {
 		return nil
 	}
+	r.src = ruleSource{src.Options, src.Cohort, src.Hold, src.Maintenance}
 	if r.broken = err; err != nil {
 		return r
 	}

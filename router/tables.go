@@ -38,22 +38,23 @@ func (r *Router) put(t Table) error {
 // did not change keep their counters. The caller holds writer.
 func (r *Router) install(t Table) {
 	old := r.table.Load()
-	next := &snapshot{number: t.Number, routes: len(t.Routes)}
-	var exact, wild edit
+	next := newTable(t.Number, len(t.Routes))
 	kept := make(map[*route]bool)
 	for i := range t.Routes {
-		rt := old.lookup(t.Routes[i].Key())
-		if rt != nil && sameRoute(&rt.src, &t.Routes[i]) {
+		src := &t.Routes[i]
+		rt := old.lookup(src.Key())
+		if rt != nil && rt.says(src) {
 			kept[rt] = true
 		} else {
-			rt = r.compile(t.Routes[i], rt)
+			rt = r.compile(src, rt)
 		}
-		tree, name := next.tree(rt.src.Host)
-		tree.put(pickEdit(next, tree, &exact, &wild), name, rt)
+		x, name := next.index(rt.src.Host)
+		first, _ := joined(x.find(name), rt)
+		x.set(name, first)
 	}
-	exact.done()
-	wild.done()
-	r.publish(next)
+	next.count.Store(int64(len(t.Routes)))
+	r.table.Store(next)
+	r.metrics.updates.Add(1)
 	for rt := range old.all {
 		if !kept[rt] {
 			r.retire(rt)
@@ -63,8 +64,8 @@ func (r *Router) install(t Table) {
 
 // compile makes src ready for choosing; old is the route it replaces, or nil.
 // The caller holds writer.
-func (r *Router) compile(src Route, old *route) *route {
-	rt := newRoute(src, old, r.backends.acquire)
+func (r *Router) compile(src *Route, old *route) *route {
+	rt := newRoute(src, old, r.pools.acquire)
 	r.settle(rt)
 	r.evidence.attach(rt)
 	if rt.rules != nil && rt.rules.broken != nil {
@@ -76,7 +77,9 @@ func (r *Router) compile(src Route, old *route) *route {
 // retire lets go of what a route that left the table holds. The table without
 // it must have been published.
 func (r *Router) retire(rt *route) {
-	r.backends.release(rt)
+	for i := range rt.dests {
+		r.pools.release(rt.dests[i].pool)
+	}
 	r.evidence.detach(rt)
 	if rt.rules != nil && rt.rules.hold != nil {
 		now := r.table.Load().lookup(rt.src.Key())
@@ -84,13 +87,6 @@ func (r *Router) retire(rt *route) {
 			rt.rules.hold.release()
 		}
 	}
-}
-
-func pickEdit(s *snapshot, t *hostTree, exact, wild *edit) *edit {
-	if t == &s.wild {
-		return wild
-	}
-	return exact
 }
 
 // apply changes the table in use. It returns once every request that begins
@@ -111,54 +107,51 @@ func (r *Router) apply(u Update) error {
 
 	r.writer.Lock()
 	defer r.writer.Unlock()
-	old := r.table.Load()
-	if u.From != old.number {
-		return fmt.Errorf("%w: running table %d, update is for %d", ErrOutOfSync, old.number, u.From)
+	t := r.table.Load()
+	if u.From != t.number() {
+		return fmt.Errorf("%w: running table %d, update is for %d", ErrOutOfSync, t.number(), u.From)
 	}
-	next, left := r.edited(old, u)
+	e := edit{table: t}
+	left := r.edited(&e, u)
+	e.publish(u.Number)
+	r.metrics.updates.Add(1)
 	if r.keep != nil {
-		r.kept(r.keep.append(u, next))
+		r.kept(r.keep.append(u, t))
 	}
-	r.publish(next)
 	for _, rt := range left {
 		r.retire(rt)
 	}
 	return nil
 }
 
-// edited returns old with u applied, and the routes that are not in it any
-// more.
-func (r *Router) edited(old *snapshot, u Update) (next *snapshot, left []*route) {
-	next = &snapshot{number: u.Number, exact: old.exact, wild: old.wild, routes: old.routes}
-	var exact, wild edit
+// edited puts into e what u changes and returns the routes that will not be
+// in the table any more.
+func (r *Router) edited(e *edit, u Update) (left []*route) {
 	for _, k := range u.Delete {
-		tree, name := next.tree(k.Host)
-		if rt := tree.drop(pickEdit(next, tree, &exact, &wild), name, k.Path); rt != nil {
-			left = append(left, rt)
-			next.routes--
+		c := e.at(k.Host)
+		now, old := parted(c.first, k.Path)
+		if old != nil {
+			c.first = now
+			left = append(left, old)
+			e.routes--
 		}
 	}
 	for i := range u.Upsert {
-		was := next.lookup(u.Upsert[i].Key())
-		if was != nil && sameRoute(&was.src, &u.Upsert[i]) {
+		src := &u.Upsert[i]
+		c := e.at(src.Host)
+		was := among(c.first, src.Path)
+		if was != nil && was.says(src) {
 			continue
 		}
-		rt := r.compile(u.Upsert[i], was)
-		tree, name := next.tree(rt.src.Host)
-		if was = tree.put(pickEdit(next, tree, &exact, &wild), name, rt); was != nil {
+		rt := r.compile(src, was)
+		c.first, _ = joined(c.first, rt)
+		if was != nil {
 			left = append(left, was)
 		} else {
-			next.routes++
+			e.routes++
 		}
 	}
-	exact.done()
-	wild.done()
-	return next, left
-}
-
-func (r *Router) publish(s *snapshot) {
-	r.table.Store(s)
-	r.metrics.updates.Add(1)
+	return left
 }
 
 // kept notes whether the table in use is on disk. A router that cannot write

@@ -50,9 +50,9 @@ func (t *trip) took(d *destination, b *backend) {
 	t.attempts++
 	t.lastSent = t.r.now()
 	t.passBaton()
-	d.stats.inFlight.Add(1)
+	d.counts().inFlight.Add(1)
 	if t.attempts > 1 {
-		d.stats.retries.Add(1)
+		d.counts().retries.Add(1)
 	}
 }
 
@@ -60,7 +60,7 @@ func (t *trip) took(d *destination, b *backend) {
 func (t *trip) unclaim() {
 	if t.taken {
 		t.taken = false
-		t.dest.stats.inFlight.Add(-1)
+		t.dest.counts().inFlight.Add(-1)
 		t.r.backends.unclaim(t.b)
 	}
 }

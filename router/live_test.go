@@ -1,0 +1,172 @@
+package router
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// randomKey names a route of a small world, in which hosts, wildcards and
+// paths meet often.
+func randomKey(rnd *rand.Rand) RouteKey {
+	k := RouteKey{Host: fmt.Sprintf("h%d.test", rnd.IntN(300))}
+	if rnd.IntN(4) == 0 {
+		k.Host = "*." + k.Host
+	}
+	if rnd.IntN(2) == 0 {
+		k.Path = fmt.Sprintf("/p%d", rnd.IntN(12))
+	}
+	return k
+}
+
+// randomUpdate returns a change of the table numbered n, and makes it in want.
+func randomUpdate(rnd *rand.Rand, n uint64, want map[RouteKey]string) Update {
+	u := Update{From: n, Number: n + 1}
+	for range rnd.IntN(4) {
+		k := randomKey(rnd)
+		u.Delete = append(u.Delete, k)
+		delete(want, k)
+	}
+	for range rnd.IntN(12) {
+		k := randomKey(rnd)
+		guid := fmt.Sprint(rnd.Uint64())
+		u.Upsert = append(u.Upsert, Route{Host: k.Host, Path: k.Path, GUID: guid})
+		want[k] = guid
+	}
+	return u
+}
+
+func TestTable_AgreesWithASimpleMap(t *testing.T) {
+	r := New(Config{})
+	rnd := rand.New(rand.NewPCG(1, 2))
+	want := map[RouteKey]string{}
+	for n := uint64(0); n < 1500; n++ {
+		if err := r.apply(randomUpdate(rnd, n, want)); err != nil {
+			t.Fatal(err)
+		}
+		if n == 700 { // a table that is sent whole in between changes nothing
+			if err := r.put(r.table.Load().table()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tab := r.table.Load()
+		if tab.routes() != len(want) || tab.number() != n+1 {
+			t.Fatalf("table %d: %d routes, want %d", tab.number(), tab.routes(), len(want))
+		}
+		if n%100 == 0 {
+			agree(t, tab, want)
+		}
+		for range 5 {
+			k := randomKey(rnd)
+			path := k.Path + []string{"", "/x", "x", "/"}[rnd.IntN(4)]
+			host := strings.Replace(k.Host, "*", "a.b", 1)
+			got := ""
+			if rt := tab.find(host, path); rt != nil {
+				got = rt.src.GUID
+			}
+			if w := oracle(want, host, path); got != w {
+				t.Fatalf("%s%s: got %q, want %q", host, path, got, w)
+			}
+		}
+	}
+}
+
+// agree compares a table with what should be in it.
+func agree(t *testing.T, tab *table, want map[RouteKey]string) {
+	t.Helper()
+	seen := 0
+	for rt := range tab.all {
+		seen++
+		if want[rt.src.Key()] != rt.src.GUID {
+			t.Errorf("%v: got %s, want %s", rt.src.Key(), rt.src.GUID, want[rt.src.Key()])
+		}
+	}
+	if seen != len(want) {
+		t.Errorf("%d routes, want %d", seen, len(want))
+	}
+}
+
+// Two routes change places again and again, and a host is served by a
+// wildcard or by its own route, but always by one of them. Nobody ever sees
+// half of a change.
+func TestTable_ReadersSeeChangesAsAWhole(t *testing.T) {
+	r := New(Config{})
+	swap := func(n uint64) Update {
+		u := Update{From: n, Number: n + 1}
+		own, wild := RouteKey{Host: "x.a.test"}, RouteKey{Host: "*.a.test"}
+		if n%2 == 0 {
+			u.Upsert, u.Delete = []Route{{Host: own.Host, GUID: "own"}}, []RouteKey{wild}
+		} else {
+			u.Upsert, u.Delete = []Route{{Host: wild.Host, GUID: "wild"}}, []RouteKey{own}
+		}
+		for i := range int(n % 40) { // and other hosts come and go, so that the index grows
+			u.Upsert = append(u.Upsert, Route{Host: fmt.Sprintf("h%d-%d.test", n, i)})
+		}
+		return u
+	}
+	if err := r.put(Table{Number: 1, Routes: []Route{{Host: "*.a.test", GUID: "wild"}}}); err != nil {
+		t.Fatal(err)
+	}
+	var stop atomic.Bool
+	var readers sync.WaitGroup
+	for range 3 {
+		readers.Go(func() {
+			for !stop.Load() {
+				if rt := r.table.Load().find("x.a.test", "/"); rt == nil {
+					t.Error("a reader found neither route")
+					return
+				}
+			}
+		})
+	}
+	for n := uint64(1); n <= 2000; n++ {
+		if err := r.apply(swap(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop.Store(true)
+	readers.Wait()
+}
+
+func TestPools_AreSharedAndForgotten(t *testing.T) {
+	r := New(Config{})
+	d := to("a", "127.0.0.1:1")
+	for n := range uint64(100) {
+		u := Update{From: n, Number: n + 1, Upsert: []Route{{Host: fmt.Sprintf("h%d.test", n), Destinations: []Destination{d}}}}
+		if err := r.apply(u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(r.pools.byHash) != 1 || len(r.backends.known) != 1 {
+		t.Errorf("%d pools, %d instances", len(r.pools.byHash), len(r.backends.known))
+	}
+	if err := r.put(Table{Number: 200}); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.pools.byHash) != 0 || len(r.backends.known) != 0 {
+		t.Errorf("%d pools, %d instances are left", len(r.pools.byHash), len(r.backends.known))
+	}
+}
+
+func TestHost_WithManyPathsAnswersWithTheLongest(t *testing.T) {
+	r := New(Config{})
+	tab := Table{Number: 1}
+	for i := range 100 {
+		tab.Routes = append(tab.Routes, Route{Host: "a.test", Path: fmt.Sprintf("/p%d", i), GUID: fmt.Sprint(i)}, Route{Host: "a.test", Path: fmt.Sprintf("/p%d/deep/er", i), GUID: fmt.Sprint("deep", i)})
+	}
+	if err := r.put(tab); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"/p7": "7", "/p7/": "7", "/p77/x": "77", "/p7/deep": "7", "/p7/deep/er/x": "deep7", "/p": "", "/": "", "": "", "/p100": ""} {
+		got := ""
+		if rt := r.table.Load().find("a.test", path); rt != nil {
+			got = rt.src.GUID
+		}
+		if got != want {
+			t.Errorf("%q: got %q, want %q", path, got, want)
+		}
+	}
+}
