@@ -21,8 +21,9 @@ type command struct {
 	// "APP DOMAIN [INDEX] [NAME=VALUE...]". The number allowed and what a
 	// shell completes follow from it.
 	args     string
-	examples []string // without "weir "
-	about    string   // further paragraphs of the help
+	examples []string      // without "weir "
+	about    string        // further paragraphs of the help
+	topic    func(p *page) // a page to end the help with; may be nil
 	flags    []cli.Flag
 	// noJSON says why the command has no -o json; empty for those that have.
 	noJSON string
@@ -51,7 +52,8 @@ func commands() []*command {
 	return slices.Concat(
 		loginCommands(), pushCommands(), appCommands(), lifecycleCommands(), scaleCommands(), envCommands(),
 		logCommands(), routeCommands(), mapCommands(), domainCommands(), dropletCommands(), revisionCommands(),
-		versionCommands(), weightCommands(), spawnCommands(), assignCommands(), trafficCommands(), rollbackCommands(),
+		versionCommands(), weightCommands(), spawnCommands(), assignCommands(), trafficCommands(), rollbackCommands(), holdCommands(),
+		diffCommands(), conceptCommands(),
 		manifestCommands(), buildpackCommands(), orgCommands(), curlCommands(), miscCommands(),
 	)
 }

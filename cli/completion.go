@@ -15,9 +15,16 @@ const completeCommand = "__complete"
 
 var completionScripts = map[string]string{
 	"bash": `_weir() {
+  local line=${COMP_LINE:0:COMP_POINT} words cur
+  read -ra words <<< "$line"
+  [[ $line == *[[:space:]] ]] && words+=('')
+  cur=${words[${#words[@]}-1]}
   local IFS=$'\n'
-  COMPREPLY=($(weir __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
-  case "${COMPREPLY[0]-}" in *=) compopt -o nospace 2>/dev/null ;; esac
+  COMPREPLY=($(weir __complete -- "${words[@]:1}" 2>/dev/null))
+  case "${COMPREPLY[0]-}" in *[=:]) compopt -o nospace 2>/dev/null ;; esac
+  if [[ $COMP_WORDBREAKS == *[:=]* && $cur == *[:=]* ]]; then
+    COMPREPLY=("${COMPREPLY[@]#"${cur%"${cur##*[:=]}"}"}")
+  fi
 }
 complete -o default -F _weir weir
 `,
@@ -87,9 +94,16 @@ func (c *call) completions(ctx context.Context, before []string, word string) []
 	}
 	place, flag := positionOf(table, line.args)
 	if flag != "" {
+		if list := versionWords("", flag); list != "" {
+			return matching(c.versionValues(ctx, list, firstArgument(table, line.args)), word)
+		}
 		return matching(c.flagValues(ctx, line.cmd, flag), word)
 	}
-	return matching(c.argumentValues(ctx, argumentAt(line.cmd, place)), word)
+	kind := argumentAt(line.cmd, place)
+	if list := versionWords(kind, ""); list != "" {
+		return matching(c.versionValues(ctx, list, firstArgument(table, line.args)), word)
+	}
+	return matching(c.argumentValues(ctx, kind), word)
 }
 
 func matching(list []string, prefix string) []string {
@@ -163,6 +177,12 @@ func (c *call) argumentValues(ctx context.Context, word string) (names []string)
 	switch word {
 	case "SHELL":
 		return []string{"bash", "zsh", "fish"}
+	case "on|off":
+		return []string{"on", "off"}
+	case "MODE":
+		return []string{"cookie", "ip", "header:", "off"}
+	case "OTHER_APP":
+		word = "APP"
 	case "APP", "DOMAIN", "HOST", "BUILDPACK", "ORG", "SPACE":
 	default:
 		return nil

@@ -72,6 +72,11 @@ func TestDocs_NameEveryKindAndField(t *testing.T) {
 		trafficShare{},
 		routeMove{},
 		killed{},
+		appTraffic{},
+		pauseView{},
+		maintenanceView{},
+		revisionDiff{},
+		revisionChange{},
 	} {
 		typ := reflect.TypeOf(v)
 		for i := range typ.NumField() {

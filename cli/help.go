@@ -50,7 +50,7 @@ func (sh *shell) overview(p *page) {
 	p.line(p.paint(bold, "Flags of every command:"))
 	columns(p, describeFlags(globalFlags()))
 	p.blank()
-	p.line("weir COMMAND --help tells more. Flags may stand before or after the other arguments.")
+	p.line("weir COMMAND --help tells more, weir help concepts what the words mean. Flags may stand before or after the other arguments.")
 }
 
 // allCategories returns the known categories and those of added commands.
@@ -85,6 +85,10 @@ func (c *command) help(p *page) {
 	}
 	if c.noJSON != "" {
 		wrap(p, "It has no -o json: "+c.noJSON+".", 78)
+	}
+	if c.topic != nil {
+		p.blank()
+		c.topic(p)
 	}
 	if rows := describeFlags(c.flags); len(rows) > 0 {
 		p.blank()
