@@ -57,7 +57,11 @@ func (t *traffic) undo(ctx context.Context, last platform.Change) error {
 		return err
 	}
 	t.text = fmt.Sprintf("Undid table %d: %s", last.Table, last.Text)
-	if err := t.bring(ctx, last.Before); err != nil {
+	how := verbRollback // what is undone is no state to go back to
+	if last.Verb == verbRollback {
+		how = verbUndo // and what was gone back from is one again
+	}
+	if err := t.bring(ctx, last.Before, how); err != nil {
 		return err
 	}
 	last.Undone = true
@@ -86,7 +90,7 @@ func (e *Engine) ReturnTo(ctx context.Context, who platform.Actor, app string, t
 			return err
 		}
 		t.text = fmt.Sprintf("Went back to table %d: %s", then.Table, then.Text)
-		return t.bring(ctx, then.After)
+		return t.bring(ctx, then.After, verbRollback)
 	}, nil)
 }
 
@@ -125,9 +129,10 @@ func (t *traffic) loadRoutesOf(ctx context.Context, s platform.TrafficState) err
 	return nil
 }
 
-// bring makes versions and routes what a state says of them.
-func (t *traffic) bring(ctx context.Context, s platform.TrafficState) error {
-	if err := t.restoreVersions(ctx, s.Versions); err != nil {
+// bring makes versions and routes what a state says of them. how is kept with
+// a promotion that comes of it.
+func (t *traffic) bring(ctx context.Context, s platform.TrafficState, how string) error {
+	if err := t.restoreVersions(ctx, s.Versions, how); err != nil {
 		return err
 	}
 	for i, r := range s.Routes {
@@ -177,7 +182,7 @@ func sameWays(a, b []platform.DestinationTraffic) bool {
 }
 
 // restoreVersions gives versions the shares and roles they had.
-func (t *traffic) restoreVersions(ctx context.Context, before []platform.VersionTraffic) error {
+func (t *traffic) restoreVersions(ctx context.Context, before []platform.VersionTraffic, how string) error {
 	for _, was := range before {
 		v, err := t.version(was.GUID)
 		if err != nil {
@@ -188,7 +193,7 @@ func (t *traffic) restoreVersions(ctx context.Context, before []platform.Version
 			if err := t.checkReady(ctx, *v); err != nil {
 				return err
 			}
-			if err := t.makeMain(ctx, v.GUID, verbRollback); err != nil {
+			if err := t.makeMain(ctx, v.GUID, how); err != nil {
 				return err
 			}
 		}

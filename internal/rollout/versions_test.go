@@ -352,6 +352,40 @@ func (b *bench) share(app platform.App, v platform.Version, weight int) error {
 	return err
 }
 
+func TestUndo_OfARollbackMakesThatAWayBackAgain(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	next := b.droplet(app, "two")
+	v2 := b.version(app, "v2", func(r *platform.VersionRequest) { r.DropletGUID = next.GUID })
+	promote := func() {
+		_, err := b.e.Promote(t.Context(), anna, app.GUID, v2.GUID, platform.SplitOptions{}, nil)
+		b.must(err)
+	}
+	undo := func() {
+		_, err := b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{})
+		b.must(err)
+	}
+	rollBack := func() error {
+		_, err := b.e.RollBack(t.Context(), anna, RollBackRequest{AppGUID: app.GUID}, nil)
+		return err
+	}
+	promote()
+	undo()
+	if err := rollBack(); !isNotFound(err) {
+		t.Errorf("a promotion that was undone is something to go back to: %v", err)
+	}
+	promote()
+	b.must(rollBack())
+	undo()
+	if got := b.main(app).Label; got != "v2" {
+		t.Fatalf("main is %s", got)
+	}
+	b.must(rollBack())
+	if got := b.main(app).Label; got != "v1" {
+		t.Errorf("main is %s", got)
+	}
+}
+
 func TestSwap_ExchangesAllRoutesInOneTable(t *testing.T) {
 	b := newBench(t)
 	b.when("blue", answers("blue"))
