@@ -84,6 +84,7 @@ func (h *Host) probe(ctx context.Context) error {
 	if !h.without(WithoutOverlay) {
 		if overlayErr = h.try(ctx, dir, true); overlayErr == nil {
 			h.caps.Namespaces, h.caps.Overlay = true, true
+			h.caps.Mapped = h.caps.Root // the probe's tree was
 			return nil
 		}
 	}
@@ -108,7 +109,7 @@ func (h *Host) try(ctx context.Context, dir string, overlay bool) error {
 		}
 	}
 	p := plan{
-		Dir: dir, Root: h.caps.Root, UID: 65533, GID: 65533, Namespaces: true, Overlay: overlay, Tree: filepath.Join(dir, "tree"),
+		Dir: dir, Root: h.caps.Root, UID: 65533, GID: 65533, Namespaces: true, Overlay: overlay, Mapped: h.caps.Root, Tree: filepath.Join(dir, "tree"),
 		TreeUID: os.Geteuid(), TreeGID: os.Getegid(), Probe: true,
 	}
 	proc, control, err := h.spawn(dir, "probe", p.Namespaces)
@@ -229,7 +230,7 @@ func (h *Host) prepare(ctx context.Context, inst *Instance, s Spec) (plan, error
 	p := plan{
 		Dir: inst.dir, Args: s.Args, Env: s.Env, WorkDir: filepath.Join(h.RootOf(s), s.WorkDir),
 		Root: h.caps.Root, UID: s.UID, GID: s.GID, Processes: s.Processes,
-		Namespaces: h.caps.Namespaces, Overlay: h.caps.Overlay,
+		Namespaces: h.caps.Namespaces, Overlay: h.caps.Overlay, Mapped: h.caps.Mapped,
 		Tree: s.Tree, InPlace: s.Root,
 		MemoryMB: s.MemoryMB, Timeout: s.Timeout,
 	}
@@ -239,10 +240,8 @@ func (h *Host) prepare(ctx context.Context, inst *Instance, s Spec) (plan, error
 	if err := inst.makeFIFOs(s, h.caps.Root); err != nil {
 		return p, err
 	}
-	if s.Tree != "" {
-		if err := h.prepareTree(ctx, inst.dir, &p); err != nil {
-			return p, err
-		}
+	if err := h.prepareTree(ctx, inst.dir, &p); err != nil {
+		return p, err
 	}
 	var err error
 	p.Groups, p.Poll, err = h.cgroups.makeGroups(s.ID, s.MemoryMB)
@@ -260,14 +259,18 @@ func contains(dir, path string) bool {
 	return err == nil && filepath.IsLocal(rel)
 }
 
-// prepareTree makes the writable layer, or the copy.
+// prepareTree finds the tree's owner and makes the writable layer, or the
+// copy, unless it is used in place.
 func (h *Host) prepareTree(ctx context.Context, dir string, p *plan) error {
-	st, err := os.Stat(p.Tree)
+	st, err := os.Stat(p.Tree + p.InPlace)
 	if err != nil {
 		return err
 	}
 	sys := st.Sys().(*syscall.Stat_t)
 	p.TreeUID, p.TreeGID = int(sys.Uid), int(sys.Gid)
+	if p.InPlace != "" {
+		return nil
+	}
 	if !p.Overlay {
 		var owner *fileOwner
 		if p.Root {

@@ -76,6 +76,9 @@ type Capabilities struct {
 	Namespaces bool
 	// Overlay: a tree is shared by its instances. Otherwise each gets a copy.
 	Overlay bool
+	// Mapped: a directory used in place shows itself as the program's own,
+	// whoever owns it; as root only.
+	Mapped bool
 	// Tracking: a cgroup of version 2 per instance, which can be killed as a whole.
 	Tracking bool
 	// Memory says how the limit is enforced: "cgroup1", "cgroup2" or "polled".
@@ -89,7 +92,8 @@ type Spec struct {
 	// ID names the instance and its directory: letters, digits, '-', '_', '.'.
 	ID string
 	// Tree is an immutable directory that the program sees writable. Root,
-	// instead, is a directory that it works on in place.
+	// instead, is a directory that it works on in place: where that is Mapped,
+	// what it makes there belongs to the directory's owner.
 	Tree, Root string
 	// Args is the argument vector; Args[0] is a path, relative to WorkDir if
 	// not absolute, or is looked up in the PATH of Env.

@@ -77,7 +77,28 @@ func cloneInPlace(p plan) (int, error) {
 	if err != nil {
 		return -1, failed("opening "+p.InPlace, err)
 	}
+	if err := setAttr(fd, p, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
 	return fd, nil
+}
+
+// setAttr gives a mount attributes, and maps its owner: the files belong to
+// whoever staged them, and an ID-mapped mount shows them as the program's own,
+// so that it may write everywhere among them.
+func setAttr(mount int, p plan, attrs uint64) error {
+	attr := unix.MountAttr{Attr_set: attrs}
+	if p.Mapped && (p.TreeUID != p.UID || p.TreeGID != p.GID) {
+		ns, err := userNamespace(p)
+		if err != nil {
+			return failed("mapping the tree's owner", err)
+		}
+		defer ns.Close()
+		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
+		attr.Userns_fd = uint64(ns.Fd())
+	}
+	return failed("mapping the tree's owner", unix.MountSetattr(mount, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr))
 }
 
 // mountHome covers /home with a tmpfs that shows the same entries, and vcap.
@@ -167,27 +188,15 @@ func putBack(path string, fd int) error {
 	return moveMount(fd, path)
 }
 
-// mountOverlay shows the tree at HomeRoot with "rw/upper" over it. As root the
-// tree belongs to whoever staged it; an ID-mapped mount shows it as the
-// program's own, so that the program may write everywhere in it.
+// mountOverlay shows the tree at HomeRoot with "rw/upper" over it.
 func mountOverlay(p plan) error {
 	lower, err := openTree(p.Tree)
 	if err != nil {
 		return failed("opening the tree", err)
 	}
 	defer unix.Close(lower)
-	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
-	if p.Root && (p.TreeUID != p.UID || p.TreeGID != p.GID) {
-		ns, err := userNamespace(p)
-		if err != nil {
-			return failed("mapping the tree's owner", err)
-		}
-		defer ns.Close()
-		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
-		attr.Userns_fd = uint64(ns.Fd())
-	}
-	if err := unix.MountSetattr(lower, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
-		return failed("mapping the tree's owner", err)
+	if err := setAttr(lower, p, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV); err != nil {
+		return err
 	}
 	if err := moveMount(lower, "rw/lower"); err != nil {
 		return failed("placing the tree", err)

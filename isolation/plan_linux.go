@@ -33,9 +33,10 @@ type plan struct {
 
 	Namespaces bool
 	Overlay    bool
+	Mapped     bool   // Tree or InPlace are shown as UID's and GID's own
 	Tree       string // shown at HomeRoot, writable: over "rw/upper", or its copy "fs"
 	InPlace    string // shown at HomeRoot as it is
-	TreeUID    int    // owner of Tree, shown as UID and GID
+	TreeUID    int    // owner of Tree or InPlace
 	TreeGID    int
 	Hide       string
 	Show       []string

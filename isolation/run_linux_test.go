@@ -2,6 +2,7 @@ package isolation
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestRun_OutputAndStatusOfAProgram(t *testing.T) {
@@ -154,6 +157,34 @@ func TestRun_RootIsUsedInPlace(t *testing.T) {
 			t.Errorf("the result is %q", b)
 		}
 	})
+}
+
+func TestRun_RootIsUsedInPlaceByAnotherUser(t *testing.T) {
+	h := openHost(t)
+	if !h.Capabilities().Mapped {
+		t.Skip("this machine cannot show files as another user's, or this is not root:", h.Capabilities().Missing)
+	}
+	const builder = stagedBy + 7
+	outside := filepath.Join(filepath.Dir(h.tree), "outside")
+	secret := filepath.Join(h.tree, "app", "own")
+	for _, name := range []string{outside, secret} {
+		must(t, os.WriteFile(name, []byte("own\n"), 0o600))
+		must(t, os.Chown(name, stagedBy, stagedBy))
+	}
+	s := h.spec("id -u; cat own; stat -c %u own; echo more >> own; mkdir made; touch made/x; cat " + outside + " 2>/dev/null || echo closed")
+	s.Root, s.Tree = h.tree, ""
+	s.UID, s.GID = builder, builder
+	stdout, stderr, exit := h.run(s)
+	if want := fmt.Sprintf("%d\nown\n%d\nclosed\n", builder, builder); exit.Code != 0 || stdout != want {
+		t.Errorf("exit %+v, stdout %q, want %q, stderr %q", exit, stdout, want, stderr)
+	}
+	for _, name := range []string{"own", "made", "made/x"} {
+		var st unix.Stat_t
+		must(t, unix.Lstat(filepath.Join(h.tree, "app", name), &st))
+		if st.Uid != stagedBy || st.Gid != stagedBy {
+			t.Errorf("%s belongs to %d:%d afterwards", name, st.Uid, st.Gid)
+		}
+	}
 }
 
 func TestStart_SaysWhyAProgramCannotRun(t *testing.T) {

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -185,7 +183,7 @@ func (t *instanceTable) reserve(s *runner.Spec) (*instance, error) {
 		}
 		end.Host, end.Port = "127.0.0.1", port
 	}
-	if isRoot() && s.Tree != "" {
+	if isRoot() && (s.Tree != "" || t.host.Capabilities().Mapped) {
 		uid, ok := t.uids.take()
 		if !ok {
 			t.ports.free(end.Port)
@@ -281,9 +279,13 @@ func (t *instanceTable) launch(ctx context.Context, inst *instance, s *runner.Sp
 	return iso, nil
 }
 
-// instanceProcesses bounds the processes and threads of an instance that has a
-// user for itself.
-const instanceProcesses = 1024
+// Bounds of the processes and threads of an instance that has a user for
+// itself. A build runs as many compilers as the machine has processors, with
+// some dozen threads each.
+const (
+	instanceProcesses = 1024
+	buildProcesses    = 8192
+)
 
 func (t *instanceTable) isolationSpec(inst *instance, s *runner.Spec, env []string) isolation.Spec {
 	spec := isolation.Spec{
@@ -293,34 +295,14 @@ func (t *instanceTable) isolationSpec(inst *instance, s *runner.Spec, env []stri
 	}
 	if inst.meta.UID != 0 {
 		spec.UID, spec.GID, spec.Processes = inst.meta.UID, inst.meta.UID, instanceProcesses
-	}
-	// Nobody has business in the platform's own files, least of all when they
-	// are the same user's. An app may need what it runs of weir; a build also
-	// caches, buildpacks, and its own directory.
-	spec.Hide, spec.Show = t.cfg.DataDir, []string{"bin"}
-	if s.Root != "" {
-		spec.Show = t.sharedEntries()
-	}
-	return spec
-}
-
-// private are the entries of the data directory that no instance sees,
-// together with the database.
-var private = []string{"admin-password", "instances", "keeper", "lock", "logs", "router", "run", "server.json"}
-
-// sharedEntries returns the entries of the data directory that builds see.
-func (t *instanceTable) sharedEntries() []string {
-	entries, err := os.ReadDir(t.cfg.DataDir)
-	if err != nil {
-		return nil // then a build sees none
-	}
-	var shared []string
-	for _, e := range entries {
-		if !slices.Contains(private, e.Name()) && !strings.HasPrefix(e.Name(), "weir.db") {
-			shared = append(shared, e.Name())
+		if s.Root != "" {
+			spec.Processes = buildProcesses
 		}
 	}
-	return shared
+	// Nobody has business in the platform's own files, least of all when they
+	// are the same user's. An app, or a build, may need what it runs of weir.
+	spec.Hide, spec.Show = t.cfg.DataDir, []string{"bin"}
+	return spec
 }
 
 // startError makes an error of a start one that a person understands.
