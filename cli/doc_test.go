@@ -67,6 +67,7 @@ func TestDocs_NameEveryKindAndField(t *testing.T) {
 		spaceView{},
 		versionView{},
 		versionRow{},
+		versionShare{},
 		trafficView{},
 		versionChange{},
 		trafficShare{},

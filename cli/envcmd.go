@@ -6,6 +6,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	v3 "weir/api/v3"
 )
 
 func envCommands() []*command {
@@ -17,13 +21,16 @@ func envCommands() []*command {
 		{
 			name: "set-env", aliases: []string{"se"}, args: "APP NAME [VALUE] [NAME=VALUE...]", category: catApps,
 			usage:    "set environment variables of an app",
-			examples: []string{"set-env hello MODE live", "set-env hello MODE=live LEVEL=2", "set-env hello OFFSET -- -1"},
-			about:    "The next start sees them: weir restart APP, or weir restage APP if the build needs them.",
-			run:      runSetEnv,
+			examples: []string{"set-env hello MODE live", "set-env hello MODE=live LEVEL=2 --release", "set-env hello OFFSET -- -1"},
+			about: "The next start sees them: weir restart APP, or weir restage APP if the build needs them; with --release that happens " +
+				"at once, as a release like any other: without losing a request, and weir rollback takes it back. weir diff APP shows " +
+				"what is pending.",
+			flags: releaseFlags(), run: runSetEnv,
 		},
 		{
 			name: "unset-env", aliases: []string{"ue"}, args: "APP NAME...", category: catApps,
-			usage: "remove environment variables of an app", examples: []string{"unset-env hello MODE"}, run: runUnsetEnv,
+			usage: "remove environment variables of an app", examples: []string{"unset-env hello MODE", "unset-env hello MODE --release"},
+			flags: releaseFlags(), run: runUnsetEnv,
 		},
 	}
 }
@@ -106,10 +113,36 @@ func runSetEnv(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if changed := !maps.Equal(before, after); changed {
+	return c.release(ctx, s, sp, app, envChange{app.Name, !maps.Equal(before, after), after})
+}
+
+// releaseFlags are those of commands that change what the next start takes.
+func releaseFlags() []cli.Flag {
+	return append([]cli.Flag{&cli.BoolFlag{Name: "release", Usage: "release it at once"}}, moveFlags()...)
+}
+
+// release ends a change of an app's environment: with --release by replacing
+// the instances, else with a word on how to.
+func (c *call) release(ctx context.Context, s *session, sp space, app v3.App, change envChange, notes ...string) error {
+	d, err := c.strategy()
+	switch {
+	case err != nil:
+		return err
+	case !change.Changed || app.State != v3.AppStarted:
+		return c.out.done("EnvChange", change, notes...)
+	case !c.Bool("release"):
 		c.out.step("weir restart %s makes the running app see it; weir restage %s the build", app.Name, app.Name)
+		return c.out.done("EnvChange", change, notes...)
 	}
-	return c.out.done("EnvChange", envChange{app.Name, !maps.Equal(before, after), after})
+	return c.move(ctx, s, sp, app, "restart", func(ctx context.Context, p *push) error {
+		c.out.step("Releasing the new environment of %s", app.Name)
+		d.Relationships = v3.Relationships{"app": v3.To(app.GUID)}
+		got, err := s.CreateDeployment(ctx, d)
+		if err != nil {
+			return err
+		}
+		return p.settle(ctx, app, got.GUID)
+	})
 }
 
 // envArguments reads "NAME VALUE" or any number of "NAME=VALUE".
@@ -151,10 +184,9 @@ func runUnsetEnv(ctx context.Context, c *call) error {
 		if after, err = s.SetEnv(ctx, app.GUID, vars); err != nil {
 			return err
 		}
-		c.out.step("weir restart %s makes the running app see it; weir restage %s the build", app.Name, app.Name)
 	}
 	if after == nil {
 		after = map[string]string{}
 	}
-	return c.out.done("EnvChange", envChange{app.Name, len(vars) > 0, after}, notes...)
+	return c.release(ctx, s, sp, app, envChange{app.Name, len(vars) > 0, after}, notes...)
 }

@@ -35,7 +35,7 @@ func routeCommands() []*command {
 		{
 			name: "route", args: "DOMAIN", category: catRoutes,
 			usage: "show where a route leads", examples: []string{"route apps.localhost -n live", "route api --from v1 --to v2"},
-			about: "With --from and --to the word after route is an app, one of whose versions gets the requests of another: see " +
+			about: "The share of an app goes on to its versions; what each gets of the route is shown below the app.\n\nWith --from and --to the word after route is an app, one of whose versions gets the requests of another: see " +
 				"weir move-traffic.",
 			flags: slices.Concat(addressFlags(), moveTrafficFlags(), trafficFlags()), run: runRoute,
 		},
@@ -135,129 +135,6 @@ func noRoute(a address) error {
 	return notFound("weir routes lists them", "%s not found", text)
 }
 
-// routeView is a route.
-type routeView struct {
-	Route        string            `json:"route"` // host.domain/path
-	GUID         string            `json:"guid"`
-	Host         string            `json:"host"`
-	Domain       string            `json:"domain"`
-	Path         string            `json:"path"`
-	URL          string            `json:"url"`
-	Options      map[string]string `json:"options"`
-	Destinations []destinationView `json:"destinations"`
-}
-
-// destinationView is a place a route leads to.
-type destinationView struct {
-	App      string  `json:"app"`
-	AppGUID  string  `json:"appGuid"`
-	Process  string  `json:"process"`
-	Protocol string  `json:"protocol"`
-	Weight   int     `json:"weight"`
-	Share    float64 `json:"sharePercent"` // of the route's requests, were all healthy
-}
-
-// defaultWeight is what a destination without a weight counts as.
-const defaultWeight = 100
-
-func weightOf(d v3.Destination) int {
-	if d.Weight == nil {
-		return defaultWeight
-	}
-	return *d.Weight
-}
-
-// viewRoutes turns routes into what is shown of them.
-func (s *session) viewRoutes(ctx context.Context, routes []v3.Route) ([]routeView, error) {
-	names, err := s.appNames(ctx, routes)
-	if err != nil {
-		return nil, err
-	}
-	urls := s.appURLs(ctx, routes)
-	views := []routeView{}
-	for i, r := range routes {
-		v := routeView{
-			Route: r.URL, GUID: r.GUID, Host: r.Host, Path: r.Path, URL: urls[i], Options: r.Options,
-			Domain:       strings.TrimPrefix(strings.TrimSuffix(r.URL, r.Path), r.Host+"."),
-			Destinations: []destinationView{},
-		}
-		if v.Options == nil {
-			v.Options = map[string]string{}
-		}
-		total := 0
-		for _, d := range r.Destinations {
-			total += weightOf(d)
-		}
-		for _, d := range r.Destinations {
-			dv := destinationView{
-				App: names[d.App.GUID], AppGUID: d.App.GUID, Process: d.App.Process.Type, Protocol: d.Protocol, Weight: weightOf(d),
-			}
-			if total > 0 {
-				dv.Share = float64(dv.Weight) * 100 / float64(total)
-			}
-			v.Destinations = append(v.Destinations, dv)
-		}
-		views = append(views, v)
-	}
-	return views, nil
-}
-
-// appNames returns the names of the apps that routes lead to, by GUID.
-func (s *session) appNames(ctx context.Context, routes []v3.Route) (map[string]string, error) {
-	var guids []string
-	for _, r := range routes {
-		for _, g := range appsOf(r) {
-			if !slices.Contains(guids, g) {
-				guids = append(guids, g)
-			}
-		}
-	}
-	names := map[string]string{}
-	for chunk := range slices.Chunk(guids, 100) {
-		apps, err := s.Apps(ctx, client.Query(nil).In("guids", chunk...))
-		if err != nil {
-			return nil, err
-		}
-		for _, a := range apps {
-			names[a.GUID] = a.Name
-		}
-	}
-	return names, nil
-}
-
-// apps writes where a route leads, with shares where they differ.
-func (v routeView) apps() string {
-	even := true
-	for _, d := range v.Destinations {
-		even = even && d.Weight == v.Destinations[0].Weight && d.Weight > 0
-	}
-	var parts []string
-	for _, d := range v.Destinations {
-		text := d.App
-		if d.Process != "web" {
-			text += " (" + d.Process + ")"
-		}
-		if !even {
-			text += " " + percent(d.Share)
-		}
-		parts = append(parts, text)
-	}
-	return strings.Join(parts, ", ")
-}
-
-func percent(f float64) string {
-	return strings.TrimSuffix(fmt.Sprintf("%.1f", f), ".0") + "%"
-}
-
-func optionText(options map[string]string) string {
-	var parts []string
-	for k, v := range options {
-		parts = append(parts, k+"="+v)
-	}
-	slices.Sort(parts)
-	return strings.Join(parts, ", ")
-}
-
 func runRoutes(ctx context.Context, c *call) error {
 	s, sp, err := c.open(ctx)
 	if err != nil {
@@ -305,6 +182,11 @@ func (s *session) showRoute(ctx context.Context, r v3.Route) error {
 		var rows [][]string
 		for _, d := range v.Destinations {
 			rows = append(rows, []string{d.App, d.Process, d.Protocol, fmt.Sprint(d.Weight), percent(d.Share)})
+			if len(d.Versions) > 1 {
+				for _, v := range d.Versions {
+					rows = append(rows, []string{"  " + d.App + ":" + v.Version, "", "", fmt.Sprint(v.Weight), percent(v.Share)})
+				}
+			}
 		}
 		p.table("", []string{"app", "process", "protocol", "weight", "share"}, rows)
 	})
