@@ -1,0 +1,140 @@
+package rollout
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"weir/internal/platform"
+)
+
+func TestUndo_OfARollbackMakesThatAWayBackAgain(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	next := b.droplet(app, "two")
+	v2 := b.version(app, "v2", func(r *platform.VersionRequest) { r.DropletGUID = next.GUID })
+	promote := func() {
+		_, err := b.e.Promote(t.Context(), anna, app.GUID, v2.GUID, platform.SplitOptions{}, nil)
+		b.must(err)
+	}
+	undo := func() {
+		_, err := b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{})
+		b.must(err)
+	}
+	rollBack := func() error {
+		_, err := b.e.RollBack(t.Context(), anna, RollBackRequest{AppGUID: app.GUID}, nil)
+		return err
+	}
+	promote()
+	undo()
+	if err := rollBack(); !isNotFound(err) {
+		t.Errorf("a promotion that was undone is something to go back to: %v", err)
+	}
+	promote()
+	b.must(rollBack())
+	undo()
+	if got := b.main(app).Label; got != "v2" {
+		t.Fatalf("main is %s", got)
+	}
+	b.must(rollBack())
+	if got := b.main(app).Label; got != "v1" {
+		t.Errorf("main is %s", got)
+	}
+}
+
+func TestSwap_ExchangesAllRoutesInOneTable(t *testing.T) {
+	b := newBench(t)
+	b.when("blue", answers("blue"))
+	b.when("green", answers("green"))
+	blue, green := b.app("blue", 1), b.app("green", 1)
+	b.push(blue)
+	req := SwapRequest{A: blue.GUID, B: green.GUID}
+	if _, err := b.e.Swap(t.Context(), anna, req); err == nil {
+		t.Error("an app that does not run took the place of one that does")
+	}
+	b.push(green)
+	both := b.mapRoute("both", blue)
+	weight := 25
+	_, err := b.e.AddDestinations(t.Context(), anna, both.GUID, []platform.Destination{{AppGUID: green.GUID, Weight: &weight}})
+	b.must(err)
+	before := b.router.updates
+	c, err := b.e.Swap(t.Context(), anna, req)
+	b.must(err)
+	if b.router.updates != before+1 {
+		t.Errorf("%d tables", b.router.updates-before)
+	}
+	b.shares("blue.apps.localhost", "green/1:100")
+	b.shares("green.apps.localhost", "blue/1:100")
+	b.eventually("the weights to change places", func() bool {
+		got := b.router.shares("both.apps.localhost")
+		return got == "green/1:100 blue/1:25" || got == "blue/1:25 green/1:100"
+	})
+	undone, err := b.e.Undo(t.Context(), anna, blue.GUID, platform.SplitOptions{IfTable: c.Table})
+	b.must(err)
+	b.shares("blue.apps.localhost", "blue/1:100")
+	if undone.Table <= c.Table {
+		t.Errorf("undo is table %d", undone.Table)
+	}
+}
+
+func TestUpdateTraffic_RefusesWhatCannotBe(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	for name, bad := range map[string]platform.Traffic{
+		"a drain of a week":    {Drain: 7 * 24 * 3600},
+		"a pause of an hour":   {Pause: &platform.Pause{Max: 3600}},
+		"a stranger let in":    {Maintenance: &platform.Maintenance{Allow: []string{"me"}}},
+		"a header without =":   {Maintenance: &platform.Maintenance{Allow: []string{"header:X"}}},
+		"a page of a megabyte": {Maintenance: &platform.Maintenance{Page: strings.Repeat("x", 1<<20)}},
+	} {
+		_, _, err := b.e.UpdateTraffic(t.Context(), anna, app.GUID, func(t *platform.Traffic) error { *t = bad; return nil })
+		if platform.KindOf(err) != platform.KindInvalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if quiet, err := b.e.Quiesce(t.Context(), app.GUID, time.Second); !quiet || err != nil {
+		t.Errorf("nothing in flight: %t %v", quiet, err)
+	}
+	busy := b.instances(app)[0].GUID
+	b.router.set(func(f *fakeRouter) { f.busy = map[string]int{busy: 1} })
+	if quiet, err := b.e.Quiesce(t.Context(), app.GUID, 20*time.Millisecond); quiet || err != nil {
+		t.Errorf("one request in flight: %t %v", quiet, err)
+	}
+	b.router.set(func(f *fakeRouter) { f.busy = nil })
+}
+
+func TestUndo_TakesMappingsAndWeightsOfRoutesBack(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	r, err := b.db.RouteByAddress(t.Context(), b.domain.GUID, "shop", "")
+	b.must(err)
+	b.must(b.e.DeleteDestination(t.Context(), anna, r.GUID, r.Destinations[0].GUID))
+	b.shares("shop.apps.localhost", "")
+	c, err := b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{})
+	b.must(err)
+	b.shares("shop.apps.localhost", "shop/1:100")
+	if !strings.Contains(c.Text, "Let route shop.apps.localhost lead nowhere") {
+		t.Errorf("it says %q", c.Text)
+	}
+	if r, err = b.db.Route(t.Context(), r.GUID); err != nil {
+		t.Fatal(err)
+	}
+	weight := 7
+	_, err = b.e.UpdateDestination(t.Context(), anna, r.GUID, r.Destinations[0].GUID, func(d *platform.Destination) error { d.Weight = &weight; return nil })
+	b.must(err)
+	b.shares("shop.apps.localhost", "shop/1:7")
+	_, err = b.e.SetShares(t.Context(), anna, app.GUID, map[string]int{b.main(app).GUID: 50}, platform.SplitOptions{IfTable: c.Table}, nil)
+	if platform.KindOf(err) != platform.KindConflict {
+		t.Errorf("a weight of a route is no change of the app's traffic: %v", err)
+	}
+	_, err = b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{DryRun: true})
+	b.must(err)
+	b.shares("shop.apps.localhost", "shop/1:7")
+	_, err = b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{})
+	b.must(err)
+	b.shares("shop.apps.localhost", "shop/1:100")
+	if c, err = b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{}); err != nil || !strings.Contains(c.Text, "shop 100") {
+		t.Errorf("the next undo goes further back: %q %v", c.Text, err)
+	}
+	b.shares("shop.apps.localhost", "") // before anybody mapped it
+}
