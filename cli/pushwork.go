@@ -42,18 +42,27 @@ func (p *push) upload(ctx context.Context, app v3.App) error {
 	return p.waitPackage(ctx, pkg)
 }
 
+const sha1OfNothing = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
+
 // match asks which files the server has.
 func (p *push) match(ctx context.Context, tree *source.Tree) (map[string]v3.FileResource, error) {
 	var all []v3.FileResource
-	for _, f := range tree.Files {
-		if f.IsRegular() && f.Size > 0 {
-			all = append(all, v3.FileResource{
-				Path: f.Path, Mode: fmt.Sprintf("%o", f.Mode.Perm()), SizeInBytes: f.Size,
-				Checksum: v3.ChecksumValue{Value: f.SHA1},
-			})
-		}
-	}
 	matched := map[string]v3.FileResource{}
+	for _, f := range tree.Files {
+		if !f.IsRegular() {
+			continue
+		}
+		r := v3.FileResource{
+			Path: f.Path, Mode: fmt.Sprintf("%o", f.Mode.Perm()), SizeInBytes: f.Size,
+			Checksum: v3.ChecksumValue{Value: f.SHA1},
+		}
+		if f.Size == 0 { // every server has what is in it
+			r.Checksum.Value = sha1OfNothing
+			matched[f.Path] = r
+			continue
+		}
+		all = append(all, r)
+	}
 	if len(all) == 0 {
 		return matched, nil
 	}
