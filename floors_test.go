@@ -60,6 +60,7 @@ var doors = []struct {
 	{"golang.org/x/sys", "kernel calls stay with isolation and the keeper", []string{"isolation", "internal/keeper", "*_linux.go"}},
 	{"github.com/caddyserver/certmagic", "certificates are got in one place", []string{"router/certs"}},
 	{"github.com/libdns", "certificates are got in one place", []string{"router/certs"}},
+	{"github.com/quic-go/quic-go", "HTTP/3 is served in one place", []string{"router"}},
 	{"go.uber.org/zap", "only the certificate library logs with it", []string{"router/certs"}},
 	{"github.com/golang-jwt/jwt", "tokens are made and judged in one place", []string{"internal/auth"}},
 }

@@ -91,7 +91,12 @@ func serveCommand() cli.Command {
 				if s.Default != "" {
 					usage += " (default " + s.Default + ")"
 				}
-				fs.Func(s.Flag, usage, func(v string) error { given[s.Flag] = s.Join(given[s.Flag], v); return nil })
+				take := func(v string) error { given[s.Flag] = s.Join(given[s.Flag], v); return nil }
+				if s.IsSwitch() {
+					fs.BoolFunc(s.Flag, usage, take)
+				} else {
+					fs.Func(s.Flag, usage, take)
+				}
 			}
 			fs.BoolVar(&print, "print-config", false, "print the settings in force and end")
 		},

@@ -21,6 +21,10 @@ type Config struct {
 	// are found. The router adds the protocols, and refuses what is too old.
 	TLSListeners []net.Listener
 	TLS          *tls.Config
+	// QUIC are UDP sockets for HTTP/3, with the certificates of TLS. Another
+	// router may hold them too: one reads them at a time, settled by a lock
+	// in Dir.
+	QUIC []net.PacketConn
 	// CertificateCovers reports whether the certificate that serves one name
 	// is good for another: if not, a request for it on a connection to the
 	// first is sent away with 421. Nil means that none is.

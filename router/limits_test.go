@@ -192,7 +192,7 @@ func slowClients(t *testing.T, g *rig, n int, misbehave func(c net.Conn, ended <
 			ended := make(chan struct{})
 			go misbehave(c, ended)
 			buf := make([]byte, 16)
-			_, _ = io.ReadFull(c, buf)     // what it may say
+			_, _ = io.ReadFull(c, buf)    // what it may say
 			_, _ = io.Copy(io.Discard, c) // until it is ended
 			close(ended)
 		})

@@ -31,6 +31,7 @@ type Router struct {
 	keep   *keeper    // nil: the table is not kept
 
 	tunnels tunnelSet
+	altSvc  string // the value of Alt-Svc; empty without HTTP/3
 }
 
 // New returns a Router that does nothing yet.
@@ -85,6 +86,10 @@ func (r *Router) Run(ctx context.Context) error {
 	}
 	r.cfg.Logger.Info("router started", "table", r.table.Load().number(), "routes", r.table.Load().routes())
 
+	quic := newQUICRoad(r, road)
+	r.altSvc = quic.announcement()
+	background.Go(quic.serve)
+
 	var err error
 	select {
 	case <-ctx.Done():
@@ -98,6 +103,7 @@ func (r *Router) Run(ctx context.Context) error {
 	control.close()
 	drain, cancel := context.WithTimeout(context.Background(), r.cfg.DrainTimeout)
 	defer cancel()
+	background.Go(func() { quic.drain(drain) })
 	edge.stop()
 	edge.awaitSilence(min(r.cfg.IdleGrace, r.cfg.DrainTimeout))
 	road.drain(drain)

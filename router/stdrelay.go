@@ -65,6 +65,9 @@ func (x *exchange) writeHead(res *http.Response) {
 		pin(h, t.b.guid, t.ask.sticky, x.from.proto)
 	}
 	h["X-Vcap-Request-Id"] = []string{t.rec.RequestID}
+	if t.r.altSvc != "" && x.conn != nil && x.conn.secure {
+		h["Alt-Svc"] = []string{t.r.altSvc}
+	}
 	if lines := t.appendAnswerLines(nil, func(name string) bool { return h.Get(name) != "" }); lines != nil {
 		setLines(h, lines)
 	}

@@ -244,6 +244,15 @@ func receiveSockets(conn *net.UnixConn) (hello, error) {
 
 // adopt makes a received descriptor that of the socket.
 func (s *socket) adopt(f *os.File) error {
+	if s.UDP {
+		conn, err := net.FilePacketConn(f)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		s.file, s.addr = f, conn.LocalAddr()
+		return nil
+	}
 	ln, err := net.FileListener(f)
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 type Inherited struct {
 	heritage
 	listeners map[string][]net.Listener
+	packets   map[string][]net.PacketConn
 	files     []*os.File // the sockets, to hand on
 	adopt     *net.UnixListener
 	gone      chan struct{} // closed when the keeper is, and we do not survive it
@@ -47,7 +48,7 @@ func Inherit() (*Inherited, error) {
 		}
 	}
 	os.Unsetenv(linkEnv)
-	in := &Inherited{listeners: map[string][]net.Listener{}, gone: make(chan struct{}), final: make(chan struct{})}
+	in := &Inherited{listeners: map[string][]net.Listener{}, packets: map[string][]net.PacketConn{}, gone: make(chan struct{}), final: make(chan struct{})}
 	if err := json.Unmarshal([]byte(value), &in.heritage); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", linkEnv, err)
 	}
@@ -90,6 +91,14 @@ func (in *Inherited) open() error {
 		syscall.CloseOnExec(fd)
 		f := os.NewFile(uintptr(fd), s.Name)
 		in.files = append(in.files, f)
+		if s.UDP {
+			conn, err := net.FilePacketConn(f)
+			if err != nil {
+				return fmt.Errorf("opening the socket %s: %w", s.Name, err)
+			}
+			in.packets[s.Name] = append(in.packets[s.Name], conn)
+			continue
+		}
 		ln, err := net.FileListener(f)
 		if err != nil {
 			return fmt.Errorf("opening the listener %s: %w", s.Name, err)
@@ -101,6 +110,9 @@ func (in *Inherited) open() error {
 
 // Listeners returns the listeners of the given name, nil if there are none.
 func (in *Inherited) Listeners(name string) []net.Listener { return in.listeners[name] }
+
+// PacketConns returns the UDP sockets of the given name, nil if there are none.
+func (in *Inherited) PacketConns(name string) []net.PacketConn { return in.packets[name] }
 
 // Ready tells the keeper that this process serves.
 func (in *Inherited) Ready() error {
@@ -136,6 +148,11 @@ func (in *Inherited) Close() error {
 	for _, all := range in.listeners {
 		for _, l := range all {
 			l.Close()
+		}
+	}
+	for _, all := range in.packets {
+		for _, p := range all {
+			p.Close()
 		}
 	}
 	in.wg.Wait()

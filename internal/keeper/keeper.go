@@ -85,6 +85,7 @@ type Listen struct {
 	// free one.
 	Addr string
 	Flag string // what a person sets it with, for errors: "--http"
+	UDP  bool   // packets in place of connections
 }
 
 // ExitConfig is the exit status of a child that can never start as things are,

@@ -17,6 +17,7 @@ import (
 type socket struct {
 	Name string // what the child knows it by
 	Addr string // as configured
+	UDP  bool   `json:",omitempty"`
 	file *os.File
 	addr net.Addr // where it really listens
 }
@@ -65,7 +66,7 @@ func listen(name string, l Listen) ([]socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	port = strconv.Itoa(v4.addr.(*net.TCPAddr).Port)
+	_, port, _ = net.SplitHostPort(v4.addr.String())
 	v6, err := listenOne(name, l, net.JoinHostPort("::1", port))
 	if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
 		return []socket{v4}, nil // no IPv6 here
@@ -86,6 +87,9 @@ func badAddress(l Listen, err error) error {
 }
 
 func listenOne(name string, l Listen, addr string) (socket, error) {
+	if l.UDP {
+		return listenPackets(name, l, addr)
+	}
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false) // nobody speaks it to us, and it cannot be spliced
 	ln, err := lc.Listen(context.Background(), "tcp", addr)
@@ -98,6 +102,19 @@ func listenOne(name string, l Listen, addr string) (socket, error) {
 		return socket{}, err
 	}
 	return socket{Name: name, Addr: l.Addr, file: f, addr: ln.Addr()}, nil
+}
+
+func listenPackets(name string, l Listen, addr string) (socket, error) {
+	conn, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return socket{}, listenError(l, addr, err)
+	}
+	defer conn.Close()
+	f, err := conn.(*net.UDPConn).File()
+	if err != nil {
+		return socket{}, err
+	}
+	return socket{Name: name, Addr: l.Addr, UDP: true, file: f, addr: conn.LocalAddr()}, nil
 }
 
 func listenError(l Listen, addr string, err error) error {

@@ -30,6 +30,8 @@ type Config struct {
 	HTTPAddr string
 	// HTTPSAddr is where they are reached over TLS. Empty: nowhere.
 	HTTPSAddr string
+	// HTTP3 serves HTTP/3 too, at the same address over UDP.
+	HTTP3 bool
 	// TLSCerts and TLSKeys are the operator's certificates: files, or
 	// directories of them.
 	TLSCerts, TLSKeys []string
@@ -75,6 +77,9 @@ type Setting struct {
 	get                       func(*Config) string
 }
 
+// IsSwitch reports whether the flag needs no value: it is enough to name it.
+func (s Setting) IsSwitch() bool { return s.Flag == "http3" }
+
 // Join adds a value to those a flag was given before.
 func (s Setting) Join(before, v string) string {
 	if before != "" && (s.Flag == "tls-cert" || s.Flag == "tls-key") {
@@ -110,6 +115,11 @@ func Settings() []Setting {
 			"https", "WEIR_HTTPS", "", "`address` where apps are reached over TLS (default: nowhere)",
 			func(c *Config, v string) error { c.HTTPSAddr = v; return checkAddr(v) },
 			func(c *Config) string { return c.HTTPSAddr },
+		},
+		{
+			"http3", "WEIR_HTTP3", "false", "serve HTTP/3 at the address of --https too, over UDP",
+			func(c *Config, v string) (err error) { c.HTTP3, err = strconv.ParseBool(v); return err },
+			func(c *Config) string { return strconv.FormatBool(c.HTTP3) },
 		},
 		{
 			"tls-cert", "WEIR_TLS_CERT", "", "certificate `files` (PEM, with chain), or directories of X.crt and X.key",

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 
 	"weir/internal/keeper"
 	"weir/isolation"
@@ -82,6 +84,7 @@ func keep(t *testing.T, change func(*Config)) *kept {
 			Name: RouterCommand, Args: []string{RouterCommand}, Env: childEnv(cfg, "/usr/bin:/bin"), Survives: true,
 			Listeners: map[string][]keeper.Listen{
 				"http": {{Addr: cfg.HTTPAddr, Flag: "--http"}}, "https": {{Addr: cfg.HTTPSAddr, Flag: "--https"}},
+				"quic": {{Addr: cfg.HTTPSAddr, Flag: "--https", UDP: true}},
 			},
 		}},
 	})}
@@ -355,4 +358,39 @@ func TestRouter_StopsForGoodWithoutWaitingForIdleConnections(t *testing.T) {
 	if d := time.Since(begun); d > 4500*time.Millisecond {
 		t.Errorf("stopping took %s", d)
 	}
+}
+
+func TestRouter_HandsHTTP3Over(t *testing.T) {
+	s := keep(t, nil)
+	addr := s.k.Addrs("quic")[0].String()
+	ask := func() {
+		t.Helper()
+		tr := &http3.Transport{
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+			Dial: func(ctx context.Context, _ string, c *tls.Config, q *quic.Config) (*quic.Conn, error) {
+				return quic.DialAddrEarly(ctx, addr, c, q)
+			},
+		}
+		defer tr.Close()
+		c := &http.Client{Transport: tr, Timeout: 30 * time.Second}
+		res, err := c.Get("https://app.apps.test/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if b, _ := io.ReadAll(res.Body); string(b) != "ok" || res.ProtoMajor != 3 {
+			t.Errorf("got %s %q", res.Proto, b)
+		}
+	}
+	ask()
+	pid := s.pid()
+	if err := s.k.Replace(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.awaitAnother(pid)
+	ask()
+	if err := syscall.Kill(s.pid(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	ask()
 }

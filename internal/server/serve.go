@@ -58,6 +58,9 @@ func Serve(ctx context.Context, cfg Config, out io.Writer) error {
 	if cfg.HTTPSAddr != "" {
 		routerListens["https"] = []keeper.Listen{{Addr: cfg.HTTPSAddr, Flag: "--https"}}
 	}
+	if cfg.HTTP3 {
+		routerListens["quic"] = []keeper.Listen{{Addr: cfg.HTTPSAddr, Flag: "--https", UDP: true}}
+	}
 	env := childEnv(cfg, servePath(os.Getenv("PATH")))
 	k := keeper.New(keeper.Config{
 		DataDir: cfg.DataDir,

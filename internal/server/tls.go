@@ -32,6 +32,9 @@ func (c *Config) checkTLS() error {
 	if c.HTTPSAddr == "" && (len(c.TLSCerts) > 0 || c.usesACME()) {
 		return errors.New("certificates are of use only with --https")
 	}
+	if c.HTTPSAddr == "" && c.HTTP3 {
+		return errors.New("--http3 is of use only with --https")
+	}
 	if len(c.TLSKeys) > 0 && len(c.TLSKeys) != len(c.TLSCerts) {
 		return fmt.Errorf("there are %d of --tls-cert, but %d of --tls-key", len(c.TLSCerts), len(c.TLSKeys))
 	}
@@ -257,5 +260,6 @@ func secure(c *router.Config, in *keeper.Inherited, m *certs.Manager) {
 		return
 	}
 	c.TLSListeners, c.TLS = in.Listeners("https"), m.TLS()
+	c.QUIC = in.PacketConns("quic")
 	c.CertificateCovers, c.HTTPChallenge = m.Covers, m.HTTPChallenge
 }

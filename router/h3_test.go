@@ -1,0 +1,139 @@
+package router
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+)
+
+// h3 returns a client that speaks HTTP/3 with the given address.
+func (s *secured) h3(addr string) *http.Client {
+	tr := &http3.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: s.roots},
+		Dial: func(ctx context.Context, _ string, c *tls.Config, q *quic.Config) (*quic.Conn, error) {
+			return quic.DialAddrEarly(ctx, addr, c, q)
+		},
+	}
+	s.t.Cleanup(func() { _ = tr.Close() })
+	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
+}
+
+func udpSocket(t *testing.T) *net.UDPConn {
+	t.Helper()
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c.(*net.UDPConn)
+}
+
+// another returns a second hold on a socket, as another process has it.
+func another(t *testing.T, c *net.UDPConn) net.PacketConn {
+	t.Helper()
+	f, err := c.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	p, err := net.FilePacketConn(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+func TestHTTP3_ServesWhatTheOthersAnnounce(t *testing.T) {
+	udp := udpSocket(t)
+	s := runTLS(t, []tls.Certificate{keyPair(t, "a.test")}, func(c *Config) { c.QUIC = []net.PacketConn{another(t, udp)} })
+	s.mapRoute("a.test", "", to("a", serveApp(t, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %s %s %d", r.Proto, r.Header.Get("X-Forwarded-Proto"), r.Header.Get("X-Forwarded-For"), len(b))
+	})))
+	res, err := s.over("h2").Get("https://a.test/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	port := udp.LocalAddr().(*net.UDPAddr).Port
+	if got, want := res.Header.Get("Alt-Svc"), fmt.Sprintf(`h3=":%d"; ma=86400`, port); got != want {
+		t.Errorf("announced %q, want %q", got, want)
+	}
+	c := s.h3(udp.LocalAddr().String())
+	for _, size := range []int{0, 10, 1 << 20} {
+		res, err := c.Post("https://a.test/", "text/plain", strings.NewReader(strings.Repeat("x", size)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if want := fmt.Sprintf("HTTP/1.1 https 127.0.0.1 %d", size); err != nil || string(b) != want || res.ProtoMajor != 3 {
+			t.Errorf("got %s %q, want %q", res.Proto, b, want)
+		}
+	}
+	req := request1(t, "GET", "https://a.test/", nil)
+	req.Host = "b.test"
+	if got := do(t, c, req); got.status != 421 {
+		t.Errorf("a host of another certificate: got %d", got.status)
+	}
+	if rec := s.nthRecord(2); rec.Proto != "HTTP/3.0" {
+		t.Errorf("logged as %q", rec.Proto)
+	}
+}
+
+func TestHTTP3_IsHandedOverWhenWhatIsUnderWayIsDone(t *testing.T) {
+	udp, dir := udpSocket(t), t.TempDir()
+	cert := keyPair(t, "a.test")
+	release := make(chan bool)
+	app := serveApp(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			<-release
+		}
+		_, _ = io.WriteString(w, "ok")
+	})
+	start := func() *secured {
+		s := runTLS(t, []tls.Certificate{cert}, func(c *Config) {
+			c.QUIC, c.Dir, c.DrainTimeout = []net.PacketConn{another(t, udp)}, dir, 10*time.Second
+		})
+		return s
+	}
+	old := start()
+	old.mapRoute("a.test", "", to("a", app))
+	c := old.h3(udp.LocalAddr().String())
+	if got := get(t, c, "https://a.test/"); got.body != "ok" {
+		t.Fatalf("got %+v", got)
+	}
+	slow := make(chan string, 1)
+	go func() {
+		res, err := c.Get("https://a.test/slow")
+		if err != nil {
+			slow <- err.Error()
+			return
+		}
+		defer res.Body.Close()
+		b, _ := io.ReadAll(res.Body)
+		slow <- string(b)
+	}()
+	eventually(t, "it is under way", func() bool { return old.r.metrics.requests.Load() == 1 })
+	next := start()
+	old.cancel()
+	eventually(t, "the old one drains", old.r.draining.Load)
+	close(release)
+	if got := <-slow; got != "ok" {
+		t.Errorf("what was under way: %s", got)
+	}
+	old.stop()
+	if got := get(t, next.h3(udp.LocalAddr().String()), "https://a.test/"); got.body != "ok" {
+		t.Errorf("got %+v", got)
+	}
+}
