@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"weir/internal/bench/load"
@@ -84,12 +85,21 @@ func (m measure) take(l *load.Loop, p *proxy, g *ground) (c cell) {
 	c.result, c.err = l.Run(plan)
 	switch {
 	case c.err != nil:
+	case p.died():
+		c.err = errDied
 	case c.result.Requests == 0:
 		c.err = errors.New("nothing was answered")
 	case c.result.Wrong > 0:
 		c.err = fmt.Errorf("%d of %d answers were wrong: %s", c.result.Wrong, c.result.Wrong+c.result.Requests, c.result.Why)
 	}
 	return c
+}
+
+var errDied = errors.New("the process that was measured is gone")
+
+// died reports whether one of the proxy's processes is gone.
+func (p *proxy) died() bool {
+	return slices.ContainsFunc(p.pids, func(pid int) bool { return cpuOf(pid) == 0 })
 }
 
 // cpu is the time all processes of the proxy spent on processors.
