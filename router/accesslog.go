@@ -1,52 +1,239 @@
 package router
 
-import "sync/atomic"
+import (
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
 
-// accessLog hands records to Config.AccessLog without ever making a request
-// wait: what does not fit into the queue is dropped and counted.
-type accessLog struct {
-	to      func(Record)
-	queue   chan Record // buffered: it is what lies between requests and a slow log
-	dropped atomic.Uint64
+// AccessLine is one request in the form of gorouter's access log.
+type AccessLine struct {
+	AppGUID  string    // empty: no app was found
+	Instance int       // its index
+	At       time.Time // when the answer ended
+	Line     []byte    // without a line end; good until the call returns
 }
 
-func newAccessLog(to func(Record), size int) *accessLog {
-	l := &accessLog{to: to}
-	if to != nil {
-		l.queue = make(chan Record, size)
+// accessLog takes a record of each request without ever making one wait. The
+// request renders its line into the buffer of one of a few shards; one
+// goroutine hands the lines on. What finds its buffer full is dropped and
+// counted.
+type accessLog struct {
+	to     func(Record)       // records, one by one
+	lines  func([]AccessLine) // lines, in batches
+	file   *logFile           // lines, one after the other
+	redact redaction
+
+	queue   chan Record // buffered: it is what lies between requests and a slow log
+	shards  [logShards]logShard
+	wake    chan struct{} // one signal: there are lines
+	hurry   chan struct{} // one signal: there are many
+	dropped atomic.Uint64
+	batch   []AccessLine // belongs to run
+}
+
+const (
+	logShards = 8
+	// shardBytes is how much a shard holds until its lines are dropped: at
+	// 100,000 requests a second a tenth of a second.
+	shardBytes = 512 << 10
+	// logDelay is how long lines are gathered.
+	logDelay = 20 * time.Millisecond
+)
+
+// logShard holds lines on their way. Each ends in a line feed.
+type logShard struct {
+	mu    sync.Mutex // guards what follows, but for spare
+	buf   []byte
+	list  []shardLine
+	stamp stamp
+
+	spare shardSpare // belongs to run
+	_     [64]byte   // shards do not share a cache line
+}
+
+type shardSpare struct {
+	buf  []byte
+	list []shardLine
+}
+
+type shardLine struct {
+	app      string
+	instance int
+	at       time.Time
+	end      int
+}
+
+func newAccessLog(cfg *Config) *accessLog {
+	l := &accessLog{
+		to: cfg.AccessLog, lines: cfg.AccessLines, redact: redaction{cfg.RedactIPs, cfg.RedactQueries},
+		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
+	}
+	if l.to != nil {
+		l.queue = make(chan Record, cfg.LogQueue)
+	}
+	if cfg.AccessFile != "" {
+		l.file = &logFile{path: cfg.AccessFile}
 	}
 	return l
 }
 
+// offer takes up a record. It keeps nothing of it.
 func (l *accessLog) offer(rec *Record) {
-	if l.to == nil {
+	if l.to != nil {
+		select {
+		case l.queue <- rec.clone():
+		default:
+			l.dropped.Add(1)
+		}
+	}
+	if l.lines == nil && l.file == nil {
 		return
 	}
-	select {
-	case l.queue <- *rec:
-	default:
+	s := &l.shards[rand.Uint32()%logShards]
+	s.mu.Lock()
+	if len(s.buf) > shardBytes {
+		s.mu.Unlock()
 		l.dropped.Add(1)
+		return
+	}
+	first := len(s.list) == 0
+	s.buf = append(rec.append(s.buf, &s.stamp, l.redact), '\n')
+	s.list = append(s.list, shardLine{rec.AppGUID, rec.InstanceIndex, rec.Start.Add(rec.Total), len(s.buf)})
+	many := len(s.buf) > shardBytes/4
+	s.mu.Unlock()
+	if first {
+		signal(l.wake)
+	}
+	if many {
+		signal(l.hurry)
 	}
 }
 
-// run hands records over until stop is closed, and then those still queued.
-func (l *accessLog) run(stop <-chan struct{}) {
-	if l.to == nil {
-		return
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
 	}
+}
+
+// clone returns a copy that shares nothing with the request's buffers.
+func (rec *Record) clone() Record {
+	c := *rec
+	for _, s := range []*string{&c.Host, &c.Method, &c.Target, &c.Proto, &c.Referer, &c.UserAgent, &c.ForwardedFor, &c.ForwardedProto, &c.RequestID, &c.ClientAddr} {
+		*s = strings.Clone(*s)
+	}
+	return c
+}
+
+// run hands lines and records over until stop is closed, and then those still
+// there.
+func (l *accessLog) run(stop <-chan struct{}) {
+	gather := time.NewTimer(0)
+	<-gather.C
+	defer gather.Stop()
 	for {
 		select {
 		case rec := <-l.queue:
 			l.to(rec)
+		case <-l.wake:
+			gather.Reset(logDelay)
+		case <-gather.C:
+			l.flush()
+		case <-l.hurry:
+			l.flush()
 		case <-stop:
+			l.flush()
 			for {
 				select {
 				case rec := <-l.queue:
 					l.to(rec)
 				default:
+					l.file.close()
 					return
 				}
 			}
 		}
+	}
+}
+
+// flush hands over the lines that are there.
+func (l *accessLog) flush() {
+	lines := l.batch[:0]
+	for i := range l.shards {
+		s := &l.shards[i]
+		s.mu.Lock()
+		s.buf, s.spare.buf = s.spare.buf[:0], s.buf
+		s.list, s.spare.list = s.spare.list[:0], s.list
+		s.mu.Unlock()
+		if len(s.spare.list) == 0 {
+			continue
+		}
+		l.dropped.Add(l.file.write(s.spare.buf, len(s.spare.list)))
+		if l.lines == nil {
+			continue
+		}
+		from := 0
+		for _, at := range s.spare.list {
+			lines = append(lines, AccessLine{at.app, at.instance, at.at, s.spare.buf[from : at.end-1]})
+			from = at.end
+		}
+	}
+	if len(lines) > 0 {
+		l.lines(lines)
+	}
+	clear(lines) // the names of apps are not kept alive
+	l.batch = lines
+}
+
+// logFile is a file of lines. If somebody moves it away, a new one is begun
+// within a second. A nil one takes everything and keeps nothing.
+type logFile struct {
+	path    string
+	f       *os.File
+	checked time.Time
+}
+
+// write appends n lines and returns how many of them were lost.
+func (l *logFile) write(lines []byte, n int) (lost uint64) {
+	if l == nil {
+		return 0
+	}
+	if now := time.Now(); now.Sub(l.checked) >= time.Second {
+		l.checked = now
+		l.reopen()
+	}
+	if l.f == nil {
+		return uint64(n)
+	}
+	if _, err := l.f.Write(lines); err != nil {
+		l.close()
+		return uint64(n)
+	}
+	return 0
+}
+
+// reopen opens the file unless it is the one that is open.
+func (l *logFile) reopen() {
+	if l.f != nil {
+		open, err := l.f.Stat()
+		named, nerr := os.Stat(l.path)
+		if err == nil && nerr == nil && os.SameFile(open, named) {
+			return
+		}
+		l.close()
+	}
+	if f, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640); err == nil {
+		l.f = f
+	}
+}
+
+func (l *logFile) close() {
+	if l != nil && l.f != nil {
+		_ = l.f.Close()
+		l.f = nil
 	}
 }

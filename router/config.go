@@ -40,6 +40,15 @@ type Config struct {
 	// AccessLog is given one record per request, from one goroutine. A slow
 	// one costs records (counted), never requests. May be nil.
 	AccessLog func(Record)
+	// AccessLines is given the same as lines, many at a time, from one
+	// goroutine. It is the way that allocates nothing. May be nil.
+	AccessLines func([]AccessLine)
+	// AccessFile is a file to which the lines are appended as well. It may be
+	// moved away at any time. Empty: none.
+	AccessFile string
+	// RedactIPs keeps addresses of clients out of lines, RedactQueries what
+	// follows the "?" in targets and referers.
+	RedactIPs, RedactQueries bool
 	// Logger takes events of the router itself. Nil discards them.
 	Logger *slog.Logger
 

@@ -91,6 +91,14 @@ var reasons = [reasonCount]struct {
 	reasonMisdirected:        {"misdirected", "misdirected", 421, "This connection was made for another host."},
 }
 
+// herokuCodes are the codes Heroku's router has for the same: people and tools
+// know them.
+var herokuCodes = map[string]string{
+	"endpoint_unreachable": "H21", "endpoint_closed": "H13", "bad_response": "H17", "timeout": "H12",
+	"response_truncated": "H18", "no_endpoints": "H14", "client_gone": "H27", "body_stalled": "H28",
+	"paused": "H11", "maintenance": "H80", "stopping": "H99", "internal": "H99",
+}
+
 func (r reason) String() string { return reasons[r].name }
 
 // closes reports whether a connection whose request failed for this reason

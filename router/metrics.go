@@ -1,19 +1,14 @@
 package router
 
 import (
+	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-)
 
-// latencyBounds are the upper bounds of the latency histogram.
-var latencyBounds = [...]time.Duration{
-	time.Millisecond, 2500 * time.Microsecond, 5 * time.Millisecond, 10 * time.Millisecond,
-	25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond,
-	500 * time.Millisecond, time.Second, 2500 * time.Millisecond, 5 * time.Second,
-	10 * time.Second, 30 * time.Second, 60 * time.Second,
-}
+	"weir/internal/judge"
+)
 
 // statusClasses are the values of the label "status".
 var statusClasses = [...]string{"other", "1xx", "2xx", "3xx", "4xx", "5xx"}
@@ -23,11 +18,11 @@ var statusClasses = [...]string{"other", "1xx", "2xx", "3xx", "4xx", "5xx"}
 type destStats struct {
 	inFlight atomic.Int64
 	retries  atomic.Uint64
-	status   [len(statusClasses)]atomic.Uint64
-	latency  [len(latencyBounds) + 1]atomic.Uint64
 	nanos    atomic.Int64 // sum of latencies
 	bytesIn  atomic.Int64 // request bodies
 	bytesOut atomic.Int64 // response bodies
+	status   [len(statusClasses)]atomic.Uint64
+	latency  histogram // the whole is 256 bytes: no two share a cache line
 }
 
 func statusClass(status int) int {
@@ -73,13 +68,13 @@ func (m *metrics) count(t *trip, why reason) {
 	s := t.dest.counts()
 	s.status[class].Add(1)
 	s.nanos.Add(int64(t.rec.Total))
-	i := 0
-	for i < len(latencyBounds) && t.rec.Total > latencyBounds[i] {
-		i++
+	s.latency.count(t.rec.Total)
+	if n := t.rec.RequestBytes; n > 0 {
+		s.bytesIn.Add(n)
 	}
-	s.latency[i].Add(1)
-	s.bytesIn.Add(t.rec.RequestBytes)
-	s.bytesOut.Add(t.rec.ResponseBytes)
+	if n := t.rec.ResponseBytes; n > 0 {
+		s.bytesOut.Add(n)
+	}
 }
 
 // maxSeries bounds how many destinations the metrics name; what the others
@@ -93,6 +88,8 @@ var (
 		"Requests answered, by destination and status class.", append([]string{"status"}, destLabels...), nil)
 	descLatency = prometheus.NewDesc("weir_router_request_duration_seconds",
 		"Time from request head to the last byte of the answer.", destLabels, nil)
+	descQuantile = prometheus.NewDesc("weir_router_request_duration_quantile_seconds",
+		"Latency that a share of the requests since the beginning did not exceed, within an eighth.", append([]string{"quantile"}, destLabels...), nil)
 	descInFlight = prometheus.NewDesc("weir_router_requests_in_flight",
 		"Requests under way, by destination.", destLabels, nil)
 	descBytes = prometheus.NewDesc("weir_router_body_bytes_total",
@@ -114,6 +111,8 @@ var (
 		"Times no connection was accepted for a moment: as many as may be are open (full), or the machine has no more (shortage).", []string{"reason"}, nil)
 	descTunnels = prometheus.NewDesc("weir_router_tunnels_open",
 		"Upgraded connections (WebSockets) under way.", nil, nil)
+	descHeld = prometheus.NewDesc("weir_router_requests_held",
+		"Requests that wait at a paused route.", nil, nil)
 	descDropped = prometheus.NewDesc("weir_router_log_records_dropped_total",
 		"Access log records that found the queue full.", nil, nil)
 	descNumber = prometheus.NewDesc("weir_router_table_number",
@@ -157,6 +156,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	counter(descWaits, float64(m.full.Load()), "full")
 	counter(descWaits, float64(m.shortages.Load()), "shortage")
 	gauge(descTunnels, float64(m.tunnels.Load()))
+	gauge(descHeld, float64(m.held.Load()))
 	counter(descDropped, float64(c.r.log.dropped.Load()))
 	s := c.r.table.Load()
 	gauge(descNumber, float64(s.number()))
@@ -213,9 +213,7 @@ func (s *destStats) add(o *destStats) {
 	for i := range s.status {
 		s.status[i].Add(o.status[i].Load())
 	}
-	for i := range s.latency {
-		s.latency[i].Add(o.latency[i].Load())
-	}
+	s.latency.add(&o.latency)
 	s.inFlight.Add(o.inFlight.Load())
 	s.retries.Add(o.retries.Load())
 	s.nanos.Add(o.nanos.Load())
@@ -230,14 +228,19 @@ func (s *destStats) collect(out chan<- prometheus.Metric, labels ...string) {
 			out <- prometheus.MustNewConstMetric(descRequests, prometheus.CounterValue, float64(n), with(class)...)
 		}
 	}
-	buckets := make(map[float64]uint64, len(latencyBounds))
-	sum := uint64(0)
-	for i, bound := range latencyBounds {
-		sum += s.latency[i].Load()
-		buckets[bound.Seconds()] = sum
+	buckets := make(map[float64]uint64, octaves)
+	sums := s.latency.below()
+	for i, n := range sums {
+		if i < octaves-1 { // the last one has no end
+			buckets[judge.Bound((i+1)*perOctave).Seconds()] = n
+		}
 	}
-	sum += s.latency[len(latencyBounds)].Load()
+	sum := sums[octaves-1]
 	out <- prometheus.MustNewConstHistogram(descLatency, sum, time.Duration(s.nanos.Load()).Seconds(), buckets, labels...)
+	for _, q := range []string{"0.5", "0.9", "0.99"} {
+		f, _ := strconv.ParseFloat(q, 64)
+		out <- prometheus.MustNewConstMetric(descQuantile, prometheus.GaugeValue, s.latency.quantile(f).Seconds(), with(q)...)
+	}
 	out <- prometheus.MustNewConstMetric(descInFlight, prometheus.GaugeValue, float64(s.inFlight.Load()), labels...)
 	out <- prometheus.MustNewConstMetric(descBytes, prometheus.CounterValue, float64(s.bytesIn.Load()), with("in")...)
 	out <- prometheus.MustNewConstMetric(descBytes, prometheus.CounterValue, float64(s.bytesOut.Load()), with("out")...)

@@ -2,6 +2,7 @@ package router
 
 import (
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -25,6 +26,7 @@ type Record struct {
 
 	// The following are empty if no instance was tried.
 	RouteGUID, AppGUID, AppName, Process string
+	Version                              string // its label
 	InstanceGUID, BackendAddr            string
 	InstanceIndex                        int
 
@@ -37,17 +39,34 @@ type Record struct {
 	Error, Reason string
 }
 
+// redaction says what the log must not tell.
+type redaction struct{ ips, queries bool }
+
 // AppendRTR appends the record as one line of gorouter's access log, without
 // a line end, and returns the extended buffer. Nothing a client sends can end
-// the line or a quoted part of it.
+// the line or a quoted part of it. Behind the fields gorouter has, a request
+// to a version says which, and one that did not go well why: in the router's
+// word, and in the code Heroku has for it.
 func (rec *Record) AppendRTR(b []byte) []byte {
+	return rec.append(b, new(stamp), redaction{})
+}
+
+func (rec *Record) append(b []byte, at *stamp, hide redaction) []byte {
+	client, forwardedFor := rec.ClientAddr, rec.ForwardedFor
+	target, referer := rec.Target, rec.Referer
+	if hide.ips {
+		client, forwardedFor = "", ""
+	}
+	if hide.queries {
+		target, referer = withoutQuery(target), withoutQuery(referer)
+	}
 	b = appendEscaped(b, orDash(rec.Host))
 	b = append(b, " - ["...)
-	b = rec.Start.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000000Z")
+	b = at.append(b, rec.Start)
 	b = append(b, `] "`...)
 	b = appendEscaped(b, rec.Method)
 	b = append(b, ' ')
-	b = appendEscaped(b, rec.Target)
+	b = appendEscaped(b, target)
 	b = append(b, ' ')
 	b = appendEscaped(b, rec.Proto)
 	b = append(b, `" `...)
@@ -56,25 +75,72 @@ func (rec *Record) AppendRTR(b []byte) []byte {
 	b = strconv.AppendInt(b, rec.RequestBytes, 10)
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, rec.ResponseBytes, 10)
-	for _, s := range [...]string{rec.Referer, rec.UserAgent, rec.ClientAddr, rec.BackendAddr} {
+	for _, s := range [...]string{referer, rec.UserAgent, client, rec.BackendAddr} {
 		b = append(b, ' ')
 		b = appendQuoted(b, s)
 	}
-	b = appendField(b, "x_forwarded_for", rec.ForwardedFor)
+	b = appendField(b, "x_forwarded_for", forwardedFor)
 	b = appendField(b, "x_forwarded_proto", rec.ForwardedProto)
 	b = appendField(b, "vcap_request_id", rec.RequestID)
 	b = appendSeconds(b, "response_time", rec.Total)
 	b = appendSeconds(b, "gorouter_time", max(rec.Total-rec.Backend, 0))
 	b = appendField(b, "app_id", rec.AppGUID)
-	index := ""
 	if rec.InstanceGUID != "" {
-		index = strconv.Itoa(rec.InstanceIndex)
+		b = append(b, ` app_index:"`...)
+		b = strconv.AppendInt(b, int64(rec.InstanceIndex), 10)
+		b = append(b, '"')
+	} else {
+		b = appendField(b, "app_index", "")
 	}
-	b = appendField(b, "app_index", index)
 	b = appendField(b, "instance_id", rec.InstanceGUID)
 	b = append(b, " failed_attempts:"...)
 	b = strconv.AppendInt(b, int64(rec.FailedAttempts), 10)
-	return appendField(b, "x_cf_routererror", rec.Error)
+	b = appendField(b, "x_cf_routererror", rec.Error)
+	if rec.Version != "" {
+		b = appendField(b, "version", rec.Version)
+	}
+	if rec.Reason != "" {
+		b = appendField(b, "reason", rec.Reason)
+		if code := herokuCodes[rec.Reason]; code != "" {
+			b = appendField(b, "code", code)
+		}
+	}
+	return b
+}
+
+// withoutQuery cuts a query off, but says that there was one.
+func withoutQuery(target string) string {
+	if i := strings.IndexByte(target, '?'); i >= 0 {
+		return target[:i+1]
+	}
+	return target
+}
+
+// stamp renders times; what changes once a second it keeps.
+type stamp struct {
+	second int64
+	text   [20]byte // "2006-01-02T15:04:05."
+}
+
+// append appends t in UTC with nanoseconds.
+func (s *stamp) append(b []byte, t time.Time) []byte {
+	if second := t.Unix(); second != s.second || s.text[0] == 0 {
+		s.second = second
+		t.UTC().AppendFormat(s.text[:0], "2006-01-02T15:04:05.")
+	}
+	b = append(b, s.text[:]...)
+	return append(appendDigits(b, t.Nanosecond(), 9), 'Z')
+}
+
+// appendDigits appends n with leading zeros.
+func appendDigits(b []byte, n, digits int) []byte {
+	at := len(b)
+	b = append(b, "000000000"[:digits]...)
+	for i := at + digits - 1; n > 0 && i >= at; i-- {
+		b[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return b
 }
 
 func appendField(b []byte, name, value string) []byte {
@@ -88,7 +154,10 @@ func appendSeconds(b []byte, name string, d time.Duration) []byte {
 	b = append(b, ' ')
 	b = append(b, name...)
 	b = append(b, ':')
-	return strconv.AppendFloat(b, d.Seconds(), 'f', 6, 64)
+	d = max(d, 0) + 500 // rounds to microseconds
+	b = strconv.AppendInt(b, int64(d/time.Second), 10)
+	b = append(b, '.')
+	return appendDigits(b, int(d%time.Second/time.Microsecond), 6)
 }
 
 func orDash(s string) string {
@@ -108,15 +177,25 @@ func appendQuoted(b []byte, s string) []byte {
 // ASCII as \xNN, quotes and backslashes with a backslash.
 func appendEscaped(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
+	from := 0
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
+		if !needsEscape[s[i]] {
+			continue
+		}
+		b = append(b, s[from:i]...)
+		from = i + 1
+		if c := s[i]; c == '"' || c == '\\' {
 			b = append(b, '\\', c)
-		case c < 0x20 || c > 0x7e:
+		} else {
 			b = append(b, '\\', 'x', hex[c>>4], hex[c&15])
-		default:
-			b = append(b, c)
 		}
 	}
-	return b
+	return append(b, s[from:]...)
 }
+
+var needsEscape = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c < 0x20 || c > 0x7e || c == '"' || c == '\\'
+	}
+	return t
+}()

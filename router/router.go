@@ -39,7 +39,7 @@ func New(cfg Config) *Router {
 	cfg = cfg.withDefaults()
 	r := &Router{
 		cfg: cfg, started: time.Now(), backends: newBackends(),
-		log: newAccessLog(cfg.AccessLog, cfg.LogQueue), registry: prometheus.NewRegistry(),
+		log: newAccessLog(&cfg), registry: prometheus.NewRegistry(),
 	}
 	r.evidence = newEvidence(r)
 	r.pools = pools{byHash: map[uint64][]*pool{}, backends: r.backends}

@@ -118,6 +118,7 @@ func (t *trip) finish(why reason) {
 	}
 	if t.dest != nil {
 		rec.AppGUID, rec.AppName, rec.Process = t.dest.src.AppGUID, t.dest.src.AppName, t.dest.src.Process
+		rec.Version = t.dest.src.Label
 		rec.InstanceGUID, rec.InstanceIndex, rec.BackendAddr = t.b.guid, t.b.index, t.b.addr
 	}
 	t.conclude(why)

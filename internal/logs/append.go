@@ -51,6 +51,29 @@ func (a *appLog) append(e Envelope) error {
 	a.last = nextTimestamp(e.Timestamp, a.last, a.opts.WriterName)
 	e.Timestamp = a.last
 	a.buf = appendRecord(a.buf[:0], e, tags)
+	return a.writeLocked()
+}
+
+// appendAll adds messages without tags, with one write.
+func (a *appLog) appendAll(list []Envelope) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.openLocked(); err != nil {
+		return err
+	}
+	a.lastUse.Store(clock().UnixNano())
+	a.buf = a.buf[:0]
+	for _, e := range list {
+		e.Payload = e.Payload[:min(len(e.Payload), maxPayload)]
+		a.last = nextTimestamp(e.Timestamp, a.last, a.opts.WriterName)
+		e.Timestamp = a.last
+		a.buf = appendRecord(a.buf, e, nil)
+	}
+	return a.writeLocked()
+}
+
+// writeLocked writes buf and tells those who follow.
+func (a *appLog) writeLocked() error {
 	n, err := a.file.Write(a.buf)
 	if err != nil {
 		// Half a record may lie at the end now: leave this segment for good.

@@ -113,6 +113,15 @@ func (s *Store) Append(e Envelope) error {
 	return s.app(e.App).append(e)
 }
 
+// AppendAll adds messages of one app, which have timestamps and no tags, and
+// is quicker than Append for many.
+func (s *Store) AppendAll(app string, list []Envelope) error {
+	if !validName(app) {
+		return fmt.Errorf("appending to a log: bad app GUID %q", app)
+	}
+	return s.app(app).appendAll(list)
+}
+
 // Delete forgets an app's log and removes its files, whoever wrote them.
 func (s *Store) Delete(app string) error {
 	if !validName(app) {

@@ -8,7 +8,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -48,7 +50,7 @@ func Router(ctx context.Context, cfg Config) error {
 		ProxyProtocol:   cfg.ProxyProtocol,
 		DrainTimeout:    cfg.DrainTimeout,
 		NoSuccessor:     in.Final(),
-		AccessLog:       func(rec router.Record) { logAccess(access, rec) },
+		AccessLines:     func(lines []router.AccessLine) { logAccess(access, lines) },
 		Logger:          logger,
 	}
 	secure(&rc, in, certificates)
@@ -77,17 +79,30 @@ func Router(ctx context.Context, cfg Config) error {
 	return g.Wait()
 }
 
-// logAccess writes one request to the log of the app that got it. Requests
+// logAccess writes requests to the logs of the apps that got them. Requests
 // that found no app are in the metrics only.
-func logAccess(l *logs.Store, rec router.Record) {
-	if rec.AppGUID == "" {
-		return
-	}
-	// A log that cannot be written must not stop traffic.
-	_ = l.Append(logs.Envelope{
-		App: rec.AppGUID, Instance: strconv.Itoa(rec.InstanceIndex), SourceType: "RTR",
-		Timestamp: rec.Start.Add(rec.Total).UnixNano(), Payload: rec.AppendRTR(nil),
+func logAccess(l *logs.Store, lines []router.AccessLine) {
+	slices.SortStableFunc(lines, func(a, b router.AccessLine) int {
+		if c := strings.Compare(a.AppGUID, b.AppGUID); c != 0 {
+			return c
+		}
+		return a.At.Compare(b.At)
 	})
+	var batch []logs.Envelope
+	for i, line := range lines {
+		if line.AppGUID == "" {
+			continue
+		}
+		batch = append(batch, logs.Envelope{
+			App: line.AppGUID, Instance: strconv.Itoa(line.Instance), SourceType: "RTR",
+			Timestamp: line.At.UnixNano(), Payload: line.Line,
+		})
+		if i+1 == len(lines) || lines[i+1].AppGUID != line.AppGUID {
+			// A log that cannot be written must not stop traffic.
+			_ = l.AppendAll(line.AppGUID, batch)
+			batch = batch[:0]
+		}
+	}
 }
 
 func routerSocket(cfg Config) string { return filepath.Join(cfg.DataDir, "run", "router.sock") }
