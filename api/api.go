@@ -25,6 +25,7 @@ import (
 	"weir/internal/logs"
 	"weir/internal/release"
 	"weir/internal/rollout"
+	"weir/internal/shadow"
 	"weir/internal/store"
 	"weir/stager"
 )
@@ -40,6 +41,7 @@ type Config struct {
 	Engine   *rollout.Engine
 	Releases *release.Engine
 	Stager   *stager.Stager
+	Shadows  *shadow.Collector
 	Auth     *auth.Service
 	Logs     *logs.Store
 	Droplets *droplets.Store

@@ -53,6 +53,7 @@ type fixture struct {
 	logs     *logs.Store
 	auth     *auth.Service
 	sim      *runnertest.Sim
+	compared pairsOf // what the router is said to have compared
 	api      *api.API
 	url      string
 	client   *client.Client
@@ -118,7 +119,8 @@ func newFixtureAt(t *testing.T, external string) *fixture {
 		Dir: filepath.Join(dir, "staging"), CacheDir: filepath.Join(dir, "cache"),
 	})
 	f.api, err = api.New(api.Config{
-		Store: f.store, Engine: f.engine, Releases: f.releases, Stager: f.stager, Auth: f.auth, Logs: f.logs, Droplets: f.trees,
+		Store: f.store, Engine: f.engine, Releases: f.releases, Shadows: f.shadows(dir),
+		Stager: f.stager, Auth: f.auth, Logs: f.logs, Droplets: f.trees,
 		Login:       uaa.New(uaa.Config{Auth: f.auth}),
 		LogCache:    logcache.New(logcache.Config{Auth: f.auth, Logs: f.logs, Store: f.store}),
 		ExternalURL: external,

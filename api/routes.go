@@ -11,7 +11,7 @@ import (
 func routes() []route {
 	return slices.Concat(
 		platformRoutes(), orgRoutes(), appRoutes(), processRoutes(), sourceRoutes(),
-		deploymentRoutes(), versionRoutes(), trafficRoutes(), rolloutRoutes(), routingRoutes(), serviceRoutes(), emptyRoutes(),
+		deploymentRoutes(), versionRoutes(), shadowRoutes(), trafficRoutes(), rolloutRoutes(), routingRoutes(), serviceRoutes(), emptyRoutes(),
 	)
 }
 

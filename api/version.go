@@ -159,6 +159,11 @@ func (a *API) updateVersion(ctx context.Context, c call, req updateVersion) (rep
 			return reply{}, err
 		}
 	}
+	if b.Shadow != nil {
+		if err := a.setShadow(ctx, c, v, *b.Shadow, splitOptions(b.TrafficOptions, "")); err != nil {
+			return reply{}, err
+		}
+	}
 	if b.Match != nil {
 		opt := splitOptions(b.TrafficOptions, "match")
 		opt.Match = map[string][]platform.Match{v.GUID: parseMatches(*b.Match)}
@@ -430,7 +435,7 @@ func (u urls) version(v platform.VersionStatus, total int) v3.Version {
 		Resource: resource(v.Resource), Label: v.Label, Role: v.Role(), Mode: v.Mode, State: string(v.State),
 		Weight: v.Weight, Health: v.Health, Details: v.Details, Since: v3.At(v.Since),
 		Instances: v3.VersionInstances{Wanted: v.Wanted, Running: v.Running, Ready: v.Ready, Crashes: v.Crashes},
-		Droplet:   refTo(v.DropletGUID), Match: presentMatches(v.Match), URLs: orEmptyList(v.URLs), Addresses: orEmptyList(v.Addresses),
+		Droplet:   refTo(v.DropletGUID), Match: presentMatches(v.Match), Shadow: presentShadowOptions(v.Shadow), URLs: orEmptyList(v.URLs), Addresses: orEmptyList(v.Addresses),
 		Relationships: v3.Relationships{"app": v3.To(v.AppGUID)}, Metadata: presentMetadata(v.Metadata),
 		Links: v3.Links{
 			"self": u.link(self), "app": u.link("/v3/apps/" + v.AppGUID),

@@ -52,7 +52,7 @@ func commands() []*command {
 	return slices.Concat(
 		loginCommands(), pushCommands(), appCommands(), lifecycleCommands(), scaleCommands(), envCommands(),
 		logCommands(), routeCommands(), mapCommands(), domainCommands(), dropletCommands(), revisionCommands(),
-		versionCommands(), weightCommands(), spawnCommands(), assignCommands(), trafficCommands(), rollbackCommands(), holdCommands(),
+		versionCommands(), weightCommands(), spawnCommands(), shadowCommands(), assignCommands(), trafficCommands(), rollbackCommands(), rolloutCommands(), freezeCommands(), holdCommands(),
 		diffCommands(), conceptCommands(),
 		manifestCommands(), buildpackCommands(), orgCommands(), curlCommands(), miscCommands(),
 	)
@@ -65,6 +65,8 @@ type call struct {
 	shell        *shell
 	out          *ui
 	args         []string
+	// manifestRolls says that the manifest has a rollout block.
+	manifestRolls bool
 }
 
 // globalFlags stand in every command.

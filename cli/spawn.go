@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -53,17 +52,6 @@ func spawnCommands() []*command {
 				&cli.BoolFlag{Name: "git", Aliases: []string{"g"}, Usage: "SOURCE is the URL of a git repository"},
 			}, versionFlags()...),
 			run: runDeploy,
-		},
-		{
-			name: "shadow", args: "APP:VERSION [PERCENT]", category: catVersions,
-			usage: "let a version get copies of the requests, or none any more",
-			examples: []string{
-				"shadow web:v2", "shadow web:v2 20%", "shadow web:v2 --off",
-			},
-			about: "A shadow gets a copy of each request, or of a share of them, and its answers reach nobody. --off makes it an " +
-				"ordinary version without requests. weir push APP --version v2 --shadow makes one from the start.",
-			flags: []cli.Flag{&cli.BoolFlag{Name: "off", Usage: "no copies any more"}},
-			run:   runShadow,
 		},
 	}
 }
@@ -150,21 +138,21 @@ func (c *call) spawnFirst(ctx context.Context, s *session, sp space, app v3.App,
 	if req.Instances != nil || req.MemoryMB != nil || len(req.EnvironmentVariables) > 0 {
 		return withHint(usagef("the first version of %s is the app as it is set up", app.Name), "weir scale, weir set-env, then weir spawn")
 	}
-	d := v3.DeploymentCreate{Strategy: "rolling", Label: req.Label, Revision: req.Revision, Relationships: v3.Relationships{"app": v3.To(app.GUID)}}
-	if d.Revision == nil {
-		droplet, err := s.CurrentDroplet(ctx, app.GUID)
-		if err != nil {
-			return withHint(err, "there is nothing to run yet: weir push "+app.Name)
-		}
-		d.Droplet = &v3.Ref{GUID: droplet.GUID}
+	if req.Revision != nil {
+		return withHint(usagef("%s does not run, so there is nothing to stand beside", app.Name), "weir rollback "+app.Name+" --version N, then weir start")
 	}
 	return c.move(ctx, s, sp, app, "spawn", func(ctx context.Context, p *push) error {
-		got, err := s.CreateDeployment(ctx, d)
+		_, deployment, err := s.StartAppAs(ctx, app.GUID, req.Label)
 		if err != nil {
-			return err
+			return hintForStart(err, app.Name)
 		}
-		return p.settle(ctx, app, got.GUID)
+		return p.settle(ctx, app, deployment)
 	})
+}
+
+// hintForStart tells who would start what was never pushed what to do.
+func hintForStart(err error, app string) error {
+	return withHint(err, hintOf(err, "if there is nothing to run yet: weir push "+app))
 }
 
 func (s *session) revisionRef(ctx context.Context, app v3.App, number int) (*v3.RevisionRef, error) {
@@ -329,48 +317,4 @@ func (c *call) unhealthy(ctx context.Context, s *session, f fleet, v v3.Version,
 	}
 	return newFailure(exitRolledBack, "rolled-back",
 		fmt.Sprintf("%s was not healthy after %s and was taken away: %s", f.ref(v), limit, why), hint)
-}
-
-func runShadow(ctx context.Context, c *call) error {
-	name, label := splitRef(c.arg(0))
-	share := c.arg(1)
-	if label == "" { // weir shadow APP VERSION
-		label, share = share, ""
-	}
-	if label == "" {
-		return withHint(usagef("VERSION is missing"), c.cmd.usageHint())
-	}
-	n := 100
-	if share != "" {
-		var err error
-		if n, err = strconv.Atoi(strings.TrimSuffix(share, "%")); err != nil || n < 1 || n > 100 {
-			return usagef("%q is no percentage from 1%% to 100%%", share)
-		}
-	}
-	mode := v3.ModeShadow
-	u := v3.VersionUpdate{Mode: &mode, ShadowPercent: &n}
-	if c.Bool("off") {
-		if share != "" {
-			return usagef("%s and --off exclude each other", share)
-		}
-		mode, u.ShadowPercent = v3.ModeLive, nil
-	}
-	s, _, f, err := c.openFleet(ctx, name)
-	if err != nil {
-		return err
-	}
-	v, err := f.find(label)
-	if err != nil {
-		return err
-	}
-	if v, err = s.UpdateVersion(ctx, v.GUID, u); err != nil {
-		return err
-	}
-	if f.versions, err = s.AppVersions(ctx, f.app.GUID); err != nil {
-		return err
-	}
-	rows := s.versionRows(ctx, name, []v3.Version{v})
-	return c.out.print("AppVersion", map[string]any{"version": rows[0]}, []string{f.ref(v)}, func(p *page) {
-		drawVersions(p, s.versionRows(ctx, name, f.versions))
-	})
 }

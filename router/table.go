@@ -86,12 +86,20 @@ type Destination struct {
 	Split uint64 `json:"split,omitempty"`
 	// Shadow is the percentage of requests copied here. Such a destination
 	// has no share of the traffic itself.
-	Shadow int `json:"shadow,omitempty"`
+	Shadow        int            `json:"shadow,omitempty"`
+	ShadowOptions *ShadowOptions `json:"shadow_options,omitempty"`
 	// Match are conditions under which a request comes here whatever the
 	// weights say, be it 0. Destinations are asked in order, and one of the
 	// conditions is enough.
 	Match    []Match   `json:"match,omitempty"`
 	Backends []Backend `json:"backends,omitempty"`
+}
+
+// ShadowOptions say which requests a shadow gets copies of, and in which form.
+type ShadowOptions struct {
+	AllMethods bool `json:"all_methods,omitempty"` // not only GET, HEAD and OPTIONS
+	StripAuth  bool `json:"strip_auth,omitempty"`  // without Authorization and Cookie
+	Noise      int  `json:"noise,omitempty"`       // percent of copies for which the main version is asked twice
 }
 
 // Match is a condition on a request. One of Header, Cookie and CIDR is set.

@@ -52,6 +52,8 @@ type Version struct {
 	// Match are conditions under which requests come here whatever the weights
 	// say; one is enough.
 	Match []Match `json:"match"`
+	// Shadow are the settings of a shadow; kept while it is none.
+	Shadow ShadowOptions `json:"shadow"`
 	// URLs are host.domain[/path] that lead to this version alone.
 	URLs          []string      `json:"urls"`
 	Addresses     []string      `json:"addresses"`     // of its ready instances, where they have one
@@ -105,6 +107,7 @@ type VersionUpdate struct {
 	Mode          *string        `json:"mode,omitempty"`
 	ShadowPercent *int           `json:"shadow_percent,omitempty"`
 	Match         *[]Match       `json:"match,omitempty"` // all of them; [] takes them away
+	Shadow        *ShadowOptions `json:"shadow,omitempty"`
 	Metadata      *MetadataPatch `json:"metadata,omitempty"`
 	TrafficOptions
 }

@@ -36,6 +36,20 @@ type Version struct {
 	// Match sends the requests that fulfil one of these here, whatever the
 	// weights say.
 	Match []Match
+	// Shadow says what a shadow gets copies of and how it is compared.
+	Shadow ShadowOptions
+}
+
+// DefaultNoise is the percentage of compared requests that the main version is
+// asked twice, unless a shadow has another.
+const DefaultNoise = 10
+
+// ShadowOptions are the settings of a shadow version.
+type ShadowOptions struct {
+	AllMethods bool     // copy requests that may change something as well
+	StripAuth  bool     // without Authorization and Cookie
+	Noise      int      // percent of the compared requests that the main version is asked twice; 0: 10
+	Ignore     []string // fields that are not compared; see shadow.ParseIgnores
 }
 
 // Match is a condition on a request. One of Header, Cookie and CIDR is set.
@@ -249,6 +263,7 @@ type VersionTraffic struct {
 	ShadowPercent        int
 	Main                 bool
 	Match                []Match
+	Shadow               ShadowOptions
 }
 
 // RouteTraffic is where a route leads.

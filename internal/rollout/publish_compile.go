@@ -179,7 +179,7 @@ func (c *compiler) route(r platform.Route) router.Route {
 			if v.State != platform.AppStopped {
 				one.Match = matches(v.Match)
 				if v.Mode == platform.ModeShadow {
-					one.Shadow = v.ShadowPercent
+					one.Shadow, one.ShadowOptions = v.ShadowPercent, shadowOptions(v.Shadow)
 				}
 			}
 			out.Destinations = append(out.Destinations, one)

@@ -149,7 +149,7 @@ func (t *traffic) state() platform.TrafficState {
 	for _, v := range t.versions {
 		s.Versions = append(s.Versions, platform.VersionTraffic{
 			GUID: v.GUID, AppGUID: v.AppGUID, Label: v.Label, Weight: v.Weight, Mode: v.Mode, ShadowPercent: v.ShadowPercent, Main: v.Main,
-			Match: v.Match,
+			Match: v.Match, Shadow: v.Shadow,
 		})
 	}
 	for _, r := range t.routes {
@@ -237,7 +237,7 @@ func (t *traffic) store(ctx context.Context, and also) (platform.Change, error) 
 // about that.
 func sameTraffic(a, b platform.VersionTraffic) bool {
 	return a.Weight == b.Weight && a.Mode == b.Mode && a.ShadowPercent == b.ShadowPercent && a.Main == b.Main &&
-		slices.Equal(a.Match, b.Match)
+		slices.Equal(a.Match, b.Match) && sameShadow(a.Shadow, b.Shadow)
 }
 
 // keptChanges bounds what a space remembers of changes of traffic.

@@ -188,7 +188,7 @@ func (t *traffic) restoreVersions(ctx context.Context, before []platform.Version
 		if err != nil {
 			return &platform.Error{Kind: platform.KindConflict, Msg: fmt.Sprintf("version %s does not exist any more", was.Label)}
 		}
-		v.Weight, v.Mode, v.ShadowPercent, v.Match = was.Weight, was.Mode, was.ShadowPercent, was.Match
+		v.Weight, v.Mode, v.ShadowPercent, v.Match, v.Shadow = was.Weight, was.Mode, was.ShadowPercent, was.Match, was.Shadow
 		if was.Main && !v.Main {
 			if err := t.checkReady(ctx, *v); err != nil {
 				return err

@@ -25,6 +25,7 @@ import (
 	"weir/internal/release"
 	"weir/internal/rollout"
 	"weir/internal/runner/local"
+	"weir/internal/shadow"
 	"weir/internal/store"
 	"weir/router"
 	"weir/stager"
@@ -85,6 +86,13 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 			}
 		},
 	})
+	shadows := shadow.New(shadow.Config{
+		Dir: filepath.Join(cfg.DataDir, "shadow"), Logger: logger,
+		Ignores: func(ctx context.Context, version string) ([]string, error) {
+			v, err := db.Version(ctx, version)
+			return v.Shadow.Ignore, err
+		},
+	})
 	builds := stager.New(stager.Config{
 		Store: db, Droplets: trees, Runner: instances, Logs: appLogs,
 		Dir:      filepath.Join(cfg.DataDir, "staging"),
@@ -100,7 +108,7 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 		Logger:       logger,
 	})
 	handler, err := api.New(api.Config{
-		Store: db, Engine: engine, Releases: releases, Stager: builds, Auth: users, Logs: appLogs, Droplets: trees,
+		Store: db, Engine: engine, Releases: releases, Stager: builds, Shadows: shadows, Auth: users, Logs: appLogs, Droplets: trees,
 		Login:       uaa.New(uaa.Config{Auth: users, Logger: logger}),
 		LogCache:    logcache.New(logcache.Config{Auth: users, Logs: appLogs, Store: db, Logger: logger}),
 		ExternalURL: cfg.ExternalURL,

@@ -58,9 +58,6 @@ func New(cfg Config) *Collector { return &Collector{cfg: cfg, reports: map[strin
 
 // Run collects until ctx ends.
 func (c *Collector) Run(ctx context.Context) error {
-	if err := os.MkdirAll(c.cfg.Dir, 0o700); err != nil {
-		return err
-	}
 	saved := time.Now()
 	for ctx.Err() == nil {
 		pairs, counts, err := c.cfg.Source.Shadows(ctx, waitFor)
@@ -186,6 +183,9 @@ func (c *Collector) file(version string) string {
 func (c *Collector) write(version string, r *Report) error {
 	text, err := json.Marshal(r)
 	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.cfg.Dir, 0o700); err != nil {
 		return err
 	}
 	if err := os.WriteFile(c.file(version)+".new", text, 0o600); err != nil {

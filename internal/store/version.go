@@ -35,6 +35,7 @@ var versions = &table[platform.Version]{
 			column{name: "instances", value: &instances},
 			column{name: "state", value: &v.State},
 			column{name: "matches", value: asJSON{&v.Match}},
+			column{name: "shadow", value: asJSON{&v.Shadow}},
 			column{value: &v.Labelled, expr: "t.label <> ''"},
 			column{value: &v.Label, expr: versionLabel},
 			column{value: &v.DeploymentGUID, expr: versionDeployment},

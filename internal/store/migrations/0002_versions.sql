@@ -16,14 +16,15 @@ CREATE TABLE versions (
 	shadow_percent  BIGINT NOT NULL,
 	instances       BIGINT NOT NULL,
 	state           TEXT NOT NULL,
-	matches         TEXT NOT NULL
+	matches         TEXT NOT NULL,
+	shadow          TEXT NOT NULL
 );
 CREATE INDEX versions_app ON versions (app_guid);
 CREATE UNIQUE INDEX versions_main ON versions (app_guid) WHERE main;
 CREATE UNIQUE INDEX versions_label ON versions (app_guid, label) WHERE label <> '';
 
-INSERT INTO versions (guid, created_at, updated_at, labels, annotations, app_guid, label, deployment_guid, main, mode, weight, shadow_percent, instances, state, matches)
-	SELECT deployment_guid, created_at, created_at, '{}', '{}', guid, '', '', TRUE, 'live', 100, 0, 0, 'STARTED', '[]'
+INSERT INTO versions (guid, created_at, updated_at, labels, annotations, app_guid, label, deployment_guid, main, mode, weight, shadow_percent, instances, state, matches, shadow)
+	SELECT deployment_guid, created_at, created_at, '{}', '{}', guid, '', '', TRUE, 'live', 100, 0, 0, 'STARTED', '[]', '{}'
 	FROM apps WHERE deployment_guid <> '';
 
 -- What an app was once decided to serve; a rollback goes back to one.

@@ -1,0 +1,222 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	v3 "weir/api/v3"
+)
+
+func shadowCommands() []*command {
+	return []*command{{
+		name: "shadow", args: "APP[:VERSION] [PERCENT]", category: catVersions,
+		usage: "let a version get copies of the requests, or see how its answers differ",
+		examples: []string{
+			"shadow web:v2", "shadow web:v2 20%", "shadow web --report", "shadow web:v2 --ignore '$.ts' --ignore header:X-Node",
+			"shadow web:v2 --off",
+		},
+		about: "A shadow gets a copy of each request, or of a share of them, and its answers reach nobody; they are compared with those " +
+			"of the main version. Only GET, HEAD and OPTIONS are copied unless --all-methods. --report shows what differs: fields that " +
+			"differ more than the main version differs from itself are marked. --off makes it an ordinary version without requests. " +
+			"weir push APP --version v2 --shadow makes one from the start.",
+		flags: []cli.Flag{
+			&cli.BoolFlag{Name: "report", Usage: "show what comparing the answers has found"},
+			&cli.BoolFlag{Name: "reset", Usage: "begin the report anew"},
+			&cli.StringSliceFlag{Name: "ignore", Usage: "leave a `FIELD` out: '$.ts', '$.items[*].at', '$..ts', header:NAME, status, body; replaces former ones"},
+			&cli.BoolFlag{Name: "all-methods", Usage: "copy POST and other requests that change things as well: every one of them happens twice"},
+			&cli.BoolFlag{Name: "strip-auth", Usage: "copies carry no Authorization and no Cookie"},
+			&cli.BoolFlag{Name: "off", Usage: "no copies any more"},
+		},
+		run: runShadow,
+	}}
+}
+
+func runShadow(ctx context.Context, c *call) error {
+	name, label := splitRef(c.arg(0))
+	share := c.arg(1)
+	if label == "" && share != "" && !strings.HasSuffix(share, "%") { // weir shadow APP VERSION
+		label, share = share, ""
+	}
+	s, _, f, err := c.openFleet(ctx, name)
+	if err != nil {
+		return err
+	}
+	v, err := f.shadow(label)
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.Bool("reset"):
+		r, err := s.ResetShadowReport(ctx, v.GUID)
+		if err != nil {
+			return err
+		}
+		return c.showReport(f.ref(v), r)
+	case c.Bool("report"):
+		r, err := s.ShadowReport(ctx, v.GUID)
+		if err != nil {
+			return err
+		}
+		return c.showReport(f.ref(v), r)
+	}
+	u, err := c.shadowUpdate(v, share)
+	if err != nil {
+		return err
+	}
+	if v, err = s.UpdateVersion(ctx, v.GUID, u); err != nil {
+		return err
+	}
+	if f.versions, err = s.AppVersions(ctx, f.app.GUID); err != nil {
+		return err
+	}
+	rows := s.versionRows(ctx, name, []v3.Version{v})
+	return c.out.print("AppVersion", map[string]any{"version": rows[0]}, []string{f.ref(v)}, func(p *page) {
+		drawVersions(p, s.versionRows(ctx, name, f.versions))
+	})
+}
+
+// shadow finds the version that is meant: the one named, or else the only
+// shadow.
+func (f *fleet) shadow(label string) (v3.Version, error) {
+	if label != "" {
+		return f.find(label)
+	}
+	var found []v3.Version
+	for _, v := range f.versions {
+		if v.Mode == v3.ModeShadow {
+			found = append(found, v)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return v3.Version{}, withHint(newFailure(exitNotFound, "no-shadow", f.app.Name+" has no shadow version", ""),
+			"weir push "+f.app.Name+" --version v2 --shadow starts one; weir shadow "+f.app.Name+":VERSION makes one of a version there is")
+	}
+	var refs []string
+	for _, v := range found {
+		refs = append(refs, f.ref(v))
+	}
+	return v3.Version{}, usagef("%s has more than one shadow: name one of %s", f.app.Name, strings.Join(refs, ", "))
+}
+
+// shadowUpdate is what the flags ask to be changed.
+func (c *call) shadowUpdate(v v3.Version, share string) (v3.VersionUpdate, error) {
+	if c.Bool("off") {
+		if share != "" {
+			return v3.VersionUpdate{}, usagef("%s and --off exclude each other", share)
+		}
+		mode := v3.ModeLive
+		return v3.VersionUpdate{Mode: &mode}, nil
+	}
+	n := 100
+	if v.Mode == v3.ModeShadow {
+		n = v.ShadowPercent
+	}
+	if share != "" {
+		var err error
+		if n, err = strconv.Atoi(strings.TrimSuffix(share, "%")); err != nil || n < 1 || n > 100 {
+			return v3.VersionUpdate{}, usagef("%q is no percentage from 1%% to 100%%", share)
+		}
+	}
+	mode := v3.ModeShadow
+	u := v3.VersionUpdate{Mode: &mode, ShadowPercent: &n}
+	options := v.Shadow
+	if c.IsSet("ignore") {
+		options.Ignore = c.StringSlice("ignore")
+	}
+	if c.IsSet("all-methods") {
+		options.AllMethods = c.Bool("all-methods")
+	}
+	if c.IsSet("strip-auth") {
+		options.StripAuth = c.Bool("strip-auth")
+	}
+	u.Shadow = &options
+	return u, nil
+}
+
+// showReport draws the report of the version ref names.
+func (c *call) showReport(ref string, r v3.ShadowReport) error {
+	return c.out.print("ShadowReport", map[string]any{"version": ref, "report": r}, nil, func(p *page) {
+		p.pairs(
+			"version:", ref,
+			"compared:", fmt.Sprintf("%d of %d copies, %.1f%% equal", r.Compared, r.Copied, r.EqualPercent),
+			"since:", r.Since.Local().Format("2006-01-02 15:04:05"),
+			"noise:", noiseWords(r),
+			"dropped:", droppedWords(r.Dropped),
+			"latency:", fmt.Sprintf("main %.0f/%.0f ms, shadow %.0f/%.0f ms (p50/p95)", r.Latency.MainP50, r.Latency.MainP95, r.Latency.ShadowP50, r.Latency.ShadowP95),
+			"statuses:", statusWords(r.Statuses),
+		)
+		p.blank()
+		drawDifferences(p, r)
+	})
+}
+
+func noiseWords(r v3.ShadowReport) string {
+	if r.Probed == 0 {
+		return "unknown: the main version was asked nothing twice"
+	}
+	return fmt.Sprintf("known from %d requests the main version was asked twice", r.Probed)
+}
+
+func statusWords(all []v3.ShadowStatuses) string {
+	var words []string
+	for _, s := range all {
+		words = append(words, fmt.Sprintf("%s: %d", s.Statuses, s.Count))
+	}
+	if len(words) == 0 {
+		return "none yet"
+	}
+	return strings.Join(words, ", ")
+}
+
+func droppedWords(dropped map[string]uint64) string {
+	if len(dropped) == 0 {
+		return "none"
+	}
+	var words []string
+	for _, reason := range slices.Sorted(maps.Keys(dropped)) {
+		words = append(words, fmt.Sprintf("%s: %d", reason, dropped[reason]))
+	}
+	return strings.Join(words, ", ")
+}
+
+// drawDifferences lists the fields that differed and an example of each.
+func drawDifferences(p *page, r v3.ShadowReport) {
+	var rows [][]string
+	for _, e := range r.Endpoints {
+		for _, f := range e.Fields {
+			verdict := "noise, or too few"
+			if f.IsDifferent {
+				verdict = "DIFFERS"
+			}
+			main, shadow := "", ""
+			if len(f.Examples) > 0 {
+				main, shadow = short(f.Examples[0].Main), short(f.Examples[0].Shadow)
+			}
+			rows = append(rows, []string{
+				e.Endpoint, f.Field, verdict, fmt.Sprintf("%d of %d", f.Differs, e.Compared),
+				fmt.Sprintf("%.3g/%.0f", f.Evidence, f.Threshold), main, shadow,
+			})
+		}
+	}
+	if len(rows) == 0 {
+		p.line("no difference was found")
+		return
+	}
+	p.table("", []string{"endpoint", "field", "verdict", "differs", "evidence", "main", "shadow"}, rows)
+}
+
+func short(s string) string {
+	if r := []rune(s); len(r) > 24 {
+		return string(r[:23]) + "…"
+	}
+	return s
+}
