@@ -78,6 +78,14 @@ func TestDocs_NameEveryKindAndField(t *testing.T) {
 		maintenanceView{},
 		revisionDiff{},
 		revisionChange{},
+		rolloutView{},
+		rolloutUsage{},
+		evidence{},
+		rolloutBadRequest{},
+		rolloutEvent{},
+		rolloutReplay{},
+		rolloutSimulation{},
+		freezeView{},
 	} {
 		typ := reflect.TypeOf(v)
 		for i := range typ.NumField() {

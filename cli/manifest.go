@@ -75,7 +75,7 @@ func (m *manifest) encode() ([]byte, error) {
 	for _, a := range m.apps {
 		n := *a.node
 		n.Content = append([]*yaml.Node(nil), n.Content...)
-		(&manifestApp{&n}).remove("path")
+		(&manifestApp{&n}).remove("path", "rollout")
 		list.Content = append(list.Content, &n)
 	}
 	var buf bytes.Buffer

@@ -25,6 +25,7 @@ func pushCommands() []*command {
 			"push hello -m 256M -i 2 -n www --env MODE=live",
 			"push hello --version v2 --no-traffic           # beside what runs; weir assign hello v2 -y switches",
 			"push hello --version 2.0.0 --shadow 20%        # gets copies, answers nobody",
+			"push hello --version v2 --strategy canary --steps 5,25,100 --bake 5m",
 			"push -f manifest.yml --var domain=example.com  # all apps of a manifest",
 		},
 		about: "Detects the language, builds, starts and waits until the app is healthy. A running app goes on serving " +
@@ -39,7 +40,7 @@ func pushCommands() []*command {
 }
 
 func pushFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.StringFlag{Name: "path", Aliases: []string{"p"}, Usage: "`DIR` or archive (zip, tar, tar.gz, tar.zst) to push"},
 		&cli.StringFlag{Name: "ref", Usage: "push the commit that `REF` (tag, branch, commit) names, whatever the working tree holds"},
 		&cli.StringFlag{Name: "git", Usage: "let the server fetch the repository at `URL`; --ref chooses the commit"},
@@ -65,7 +66,7 @@ func pushFlags() []cli.Flag {
 		&cli.StringFlag{Name: "droplet", Usage: "push the droplet in `FILE`, without a build"},
 		&cli.BoolFlag{Name: "no-start", Usage: "upload only; neither build nor start"},
 		&cli.BoolFlag{Name: "no-wait", Usage: "do not wait until the app is healthy"},
-		&cli.StringFlag{Name: "strategy", Usage: "`STRATEGY` of the move: rolling (default) or canary"},
+		&cli.StringFlag{Name: "strategy", Usage: "`STRATEGY` of the move: rolling (default) or canary as with cf, or a rollout: canary with --steps, blue-green, linear, rings, shadow, all-at-once, canary-10-5m, linear-10-1m"},
 		&cli.IntFlag{Name: "max-in-flight", Usage: "`NUMBER` of instances replaced at once"},
 		&cli.StringFlag{Name: "instance-steps", Usage: "canary steps in percent of the instances, `LIST` such as 20,50"},
 		&cli.StringFlag{Name: "version", Usage: "call the version `LABEL`: v2, 2.0.0; without it \"v\" and the number of its revision"},
@@ -76,7 +77,7 @@ func pushFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "attach", Usage: "go on with a push of APP that was interrupted"},
 		&cli.DurationFlag{Name: "wait-timeout", Usage: "give up waiting after `TIME` (exit code 7); the work goes on", Value: defaultWait},
 		&cli.StringFlag{Name: "docker-image", Hidden: true},
-	}
+	}, rolloutFlags()...)
 }
 
 const defaultWait = 20 * time.Minute
@@ -89,6 +90,7 @@ type pushed struct {
 	Build      string     `json:"build"`      // GUID; "" if none was needed
 	Droplet    string     `json:"droplet"`    // GUID
 	Deployment string     `json:"deployment"` // GUID; "" with --no-start
+	Rollout    string     `json:"rollout"`    // GUID; "" unless it came in judged steps
 	Commit     string     `json:"commit"`     // that was pushed; "" for a directory
 	Seconds    float64    `json:"seconds"`
 	// Version is the one that stands beside the main one; null for a push that
@@ -204,6 +206,7 @@ func (c *call) pushAll(ctx context.Context, s *session, sp space) ([]pushed, err
 	}
 	defer plan.close()
 	c.out.banner("Pushing %s to org %s / space %s as %s...", strings.Join(plan.manifest.names(), ", "), sp.Org.Name, sp.Name, s.user)
+	c.planRollsOut(plan)
 	if c.beside() {
 		p := newPush(c, s, sp, plan.apps[0].name, "push")
 		p.item = plan.apps[0]

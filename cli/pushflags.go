@@ -129,6 +129,9 @@ func (c *call) strategy() (v3.DeploymentCreate, error) {
 	case "canary":
 		d.Strategy = name
 	default:
+		if c.cmd.hasName("push") && isRollout(name) {
+			break
+		}
 		return d, withHint(usagef("there is no strategy %q", name), "choose rolling or canary")
 	}
 	var o v3.DeploymentOptions

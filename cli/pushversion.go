@@ -54,7 +54,7 @@ func (c *call) shadowPercent() int {
 
 // beside reports whether the push is to bring a version beside the main one.
 func (c *call) beside() bool {
-	return c.Bool("no-traffic") || c.shadowPercent() > 0 || c.has("weight")
+	return c.Bool("no-traffic") || c.shadowPercent() > 0 || c.has("weight") || c.rollsOut()
 }
 
 // checkVersionFlags refuses what contradicts itself.
@@ -63,22 +63,22 @@ func (c *call) checkVersionFlags() error {
 		return usagef("--version is empty")
 	}
 	if c.has("replace") && !c.beside() {
-		return usagef("--replace needs --no-traffic, --shadow or --weight")
+		return usagef("--replace needs --no-traffic, --shadow, --weight or a rollout")
 	}
 	if !c.beside() {
 		return nil
 	}
 	ways := 0
-	for _, is := range []bool{c.Bool("no-traffic"), c.shadowPercent() > 0, c.has("weight")} {
+	for _, is := range []bool{c.Bool("no-traffic"), c.shadowPercent() > 0, c.has("weight"), c.rollsOut()} {
 		if is {
 			ways++
 		}
 	}
 	if ways > 1 {
-		return usagef("--no-traffic, --shadow and --weight exclude each other")
+		return usagef("--no-traffic, --shadow, --weight and a rollout exclude each other")
 	}
 	for _, flag := range []string{"strategy", "max-in-flight", "instance-steps", "no-start", "attach"} {
-		if c.has(flag) {
+		if c.has(flag) && !(flag == "strategy" && c.rollsOut()) {
 			return withHint(usagef("--%s is about the main version", flag), "a version beside it just starts; leave --"+flag+" away")
 		}
 	}
@@ -137,6 +137,9 @@ func (p *push) besideMain(ctx context.Context) error {
 	req, err := p.versionRequest()
 	if err != nil {
 		return err
+	}
+	if p.c.rollsOut() {
+		return p.rollOut(ctx, app, req)
 	}
 	v, err := p.CreateVersion(ctx, app.GUID, req)
 	if err != nil {

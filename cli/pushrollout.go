@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"gopkg.in/yaml.v3"
+
+	v3 "weir/api/v3"
+)
+
+// A push can bring its version in steps that are judged. What manifest and
+// flags say about that is a plan; the server knows what it means.
+
+// rolloutFlags are the flags of push that make or change a plan.
+func rolloutFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "steps", Usage: "shares of the new version in percent, `LIST` such as 1,10,50,100"},
+		&cli.StringFlag{Name: "bake", Usage: "`TIME` each step is judged at least: 5m"},
+		&cli.StringFlag{Name: "min-requests", Usage: "requests a step must see, `NUMBER` or auto (default)"},
+		&cli.IntFlag{Name: "min-clients", Usage: "clients a step must see, `NUMBER`"},
+		&cli.StringFlag{Name: "min-endpoints", Usage: "share of the endpoints a step must see, `PERCENT`"},
+		&cli.StringFlag{Name: "max-bake", Usage: "`TIME` a step may wait for usage before the rollout pauses: 2h"},
+		&cli.StringFlag{Name: "warmup", Usage: "`TIME` at the beginning of a step that is not judged: 30s"},
+		&cli.StringFlag{Name: "gate", Usage: "what opens each next step: approve, or a `URL`"},
+		&cli.StringSliceFlag{Name: "probe", Usage: "`PATH` that the new version must answer before it gets requests; may be repeated"},
+		&cli.StringFlag{Name: "on-fail", Usage: "`WHAT` to do when it is rejected: rollback (default), pause or report"},
+		&cli.StringFlag{Name: "on-silence", Usage: "`WHAT` to do without enough usage: extend (default), promote or rollback"},
+		&cli.StringFlag{Name: "keep-old", Usage: "`TIME` the old version runs on without requests: 1h"},
+		&cli.StringFlag{Name: "concurrency", Usage: "`WHAT` to do with another rollout: supersede (default), queue or refuse"},
+		&cli.StringFlag{Name: "hotfix", Usage: "`REASON` to go ten times as fast and through freezes; the judge stays as strict"},
+	}
+}
+
+// planFlags are the keys of a plan that a flag sets as it is.
+var planFlags = []string{"bake", "min-requests", "min-endpoints", "max-bake", "warmup", "on-fail", "on-silence", "keep-old", "concurrency", "hotfix"}
+
+// isRollout reports whether a strategy is a rollout's and nothing of cf's.
+func isRollout(strategy string) bool {
+	return contains([]string{"all-at-once", "blue-green", "linear", "rings", "shadow", "canary-10-5m", "linear-10-1m"}, strategy)
+}
+
+// rollsOut reports whether the push is to bring its version in judged steps.
+func (c *call) rollsOut() bool {
+	if !c.cmd.hasName("push") {
+		return false
+	}
+	for _, f := range rolloutFlags() {
+		if c.has(f.Names()[0]) {
+			return true
+		}
+	}
+	return isRollout(c.String("strategy")) || c.manifestRolls && !c.has("strategy")
+}
+
+// planRollsOut notes whether the manifest asks for a rollout.
+func (c *call) planRollsOut(plan *pushPlan) {
+	for _, item := range plan.apps {
+		if !item.entry.has("rollout") {
+			continue
+		}
+		if len(plan.apps) > 1 {
+			c.out.warn("the rollout block of %s counts when it is pushed alone: weir push %s", item.name, item.name)
+			continue
+		}
+		c.manifestRolls = !c.Bool("no-traffic") && c.shadowPercent() == 0 && !c.has("weight") && !c.Bool("no-start")
+	}
+}
+
+// rolloutPlan is what manifest and flags say; a flag goes first.
+func (p *push) rolloutPlan() (json.RawMessage, error) {
+	c, plan := p.c, map[string]any{}
+	if block := lookup(p.item.entry.node, "rollout"); block != nil {
+		if block.Kind == yaml.ScalarNode {
+			plan["preset"] = block.Value
+		} else if err := block.Decode(&plan); err != nil {
+			return nil, usagef("rollout of app %s in the manifest: %v", p.name, err)
+		}
+	}
+	if name := c.String("strategy"); name != "" {
+		plan["preset"] = name
+		delete(plan, "steps")
+	}
+	for _, key := range planFlags {
+		if c.has(key) {
+			plan[key] = c.String(key)
+		}
+	}
+	if c.has("min-clients") {
+		plan["min-clients"] = c.Int("min-clients")
+	}
+	if list := c.StringSlice("probe"); len(list) > 0 {
+		plan["probes"] = list
+	}
+	if c.has("steps") {
+		steps := []map[string]any{}
+		for part := range strings.SplitSeq(c.String("steps"), ",") {
+			n, err := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(part), "%"), 64)
+			if err != nil {
+				return nil, withHint(usagef("--steps %q are no steps", c.String("steps")), "write rising percentages: 1,10,50,100")
+			}
+			steps = append(steps, map[string]any{"weight": n})
+		}
+		plan["steps"] = steps
+	}
+	if gate := c.String("gate"); gate != "" {
+		steps, ok := plan["steps"].([]map[string]any)
+		if !ok {
+			return nil, usagef("--gate needs --steps")
+		}
+		for _, s := range steps {
+			if s["weight"] != 100.0 {
+				s["gate"] = gate
+			}
+		}
+	}
+	return json.Marshal(plan)
+}
+
+// rollOut begins the rollout of what was built and watches it.
+func (p *push) rollOut(ctx context.Context, app v3.App, req v3.VersionCreate) error {
+	plan, err := p.rolloutPlan()
+	if err != nil {
+		return err
+	}
+	r, err := p.CreateRollout(ctx, app.GUID, v3.RolloutCreate{VersionCreate: req, Plan: plan})
+	if err != nil {
+		return err
+	}
+	p.c.out.step("Rollout r-%d: %s is to replace %s", r.Number, r.To.Label, r.From.Label)
+	p.at(fmt.Sprintf("rollout r-%d goes on", r.Number), "weir rollout watch "+p.name)
+	if !p.c.Bool("no-wait") {
+		if r, err = p.c.watchRollout(ctx, p.session, app.Name, r); err != nil {
+			return err
+		}
+	}
+	p.result.Rollout = r.GUID
+	return p.finish(ctx, app)
+}

@@ -1,0 +1,266 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	v3 "weir/api/v3"
+)
+
+// rolloutActions are what can be done with a rollout.
+var rolloutActions = map[string]func(c *call, ctx context.Context, r *rolloutCall) error{
+	"status": (*call).rolloutStatus, "watch": (*call).rolloutWatch, "why": (*call).rolloutWhy, "history": (*call).rolloutHistory,
+	"replay": (*call).rolloutReplay, "simulate": (*call).rolloutSimulate,
+	"pause": (*call).rolloutAct, "resume": (*call).rolloutAct, "promote": (*call).rolloutAct, "abort": (*call).rolloutAct,
+}
+
+func rolloutCommands() []*command {
+	return []*command{{
+		name: "rollout", args: "ACTION APP", category: catVersions,
+		usage: "look at and steer the way of a new version to all requests",
+		examples: []string{
+			"rollout watch web", "rollout why web", "rollout pause web --reason \"wait for Dana\"",
+			"rollout promote web               # the next step; --full: all of them",
+			"rollout abort web", "rollout history web --number 31", "rollout replay web",
+			"rollout simulate web --step 5% --error 5x",
+		},
+		about: "ACTION is one of status, watch, why, history, replay, simulate, pause, resume, promote, abort. They mean the " +
+			"rollout that is on its way or, if there is none, the newest one; --number names another.\n\n" +
+			"A step goes on when its bake time has passed while somebody looked, the usage it asks for was seen, the judge has " +
+			"not rejected the new version, its gate is open and no freeze forbids it. Too little traffic never counts as consent: " +
+			"the rollout then pauses and says what is missing. promote leaves out what the step still waits for, but neither the " +
+			"judge nor a freeze. abort takes all requests back at once.\n\n" +
+			"why says in a sentence what happened, with counts. replay tells a new judge everything the rollout's was told and says " +
+			"whether it comes to the same, bit by bit. simulate says after how many requests a regression would be caught.",
+		flags: []cli.Flag{
+			&cli.IntFlag{Name: "number", Usage: "the rollout with this `NUMBER`: 31 for r-31"},
+			&cli.StringFlag{Name: "reason", Usage: "`TEXT` for the record"},
+			&cli.BoolFlag{Name: "full", Usage: "promote: leave out all steps that are left"},
+			&cli.StringFlag{Name: "step", Usage: "simulate: `SHARE` of the new version", Value: "5%"},
+			&cli.StringFlag{Name: "error", Usage: "simulate: `RATIO` of failures, such as 5x", Value: "5x"},
+			&cli.StringFlag{Name: "rate", Usage: "simulate: `SHARE` of requests that fail today; default: what the last rollout saw"},
+			&cli.DurationFlag{Name: "wait-timeout", Usage: "watch: give up after `TIME` (exit code 7); the rollout goes on", Value: defaultWait},
+		},
+		run: runRollout,
+	}}
+}
+
+// rolloutCall is what an action is about.
+type rolloutCall struct {
+	*session
+	app    v3.App
+	action string
+	r      v3.Rollout
+	lines  []string // of the log; nil: not read yet
+}
+
+func runRollout(ctx context.Context, c *call) error {
+	action := c.arg(0)
+	run := rolloutActions[action]
+	if run == nil {
+		var known []string
+		for a := range rolloutActions {
+			known = append(known, a)
+		}
+		slices.Sort(known)
+		return withHint(usagef("there is no action %q", action), "one of "+strings.Join(known, ", "))
+	}
+	s, sp, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	r := &rolloutCall{session: s, action: action}
+	if r.app, err = s.app(ctx, sp, c.arg(1)); err != nil {
+		return err
+	}
+	if action != "simulate" {
+		if err := r.find(ctx, c); err != nil {
+			return err
+		}
+	}
+	return run(c, ctx, r)
+}
+
+// find reads the rollout that is meant.
+func (r *rolloutCall) find(ctx context.Context, c *call) error {
+	all, err := r.AppRollouts(ctx, r.app.GUID)
+	if err != nil {
+		return err
+	}
+	for _, one := range slices.Backward(all) {
+		switch {
+		case c.has("number"):
+			if one.Number == c.Int("number") {
+				r.r = one
+				return nil
+			}
+		case r.r.GUID == "" || !one.Over && one.State != v3.RolloutQueued:
+			r.r = one
+		}
+	}
+	if r.r.GUID == "" || c.has("number") {
+		return notFound("weir push "+r.app.Name+" --version v2 --strategy canary begins one", "app %q has no such rollout", r.app.Name)
+	}
+	return nil
+}
+
+func (c *call) rolloutStatus(_ context.Context, r *rolloutCall) error {
+	return c.showRollout(r.app.Name, r.r)
+}
+
+func (c *call) rolloutWhy(ctx context.Context, r *rolloutCall) error {
+	v := viewRollout(r.app.Name, r.r)
+	return c.out.print("Rollout", map[string]any{"rollout": v}, []string{r.r.Why}, func(p *page) {
+		p.line(r.r.Why)
+		for _, b := range r.r.FirstBad {
+			p.line(fmt.Sprintf("first bad  %s  %s %s %d  request-id %s  %s", b.Version, b.Method, b.Path, b.Status, b.RequestID, b.At.Local().Format(time.TimeOnly)))
+			for _, line := range r.linesOf(ctx, b.RequestID) {
+				p.line("           " + line)
+			}
+		}
+		if t := r.r.KeptUntil.Time; r.r.Over && t.After(time.Now()) {
+			p.line("the version that lost runs on without requests until " + t.Local().Format("15:04"))
+		}
+	})
+}
+
+func (c *call) rolloutHistory(ctx context.Context, r *rolloutCall) error {
+	events, err := r.RolloutEvents(ctx, r.r.GUID)
+	if err != nil {
+		return err
+	}
+	rows := []rolloutEvent{}
+	for _, e := range events {
+		rows = append(rows, rolloutEvent{At: e.At.Time, State: e.State, Step: e.Step, Table: e.Table, Text: e.Text, Actor: e.Actor, Data: e.Data})
+	}
+	return c.out.print("RolloutHistory", map[string]any{"events": rows}, nil, func(p *page) {
+		var cells [][]string
+		for _, e := range rows {
+			table := "-"
+			if e.Table > 0 {
+				table = strconv.FormatUint(e.Table, 10)
+			}
+			cells = append(cells, []string{e.At.Local().Format(time.TimeOnly), e.State, strconv.Itoa(e.Step), table, e.Actor, e.Text})
+		}
+		p.table("", []string{"time", "state", "step", "table", "by", "what"}, cells)
+	})
+}
+
+func (c *call) rolloutReplay(ctx context.Context, r *rolloutCall) error {
+	got, err := r.ReplayRollout(ctx, r.r.GUID)
+	if err != nil {
+		return err
+	}
+	v := rolloutReplay{Entries: got.Entries, Bytes: got.Bytes, Same: got.Same, Rejected: got.Rejected, Curve: got.Curve}
+	if err := c.out.print("RolloutReplay", map[string]any{"replay": v}, nil, func(p *page) {
+		same := "the same, bit by bit"
+		if !v.Same {
+			same = "something else"
+		}
+		p.line(fmt.Sprintf("r-%d: %d entries (%d bytes) told to a new judge come to %s", r.r.Number, v.Entries, v.Bytes, same))
+	}); err != nil {
+		return err
+	}
+	if !v.Same {
+		return newFailure(exitFailed, "replay-differs", "the replay does not come to what the rollout's judge did", "")
+	}
+	return nil
+}
+
+func (c *call) rolloutSimulate(ctx context.Context, r *rolloutCall) error {
+	var q v3.RolloutSimulate
+	var err error
+	if q.Share, err = strconv.ParseFloat(strings.TrimSuffix(c.String("step"), "%"), 64); err != nil {
+		return usagef("--step %q is no percentage", c.String("step"))
+	}
+	if q.Ratio, err = strconv.ParseFloat(strings.TrimSuffix(c.String("error"), "x"), 64); err != nil {
+		return usagef("--error %q is no ratio such as 5x", c.String("error"))
+	}
+	if c.has("rate") {
+		if q.Rate, err = strconv.ParseFloat(strings.TrimSuffix(c.String("rate"), "%"), 64); err != nil {
+			return usagef("--rate %q is no percentage", c.String("rate"))
+		}
+		q.Rate /= 100
+	}
+	s, err := r.SimulateRollout(ctx, r.app.GUID, q)
+	if err != nil {
+		return err
+	}
+	v := rolloutSimulation{Share: s.Share, Ratio: s.Ratio, Rate: s.Rate, Median: s.Median, P90: s.P90, Failed: s.Failed, Text: s.Text}
+	return c.out.print("RolloutSimulation", map[string]any{"simulation": v}, nil, func(p *page) { p.line(s.Text) })
+}
+
+func (c *call) rolloutAct(ctx context.Context, r *rolloutCall) error {
+	got, err := r.ActOnRollout(ctx, r.r.GUID, r.action, v3.RolloutAction{Reason: c.String("reason"), Full: c.Bool("full")})
+	if err != nil {
+		return err
+	}
+	return c.showRollout(r.app.Name, got)
+}
+
+func (c *call) rolloutWatch(ctx context.Context, r *rolloutCall) error {
+	got, err := c.watchRollout(ctx, r.session, r.app.Name, r.r)
+	if err != nil {
+		return err
+	}
+	return c.showRollout(r.app.Name, got)
+}
+
+// watchRollout follows a rollout until it is over. One that was taken back, or
+// waits for a person, is a failure.
+func (c *call) watchRollout(ctx context.Context, s *session, app string, r v3.Rollout) (v3.Rollout, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.Duration("wait-timeout"))
+	defer cancel()
+	last := ""
+	for {
+		now, err := persist(ctx, func(ctx context.Context) (v3.Rollout, error) { return s.Rollout(ctx, r.GUID, 1) })
+		if err != nil {
+			if ctx.Err() == context.DeadlineExceeded {
+				return r, newFailure(exitTimedOut, "timed-out", fmt.Sprintf("rollout r-%d of %s is still %s; it goes on", r.Number, app, r.State), "weir rollout watch "+app)
+			}
+			return r, err
+		}
+		r = now
+		if text := fmt.Sprintf("%-9s %-6s %s", r.State, r.Share, r.Reason); text != last {
+			c.out.step("%s", strings.TrimRight(text, " "))
+			last = text
+		}
+		c.out.setStatus("%s", rolloutLine(r))
+		switch {
+		case r.State == v3.RolloutDone:
+			c.out.clearStatus()
+			return r, nil
+		case r.Over:
+			c.out.clearStatus()
+			return r, newFailure(exitRolledBack, "rolled-back", fmt.Sprintf("rollout r-%d of %s was %s: %s", r.Number, app, r.State, r.Reason), "weir rollout why "+app)
+		case r.State == v3.RolloutPaused:
+			c.out.clearStatus()
+			return r, newFailure(exitTimedOut, "paused", fmt.Sprintf("rollout r-%d of %s is paused: %s", r.Number, app, r.Reason),
+				"weir rollout resume "+app+", or weir rollout abort "+app)
+		}
+	}
+}
+
+// rolloutLine is the state of a rollout in one line.
+func rolloutLine(r v3.Rollout) string {
+	if r.Step == 0 {
+		return fmt.Sprintf("r-%d %s", r.Number, r.State)
+	}
+	c, s := r.StepUsage.Candidate, r.StepUsage.Stable
+	line := fmt.Sprintf("step %d/%d %s  %s/%s  req %d  clients %d  err %s %.1f%% %s %.1f%%  p95 %.0f/%.0f ms",
+		r.Step, r.Steps, r.Share, clock(r.BakedSeconds), clock(r.BakeSeconds), c.Requests, c.Clients,
+		r.To.Label, 100*c.BadRate, r.From.Label, 100*s.BadRate, c.P95, s.P95)
+	if e, ok := r.Evidence["errors"]; ok {
+		line += fmt.Sprintf("  evidence %.1f/%.0f", e.Evidence, e.Limit)
+	}
+	return line
+}
+
+// clock writes seconds as minutes and seconds.
+func clock(seconds float64) string { return fmt.Sprintf("%02d:%02d", int(seconds)/60, int(seconds)%60) }

@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"weir/api/client"
+	v3 "weir/api/v3"
+)
+
+// rolloutView is a rollout as the command line shows it.
+type rolloutView struct {
+	App       string              `json:"app"`
+	GUID      string              `json:"guid"`
+	Number    int                 `json:"number"`
+	From      string              `json:"from"` // labels
+	To        string              `json:"to"`
+	State     string              `json:"state"`
+	Over      bool                `json:"over"`
+	Step      int                 `json:"step"` // from 1; 0 before the first
+	Steps     int                 `json:"steps"`
+	Share     string              `json:"share"` // what the step gives the new version: "5%"
+	Reason    string              `json:"reason"`
+	Why       string              `json:"why"`
+	Since     time.Time           `json:"since"`
+	Table     uint64              `json:"table"` // of its last change of traffic
+	Baked     float64             `json:"bakedSeconds"`
+	Bake      float64             `json:"bakeSeconds"`
+	Missing   []string            `json:"missing"` // usage the step has not seen
+	Stable    rolloutUsage        `json:"stable"`
+	Candidate rolloutUsage        `json:"candidate"`
+	Evidence  map[string]evidence `json:"evidence"` // by stream: errors, latency, custom
+	CouldSee  float64             `json:"couldSee"` // factor of errors that would have been seen; 0: none
+	FirstBad  []rolloutBadRequest `json:"firstBad"`
+}
+
+// rolloutUsage counts requests of a version in the step.
+type rolloutUsage struct {
+	Requests uint64  `json:"requests"`
+	Bad      uint64  `json:"bad"`
+	Clients  uint64  `json:"clients"`
+	P50      float64 `json:"p50Ms"`
+	P95      float64 `json:"p95Ms"`
+}
+
+// evidence is what one stream says against the new version.
+type evidence struct {
+	Evidence float64 `json:"evidence"`
+	Limit    float64 `json:"limit"`
+	P        float64 `json:"p"`
+}
+
+// rolloutBadRequest is one of the first requests that failed.
+type rolloutBadRequest struct {
+	Version   string    `json:"version"`
+	RequestID string    `json:"requestId"`
+	Method    string    `json:"method"`
+	Path      string    `json:"path"`
+	Status    int       `json:"status"`
+	At        time.Time `json:"at"`
+}
+
+// rolloutEvent is one transition.
+type rolloutEvent struct {
+	At    time.Time      `json:"at"`
+	State string         `json:"state"`
+	Step  int            `json:"step"`
+	Table uint64         `json:"table"`
+	Text  string         `json:"text"`
+	Actor string         `json:"actor"`
+	Data  map[string]any `json:"data"`
+}
+
+// rolloutReplay is what a replay came to.
+type rolloutReplay struct {
+	Entries  int               `json:"entries"`
+	Bytes    int               `json:"bytes"`
+	Same     bool              `json:"same"`
+	Rejected bool              `json:"rejected"`
+	Curve    []v3.RolloutPoint `json:"curve"`
+}
+
+// rolloutSimulation says how soon a regression would be caught.
+type rolloutSimulation struct {
+	Share  float64 `json:"sharePercent"`
+	Ratio  float64 `json:"ratio"`
+	Rate   float64 `json:"rate"`
+	Median int     `json:"median"`
+	P90    int     `json:"p90"`
+	Failed int     `json:"failed"`
+	Text   string  `json:"text"`
+}
+
+func viewRollout(app string, r v3.Rollout) rolloutView {
+	usage := func(u v3.RolloutUsage) rolloutUsage {
+		return rolloutUsage{Requests: u.Requests, Bad: u.Bad, Clients: u.Clients, P50: u.P50, P95: u.P95}
+	}
+	v := rolloutView{
+		App: app, GUID: r.GUID, Number: r.Number, From: r.From.Label, To: r.To.Label, State: r.State, Over: r.Over,
+		Step: r.Step, Steps: r.Steps, Share: r.Share, Reason: r.Reason, Why: r.Why, Since: r.Since.Time, Table: r.Table,
+		Baked: r.BakedSeconds, Bake: r.BakeSeconds, Missing: append([]string{}, r.Missing...),
+		Stable: usage(r.StepUsage.Stable), Candidate: usage(r.StepUsage.Candidate),
+		Evidence: map[string]evidence{}, CouldSee: r.CouldSee, FirstBad: []rolloutBadRequest{},
+	}
+	for stream, e := range r.Evidence {
+		v.Evidence[stream] = evidence(e)
+	}
+	for _, b := range r.FirstBad {
+		v.FirstBad = append(v.FirstBad, rolloutBadRequest{
+			Version: b.Version, RequestID: b.RequestID, Method: b.Method, Path: b.Path, Status: b.Status, At: b.At.Time,
+		})
+	}
+	return v
+}
+
+// showRollout prints a rollout.
+func (c *call) showRollout(app string, r v3.Rollout) error {
+	v := viewRollout(app, r)
+	return c.out.print("Rollout", map[string]any{"rollout": v}, []string{r.GUID}, func(p *page) { v.draw(p) })
+}
+
+func (v rolloutView) draw(p *page) {
+	state := v.State
+	if v.Step > 0 && !v.Over {
+		state += fmt.Sprintf(" (step %d of %d, %s)", v.Step, v.Steps, v.Share)
+	}
+	p.pairs("name", v.App, "rollout", fmt.Sprintf("r-%d %s", v.Number, state), "reason", v.Reason)
+	if v.Step == 0 {
+		return
+	}
+	p.blank()
+	row := func(label string, u rolloutUsage) []string {
+		rate := "-"
+		if u.Requests > 0 {
+			rate = fmt.Sprintf("%.1f%%", 100*float64(u.Bad)/float64(u.Requests))
+		}
+		return []string{label, fmt.Sprint(u.Requests), fmt.Sprint(u.Bad), rate, fmt.Sprint(u.Clients), fmt.Sprintf("%.1fms", u.P50), fmt.Sprintf("%.1fms", u.P95)}
+	}
+	p.table("", []string{"version", "requests", "failed", "err%", "clients", "p50", "p95"}, [][]string{row(v.From, v.Stable), row(v.To, v.Candidate)})
+	p.blank()
+	p.line(fmt.Sprintf("baked     %s of %s", clock(v.Baked), clock(v.Bake)))
+	for _, stream := range []string{"errors", "latency", "custom"} {
+		if e, ok := v.Evidence[stream]; ok {
+			p.line(fmt.Sprintf("evidence  %s %.2f of %.0f", stream, e.Evidence, e.Limit))
+		}
+	}
+	if len(v.Missing) > 0 {
+		p.line("missing   " + strings.Join(v.Missing, ", "))
+	}
+	if v.CouldSee > 0 {
+		p.line(fmt.Sprintf("with %d requests, %s as many failures would have been caught nine times of ten", v.Candidate.Requests, timesText(v.CouldSee)))
+	} else if !v.Over {
+		p.line("too few requests yet to have caught even twenty times as many failures reliably")
+	}
+}
+
+func timesText(f float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", f), ".0") + " times" }
+
+// linesOf returns the lines of the app's log that name a request.
+func (r *rolloutCall) linesOf(ctx context.Context, request string) []string {
+	if request == "" {
+		return nil
+	}
+	if r.lines == nil {
+		r.lines = []string{}
+		// Without its log a rollout can be explained as well.
+		_ = r.LogStream(ctx, r.app.GUID, client.LogStreamOptions{Recent: linesSearched, NoFollow: true}, func(l v3.LogLine) error {
+			r.lines = append(r.lines, l.SourceType+"/"+l.Instance+"  "+string(l.Payload))
+			return nil
+		})
+	}
+	var found []string
+	for _, l := range r.lines {
+		if strings.Contains(l, request) && len(found) < 3 {
+			found = append(found, l)
+		}
+	}
+	return found
+}
+
+// linesSearched is how many lines of the log are looked through.
+const linesSearched = 1000
