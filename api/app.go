@@ -147,8 +147,13 @@ func (a *API) deleteApp(ctx context.Context, c call, req byGUID) (reply, error) 
 	})
 }
 
-func (a *API) startApp(ctx context.Context, c call, req byGUID) (reply, error) {
-	app, d, err := a.engine.Start(ctx, c.actor(), req.GUID)
+// startApp takes a label for the version that it brings, weir's addition.
+func (a *API) startApp(ctx context.Context, c call, req struct {
+	GUID  string `path:"guid"`
+	Label string `query:"label"`
+},
+) (reply, error) {
+	app, d, err := a.engine.StartAs(ctx, c.actor(), req.GUID, req.Label)
 	return ok(c.app(app)).with(v3.DeploymentHeader, d.GUID), err
 }
 

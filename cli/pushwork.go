@@ -332,7 +332,7 @@ func (p *push) begin(ctx context.Context, app v3.App) (deployment string, err er
 	if p.c.cmd.name != "push" {
 		label = ""
 	}
-	if app.State == v3.AppStarted || label != "" {
+	if app.State == v3.AppStarted {
 		d, err := p.c.strategy()
 		if err != nil {
 			return "", err
@@ -340,11 +340,7 @@ func (p *push) begin(ctx context.Context, app v3.App) (deployment string, err er
 		d.Label = label
 		d.Droplet = &v3.Ref{GUID: p.result.Droplet}
 		d.Relationships = v3.Relationships{"app": v3.To(app.GUID)}
-		if app.State == v3.AppStarted {
-			p.c.out.step("Deploying %s beside what runs", app.Name)
-		} else {
-			p.c.out.step("Starting %s", app.Name)
-		}
+		p.c.out.step("Deploying %s beside what runs", app.Name)
 		got, err := p.CreateDeployment(ctx, d)
 		return got.GUID, err
 	}
@@ -352,6 +348,6 @@ func (p *push) begin(ctx context.Context, app v3.App) (deployment string, err er
 		return "", err
 	}
 	p.c.out.step("Starting %s", app.Name)
-	_, deployment, err = p.StartApp(ctx, app.GUID)
+	_, deployment, err = p.StartAppAs(ctx, app.GUID, label)
 	return deployment, err
 }

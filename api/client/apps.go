@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/url"
 
 	v3 "weir/api/v3"
 )
@@ -50,6 +51,15 @@ func (c *Client) DeleteApp(ctx context.Context, guid string) (job string, err er
 // began, to be followed with WaitDeployment; it is empty if the app ran already.
 func (c *Client) StartApp(ctx context.Context, guid string) (a v3.App, deployment string, err error) {
 	return c.appAction(ctx, guid, "start")
+}
+
+// StartAppAs is StartApp with a label for the version that it brings; empty
+// means the usual one.
+func (c *Client) StartAppAs(ctx context.Context, guid, label string) (a v3.App, deployment string, err error) {
+	if label == "" {
+		return c.StartApp(ctx, guid)
+	}
+	return c.appAction(ctx, guid, "start?"+url.Values{"label": {label}}.Encode())
 }
 
 // RestartApp starts an app anew, without an interruption.

@@ -254,16 +254,22 @@ func (e *Engine) DeleteApp(ctx context.Context, who platform.Actor, guid string)
 // that does it. For a started app it changes nothing and returns the
 // deployment on its way or, failing that, the one that serves.
 func (e *Engine) Start(ctx context.Context, who platform.Actor, guid string) (platform.App, platform.Deployment, error) {
-	return e.startApp(ctx, who, guid, false)
+	return e.startApp(ctx, who, guid, "", false)
+}
+
+// StartAs is Start with a label for the version that it brings; empty means
+// the usual one.
+func (e *Engine) StartAs(ctx context.Context, who platform.Actor, guid, label string) (platform.App, platform.Deployment, error) {
+	return e.startApp(ctx, who, guid, label, false)
 }
 
 // Restart replaces all instances by new ones on the current droplet, new ones
 // first, and returns the deployment that does it. It starts a stopped app.
 func (e *Engine) Restart(ctx context.Context, who platform.Actor, guid string) (platform.App, platform.Deployment, error) {
-	return e.startApp(ctx, who, guid, true)
+	return e.startApp(ctx, who, guid, "", true)
 }
 
-func (e *Engine) startApp(ctx context.Context, who platform.Actor, guid string, again bool) (app platform.App, d platform.Deployment, err error) {
+func (e *Engine) startApp(ctx context.Context, who platform.Actor, guid, label string, again bool) (app platform.App, d platform.Deployment, err error) {
 	begun := false
 	err = e.store.Tx(ctx, func(tx *store.Tx) error {
 		if app, err = tx.App(ctx, guid); err != nil {
@@ -277,7 +283,7 @@ func (e *Engine) startApp(ctx context.Context, who platform.Actor, guid string, 
 		if again {
 			typ, how = "audit.app.restart", "restart"
 		}
-		if d, err = e.begin(ctx, tx, who, beginning{app: app, strategy: platform.StrategyStart, how: how}); err != nil {
+		if d, err = e.begin(ctx, tx, who, beginning{app: app, strategy: platform.StrategyStart, label: label, how: how}); err != nil {
 			return err
 		}
 		begun = true
