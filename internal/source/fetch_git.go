@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -15,10 +14,13 @@ import (
 	"weir/internal/platform"
 )
 
-var (
-	fullHash  = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	shortHash = regexp.MustCompile(`^[0-9a-f]{4,39}$`)
-)
+// isHash reports whether s can be the hash of a commit: a full one has 40
+// digits, shorter ones begin with 4.
+func isHash(s string) bool {
+	return len(s) >= 4 && len(s) <= fullHash && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+const fullHash = 40
 
 // fetchedRef is where the wanted commit ends up in the temporary repository.
 const fetchedRef = "refs/weir/fetched"
@@ -39,7 +41,7 @@ func (r remote) fetch(ctx context.Context, git, ref, dir string) (string, error)
 		want = "HEAD"
 	}
 	err := g.fetchRef(ctx, want, "--depth=1")
-	if err != nil && ctx.Err() == nil && (fullHash.MatchString(want) || shortHash.MatchString(want)) {
+	if err != nil && ctx.Err() == nil && isHash(want) {
 		return g.fetchAny(ctx, want) // a commit the server does not give out by its hash
 	}
 	if err != nil {

@@ -37,7 +37,7 @@ func (r remote) fetchPure(ctx context.Context, ref, dir string) (string, error) 
 		}
 		return peel(repo, hash.String())
 	}
-	if !fullHash.MatchString(ref) && !shortHash.MatchString(ref) {
+	if !isHash(ref) {
 		return "", r.noSuchRef(ref, refNames(refs))
 	}
 	return r.fetchHash(ctx, repo, far, auth, refs, ref)
@@ -48,7 +48,7 @@ func (r remote) fetchPure(ctx context.Context, ref, dir string) (string, error) 
 func (r remote) fetchHash(ctx context.Context, repo *git.Repository, far *git.Remote, auth transport.AuthMethod,
 	refs []*plumbing.Reference, hash string,
 ) (string, error) {
-	if fullHash.MatchString(hash) {
+	if len(hash) == fullHash {
 		err := far.FetchContext(ctx, &git.FetchOptions{
 			Auth: auth, Depth: 1, Tags: git.NoTags,
 			RefSpecs: []config.RefSpec{config.RefSpec(hash + ":" + fetchedRef)},
