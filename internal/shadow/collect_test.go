@@ -39,10 +39,10 @@ func TestCollector_KeepsReportsOverARestart(t *testing.T) {
 		source <- []router.ShadowPair{*p}
 		source <- nil // the first was counted when this is taken
 	}
-	c, stop := open()
+	_, stop := open()
 	feed()
 	stop()
-	c, stop = open()
+	c, stop := open()
 	defer stop()
 	feed()
 	r, err := c.Report(t.Context(), "app", "v2")
