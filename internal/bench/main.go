@@ -30,7 +30,7 @@ func main() {
 	m := matrix{}
 	flag.IntVar(&m.rounds, "rounds", 3, "proxies: how often each is measured")
 	flag.DurationVar(&m.each, "each", 1300*time.Millisecond, "proxies, stand: how long each load lasts")
-	loads := flag.String("loads", "", "proxies: comma-separated `loads`: h1-64, h1-256, h1-tls, h2-tls, new-conn, large, rate, idle")
+	loads := flag.String("loads", "", "proxies: comma-separated `loads`: h1-64, h1-256, h1-tls, h2-tls, new-conn, large, rate, idle; slow: heads, bodies, ranges, readers")
 	peers := flag.String("peers", "", "proxies: comma-separated `names`: weir, nginx, haproxy, caddy, reverseproxy")
 	flag.Parse()
 	exe, err := filepath.Abs(*weir)

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -35,10 +36,10 @@ const (
 // slowModes open slowConns connections within a second and then send, or read,
 // as little as they may.
 var slowModes = []slowMode{
-	{"slow heads", []string{"-H", "-i", "3", "-x", "24"}},
-	{"slow bodies", []string{"-B", "-i", "3", "-x", "10", "-s", "8192", "-t", "POST"}},
-	{"many ranges", []string{"-R", "-a", "5", "-b", "3000"}},
-	{"slow readers", []string{"-X", "-w", "512", "-y", "1024", "-n", "3", "-z", "32", "-k", "1"}},
+	{"heads", []string{"-H", "-i", "3", "-x", "24"}},
+	{"bodies", []string{"-B", "-i", "3", "-x", "10", "-s", "8192", "-t", "POST"}},
+	{"ranges", []string{"-R", "-a", "5", "-b", "3000"}},
+	{"readers", []string{"-X", "-w", "512", "-y", "1024", "-n", "3", "-z", "32", "-k", "1"}},
 }
 
 // slow runs slowhttptest against the router beside healthy requests.
@@ -72,6 +73,9 @@ func (b bench) slow(ctx context.Context) error {
 	}
 	row("  healthy requests alone, p50 and p99", twoPercentiles(alone), "")
 	for _, mode := range slowModes {
+		if len(b.matrix.only) > 0 && !slices.Contains(b.matrix.only, mode.name) {
+			continue
+		}
 		if err := mode.run(ctx, program, l, w, alone); err != nil {
 			return fmt.Errorf("%s: %w", mode.name, err)
 		}
@@ -114,7 +118,7 @@ func (m slowMode) run(ctx context.Context, program string, l *load.Loop, w *rout
 	if n := lasted(out.Bytes()); n >= 0 {
 		gone = fmt.Sprintf("the last after %d s", n)
 	}
-	row(fmt.Sprintf("  %s: up to %d connections", m.name, most), gone, fmt.Sprintf("≤ %d s", slowGone))
+	row(fmt.Sprintf("  slow %s: up to %d connections", m.name, most), gone, fmt.Sprintf("≤ %d s", slowGone))
 	ratio := float64(healthy.Percentile(99)) / float64(alone.Percentile(99))
 	row("    healthy p50 and p99 beside it", twoPercentiles(healthy), fmt.Sprintf("p99 ≤ 1.5 × (%.2f ×)", ratio))
 	return nil
