@@ -52,6 +52,7 @@ var doors = []struct {
 }{
 	{"github.com/gin-gonic/gin", "the HTTP framework is the API's business", []string{"api", "api/"}},
 	{"github.com/urfave/cli", "the command line is parsed in one place", []string{"cli"}},
+	{"github.com/pelletier/go-toml", "other systems' files are read by the command that imports them", []string{"cli"}},
 	{"github.com/mholt/archiver", "archives are hostile: only the guarded wrapper reads them", []string{"droplets/archive"}},
 	{"modernc.org/sqlite", "SQL stays in the store", []string{"internal/store"}},
 	{"database/sql", "SQL stays in the store", []string{"internal/store"}},

@@ -29,7 +29,9 @@ func main() {
 		// What weir starts of itself, many times a minute: no flags, no help.
 		switch args[0] {
 		case isolation.InitCommand:
-			isolation.InitMain()
+			if isolation.IsInit() { // else a person begins an app
+				isolation.InitMain()
+			}
 		case "buildpack-build":
 			os.Exit(buildpacks.Main(args[1:], os.Stdout, os.Stderr))
 		case "static-server":

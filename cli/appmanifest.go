@@ -10,14 +10,14 @@ import (
 )
 
 func manifestCommands() []*command {
-	return []*command{{
+	return append(importCommands(), &command{
 		name: "create-app-manifest", args: "APP", category: catHistory,
 		usage:    "write a manifest of an app as it is",
 		examples: []string{"create-app-manifest hello", "create-app-manifest hello -p manifest.yml", "create-app-manifest hello -p -"},
 		about:    "weir push -f FILE makes an app like it. An existing file is replaced.",
 		flags:    []cli.Flag{&cli.StringFlag{Name: "path", Aliases: []string{"p"}, Usage: "`FILE` to write (default APP_manifest.yml); - for standard output"}},
 		run:      runCreateAppManifest,
-	}}
+	})
 }
 
 func runCreateAppManifest(ctx context.Context, c *call) error {
