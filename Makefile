@@ -13,7 +13,7 @@ RACE       := $(if $(HAVE_CC),-race,)
 TEST_CGO   := $(if $(HAVE_CC),1,0)
 TESTFLAGS  ?= -shuffle=on -timeout 20m
 
-.PHONY: help build demo test check fuzz bench e2e-release bench-router bench-routes bench-slow judge-sim tools release clean
+.PHONY: help build demo test check fuzz bench e2e-release e2e-router bench-router bench-routes bench-slow judge-sim tools release clean
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
@@ -40,6 +40,9 @@ fuzz: ## every fuzz target for ten seconds
 
 bench: build ## figures: push to first answer, stager overhead, router CPU, memory, start-up
 	$(GO) run ./internal/bench -weir $(BIN)
+
+e2e-router: ## the router changed, replaced and killed under load: figures and bars (LONG=1: the long form)
+	WEIR_LONG=$(LONG) $(GO) test -count=1 -timeout 60m -v -run '^TestRouter_Replacements' ./internal/server | grep -E 'FIGURE|^(---|FAIL|ok|PASS)|bar is'; exit $${PIPESTATUS[0]}
 
 bench-router: build ## the router beside nginx, HAProxy, Caddy and ReverseProxy, with the gates it is held to
 	$(GO) run ./internal/bench -weir $(BIN) -only proxies

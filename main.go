@@ -51,7 +51,7 @@ func main() {
 			}))
 		}
 	}
-	p := cli.Program{Version: version, Commands: []cli.Command{serveCommand()}}
+	p := cli.Program{Version: version, Commands: []cli.Command{serveCommand(), reloadCommand()}}
 	os.Exit(p.Main(ctx, args, os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -85,7 +85,7 @@ func serveCommand() cli.Command {
 		About: "Runs until it is interrupted, which also stops the apps; the next start brings them back.\n" +
 			"The first start makes the user admin: with the password in WEIR_ADMIN_PASSWORD, else with a random one, kept in DATA/admin-password.\n" +
 			"Each flag can also be set as a variable: --data as WEIR_DATA, and so on; --print-config lists them.\n" +
-			"SIGHUP replaces controller and router by the binary that is now at its path, without dropping a request.",
+			"SIGHUP, or weir reload, replaces controller and router by the binary that is now at its path, without dropping a request.",
 		Examples: []string{"serve", "serve --domain apps.example.com --http 0.0.0.0:80", "serve --data ./weir-data --print-config"},
 		Flags: func(fs *flag.FlagSet) {
 			for _, s := range server.Settings() {
@@ -112,6 +112,33 @@ func serveCommand() cli.Command {
 				return nil
 			}
 			return server.Serve(ctx, cfg, std.Stdout)
+		},
+	}
+}
+
+func reloadCommand() cli.Command {
+	given := map[string]string{}
+	return cli.Command{
+		Name:     "reload",
+		Category: "Server",
+		Usage:    "start a running server's controller and router anew",
+		About: "Both are replaced, one after the other, by the binary that is now at the path of weir serve. " +
+			"No request is dropped and no app is restarted. Returns when both have taken over; the old router finishes its requests meanwhile.\n" +
+			"To be run as the user that runs weir serve.",
+		Examples: []string{"reload", "reload --data /var/lib/weir"},
+		Flags: func(fs *flag.FlagSet) {
+			fs.Func("data", "data `directory` of the server (default: as for weir serve)", func(v string) error { given["data"] = v; return nil })
+		},
+		Run: func(ctx context.Context, std cli.IO, _ []string) error {
+			cfg, err := server.NewConfig(given, os.Getenv)
+			if err != nil {
+				return &platform.Error{Kind: platform.KindBadRequest, Msg: err.Error()}
+			}
+			if err := server.Reload(ctx, cfg); err != nil {
+				return err
+			}
+			fmt.Fprintln(std.Stdout, "controller and router were replaced")
+			return nil
 		},
 	}
 }

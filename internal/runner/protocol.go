@@ -26,6 +26,9 @@ const (
 	OpList   Op = "list"
 	OpWatch  Op = "watch"
 	OpStats  Op = "stats"
+	// OpReplace starts the keeper's own children anew, from the program that is
+	// now at its path; the Reply comes when they have taken over.
+	OpReplace Op = "replace"
 )
 
 // Request is what goes to the keeper.

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,6 +40,12 @@ type Config struct {
 	// from, ACMEEmail where it writes to, ACMEDNS a file that says how names
 	// are proved by DNS. All empty: none are got.
 	ACMECA, ACMEEmail, ACMEDNS string
+	// AccessLog is a file that gets a line for each request, besides the
+	// logs of the apps. Empty: none.
+	AccessLog string
+	// RedactIPs keeps addresses of clients out of both, RedactQueries what
+	// follows the "?" of a target.
+	RedactIPs, RedactQueries bool
 	// ExternalURL is what clients are told to call the API by. Empty means
 	// whatever host and scheme they came with.
 	ExternalURL string
@@ -78,7 +85,9 @@ type Setting struct {
 }
 
 // IsSwitch reports whether the flag needs no value: it is enough to name it.
-func (s Setting) IsSwitch() bool { return s.Flag == "http3" }
+func (s Setting) IsSwitch() bool {
+	return slices.Contains([]string{"http3", "redact-ips", "redact-queries"}, s.Flag)
+}
 
 // Join adds a value to those a flag was given before.
 func (s Setting) Join(before, v string) string {
@@ -145,6 +154,21 @@ func Settings() []Setting {
 			"acme-dns", "WEIR_ACME_DNS", "", "get certificates, wildcards too, by DNS; `file` that says how and holds the secret",
 			func(c *Config, v string) (err error) { c.ACMEDNS, err = filepath.Abs(v); return err },
 			func(c *Config) string { return c.ACMEDNS },
+		},
+		{
+			"access-log", "WEIR_ACCESS_LOG", "", "`file` that gets a line for each request, besides the logs of the apps",
+			func(c *Config, v string) (err error) { c.AccessLog, err = filepath.Abs(v); return err },
+			func(c *Config) string { return c.AccessLog },
+		},
+		{
+			"redact-ips", "WEIR_REDACT_IPS", "false", "keep addresses of clients out of access logs",
+			func(c *Config, v string) (err error) { c.RedactIPs, err = strconv.ParseBool(v); return err },
+			func(c *Config) string { return strconv.FormatBool(c.RedactIPs) },
+		},
+		{
+			"redact-queries", "WEIR_REDACT_QUERIES", "false", "keep queries of targets and referers out of access logs",
+			func(c *Config, v string) (err error) { c.RedactQueries, err = strconv.ParseBool(v); return err },
+			func(c *Config) string { return strconv.FormatBool(c.RedactQueries) },
 		},
 		{
 			"external-url", "WEIR_EXTERNAL_URL", "", "`URL` by which clients call the API (default: the one they used)",

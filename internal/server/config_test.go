@@ -32,6 +32,13 @@ func TestNewConfig_FlagGoesBeforeVariableBeforeDefault(t *testing.T) {
 	}
 }
 
+func TestNewConfig_AccessLog(t *testing.T) {
+	c, err := NewConfig(map[string]string{"access-log": "/var/log/a.log", "redact-ips": "true"}, env(map[string]string{"WEIR_REDACT_QUERIES": "1"}))
+	if err != nil || c.AccessLog != "/var/log/a.log" || !c.RedactIPs || !c.RedactQueries {
+		t.Errorf("got %+v, %v", c, err)
+	}
+}
+
 func TestNewConfig_NamesTheSettingThatIsWrong(t *testing.T) {
 	for flag, bad := range map[string]string{
 		"api": "8181", "http": "127.0.0.1:99999", "staging-timeout": "-3s", "upload-limit": "2 gigs",

@@ -33,6 +33,9 @@ func Router(ctx context.Context, cfg Config) error {
 		return err
 	}
 	defer access.Close()
+	if err := tryAccessLog(cfg.AccessLog); err != nil {
+		logger.Error("requests are not written to the access log", "err", err)
+	}
 	control, err := listenUnix(routerSocket(cfg))
 	if err != nil {
 		return err
@@ -50,6 +53,9 @@ func Router(ctx context.Context, cfg Config) error {
 		ProxyProtocol:   cfg.ProxyProtocol,
 		DrainTimeout:    cfg.DrainTimeout,
 		NoSuccessor:     in.Final(),
+		AccessFile:      cfg.AccessLog,
+		RedactIPs:       cfg.RedactIPs,
+		RedactQueries:   cfg.RedactQueries,
 		AccessLines:     func(lines []router.AccessLine) { logAccess(access, lines) },
 		Logger:          logger,
 	}
@@ -77,6 +83,19 @@ func Router(ctx context.Context, cfg Config) error {
 		return in.Ready()
 	})
 	return g.Wait()
+}
+
+// tryAccessLog reports whether the file of the access log can be written: it
+// costs lines, not the router.
+func tryAccessLog(path string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // logAccess writes requests to the logs of the apps that got them. Requests

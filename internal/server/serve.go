@@ -213,6 +213,32 @@ func prepare(cfg Config) error {
 			}
 		}
 	}
+	return prepareAccessLog(cfg)
+}
+
+// prepareAccessLog makes the file of the access log, if it is not there, and
+// gives it, as root, to the uid of the router, which may not make files just
+// anywhere.
+func prepareAccessLog(cfg Config) error {
+	if cfg.AccessLog == "" {
+		return nil
+	}
+	f, err := os.OpenFile(cfg.AccessLog, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err == nil {
+		defer f.Close()
+		if os.Geteuid() == 0 {
+			err = f.Chown(cfg.UID, cfg.UID)
+		}
+	}
+	if err != nil {
+		return &platform.Error{
+			Kind: platform.KindInvalid, Msg: fmt.Sprintf("the access log %s cannot be written", cfg.AccessLog),
+			Hint: "choose another file with --access-log", Err: err,
+		}
+	}
 	return nil
 }
 

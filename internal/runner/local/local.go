@@ -107,6 +107,14 @@ func (r *Runner) Stats(ctx context.Context, guid string) (runner.Stats, error) {
 	return *reply.Stats, nil
 }
 
+// Replace lets the keeper start controller and router anew, from the program
+// that is now at its path. It returns when both have taken over, or with the
+// reason why what is left stays as it is.
+func (r *Runner) Replace(ctx context.Context) error {
+	_, err := r.call(ctx, runner.Request{Op: runner.OpReplace})
+	return err
+}
+
 // Logs implements runner.Runner.
 func (r *Runner) Logs(guid string) (stdout, stderr string) {
 	dir := filepath.Join(r.instances, guid)
