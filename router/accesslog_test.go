@@ -14,7 +14,7 @@ import (
 func aRecord() Record {
 	return Record{
 		Start: time.Now(), Total: time.Millisecond, Host: "app.example.com", Method: "GET", Target: "/path?token=1", Proto: "HTTP/1.1",
-		Referer: "http://a.test/x?secret", UserAgent: "agent", ClientAddr: "192.0.2.1:12345", ForwardedFor: "192.0.2.1", Status: 200, RequestID: newRequestID(),
+		Referer: "http://a.test/x?secret", UserAgent: "agent", ClientAddr: "192.0.2.1:12345", ForwardedFor: "192.0.2.1", Status: 200, RequestID: requestID(),
 		AppGUID: "app", InstanceGUID: "i", InstanceIndex: 123, BackendAddr: "10.0.0.1:80", Version: "v2",
 	}
 }
@@ -165,4 +165,10 @@ func BenchmarkOffer(b *testing.B) {
 	if l.dropped.Load() > 0 {
 		b.Error("dropped")
 	}
+}
+
+func requestID() string {
+	var id [36]byte
+	newRequestID(&id)
+	return string(id[:])
 }

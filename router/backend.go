@@ -37,9 +37,10 @@ type backend struct {
 
 	refs int // pools of the running table; guarded by backends.mu
 
-	// How the net/http road reaches it; made on first use.
-	once1, once2 sync.Once
-	http1, http2 atomic.Pointer[http.Transport]
+	up idlePool // idle connections over HTTP/1.1
+	// How it is reached over HTTP/2; made on first use.
+	once2 sync.Once
+	http2 atomic.Pointer[http.Transport]
 }
 
 // backends knows every instance in the table, and those that left it with
@@ -67,6 +68,7 @@ func (s *backends) acquire(b Backend) *backend {
 	}
 	x.refs++
 	x.gone.Store(false)
+	x.up.open()
 	return x
 }
 

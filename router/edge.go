@@ -25,6 +25,17 @@ type arrival struct {
 	sni      string         // the name the client asked for in its handshake, in lower case
 	alpn     string         // the protocol the handshake settled on; may be empty
 	left     atomic.Bool
+	settled  bool // see settle
+}
+
+// settle says that a drain of the road that carries the connection will find
+// it: only then the edge is done with it. It is called by the goroutine that
+// carries the connection; once or more often.
+func (a *arrival) settle() {
+	if !a.settled {
+		a.settled = true
+		a.edge.accepting.Done()
+	}
 }
 
 // leave gives the connection's place back. Whoever carries the connection
@@ -50,7 +61,7 @@ const handshakeTimeout = 10 * time.Second
 // from the moment it was accepted.
 type edge struct {
 	r     *Router
-	carry func(*arrival) // takes the connection over
+	carry func(*arrival) // takes the connection over, and settles it
 	empty chan struct{}  // one slot: the last connection ended while draining
 	stops chan struct{}  // closed by stop
 
@@ -61,7 +72,7 @@ type edge struct {
 	byPeer    map[netip.Addr]int
 	room      chan struct{} // closed when a connection ends; nil: nobody waits
 
-	accepting sync.WaitGroup // accept loops, and connections on their way to carry
+	accepting sync.WaitGroup // accept loops, and connections that are not settled yet
 }
 
 func newEdge(r *Router, carry func(*arrival)) *edge {
@@ -166,15 +177,10 @@ func (e *edge) admit(c net.Conn, config *tls.Config) {
 		_ = c.Close()
 		return
 	}
-	if !viaProxy && config == nil {
-		go e.carry(a)
-		return
-	}
 	e.accepting.Add(1)
 	go func() {
-		ok := e.greet(a, viaProxy, config)
-		e.accepting.Done()
-		if !ok {
+		defer a.settle()
+		if (viaProxy || config != nil) && !e.greet(a, viaProxy, config) {
 			_ = a.Close()
 			return
 		}
@@ -328,6 +334,9 @@ func addrPort(a net.Addr) netip.AddrPort {
 
 // reset makes the next Close a reset.
 func reset(c net.Conn) {
+	if p, ok := c.(*prefixConn); ok {
+		c = p.Conn
+	}
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}

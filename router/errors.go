@@ -211,3 +211,11 @@ func (r *rules) addPage(name, page string) error {
 	r.pages[status] = page
 	return nil
 }
+
+// statusText names a status, those included that only logs know.
+func statusText(status int) string {
+	if status == 499 {
+		return "Client Closed Request"
+	}
+	return http.StatusText(status)
+}

@@ -134,7 +134,9 @@ type arm struct {
 }
 
 func newEvidence(r *Router) *evidence {
-	return &evidence{id: newRequestID(), r: r, splits: map[splitKey]*split{}, bad: make(chan struct{})}
+	var id [36]byte
+	newRequestID(&id)
+	return &evidence{id: string(id[:]), r: r, splits: map[splitKey]*split{}, bad: make(chan struct{})}
 }
 
 // attach gives the destinations of a new route their arms: those of an app

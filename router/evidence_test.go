@@ -54,7 +54,12 @@ func TestEvidence_CountsWhatTheSharesAssigned(t *testing.T) {
 			t.Fatalf("got %+v", got)
 		}
 	}
-	e, by := evidenceOf(t, g, EvidenceQuery{})
+	var e Evidence
+	var by map[string]VersionEvidence
+	eventually(t, "all are counted", func() bool {
+		e, by = evidenceOf(t, g, EvidenceQuery{})
+		return by["g1/7"].Requests+by["g2/7"].Requests >= 100
+	})
 	one, two := by["g1/7"], by["g2/7"]
 	if one.Requests+two.Requests != 100 || two.Requests < 48 || two.Requests > 52 || one.Bad+two.Bad != 0 || len(e.Splits[0].Bad) != 0 {
 		t.Errorf("got %+v", e)
@@ -81,7 +86,10 @@ func TestEvidence_CountsWhatTheSharesAssigned(t *testing.T) {
 			failed++
 		}
 	}
-	e, by = evidenceOf(t, g, EvidenceQuery{After: []EvidenceCursor{{App: "app", Split: 7}}})
+	eventually(t, "what failed is counted", func() bool {
+		e, by = evidenceOf(t, g, EvidenceQuery{After: []EvidenceCursor{{App: "app", Split: 7}}})
+		return by["g2/7"].Bad == uint64(failed)
+	})
 	if by["g2/7"].Bad != uint64(failed) || len(e.Splits[0].Bad) != failed {
 		t.Fatalf("%d failed, got %+v", failed, e)
 	}

@@ -2,17 +2,18 @@ package router
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"math/rand/v2"
 	"strconv"
 	"sync"
+
+	"weir/router/wire"
 )
 
 // guard stands between a client's connection and the HTTP/1 parser of
 // net/http, which is more lenient than a router may be. It follows the
 // messages of the connection and passes on only what has one meaning: whole
-// heads that vetHead accepts, and bodies framed as those said.
+// heads that package wire accepts, and bodies framed as those said.
 //
 // A head it refuses it replaces by one of its own that asks for
 // refusedTarget, and ends the stream, so that the refusal is answered,
@@ -43,7 +44,8 @@ type guard struct {
 	seen   int    // how much of an incomplete head has no end in it
 
 	left  int64 // of a body with a length
-	chunk chunkScanner
+	chunk wire.Chunks
+	req   wire.Request
 	bad   error // what comes after the ready bytes
 }
 
@@ -57,7 +59,6 @@ const (
 )
 
 var (
-	errBadBody = errors.New("router: malformed request body")
 
 	// refusedTarget cannot be guessed; a client that could would gain a 400.
 	refusedTarget = "/refused/" + strconv.FormatUint(rand.Uint64(), 36) + strconv.FormatUint(rand.Uint64(), 36)
@@ -115,19 +116,25 @@ func (g *guard) readInto(p []byte, in io.Reader) (int, error) {
 		}
 		return n, nil
 	case guardChunks:
-		k, ok := g.chunk.scan(p)
+		k, ok := g.chunk.Scan(p)
 		g.scanned(ok)
 		g.hold(p[k:])
 		return k, nil
 	}
 	// Exactly one head is by far the most common.
-	if p[0] != '\r' && (g.begun || !isPreface(p)) && headEnd(p, 0) == n && g.judge(p) {
+	if p[0] != '\r' && (g.begun || !isPreface(p)) && g.isOneHead(p) {
 		return n, nil
 	}
 	if g.refused == reasonNone {
 		g.hold(p)
 	}
 	return 0, nil
+}
+
+// isOneHead reports whether p is exactly one head, and takes it if it is.
+func (g *guard) isOneHead(p []byte) bool {
+	n, v := wire.ParseRequest(p, &g.req)
+	return n == len(p) && g.judge(n, v)
 }
 
 // hold keeps bytes that may not be passed on yet.
@@ -188,7 +195,7 @@ func (g *guard) admit() {
 			g.mode = guardHead
 		}
 	case guardChunks:
-		n, ok := g.chunk.scan(g.buf)
+		n, ok := g.chunk.Scan(g.buf)
 		g.ready = n
 		g.scanned(ok)
 	case guardHead:
@@ -201,7 +208,7 @@ func (g *guard) scanned(ok bool) {
 	switch {
 	case !ok:
 		g.bad = errBadBody
-	case g.chunk.done():
+	case g.chunk.Done():
 		g.mode = guardHead
 	}
 }
@@ -219,67 +226,58 @@ func (g *guard) admitHead() {
 		}
 		return
 	}
-	n := headEnd(g.buf, g.seen)
-	switch {
-	case n > maxHeadBytes, n == 0 && len(g.buf) > maxHeadBytes:
-		g.refuse(reasonHeadTooLarge)
-	case n > 0:
-		if g.judge(g.buf[:n]) {
-			g.ready = n
-		}
-	case n < 0:
-		g.refuse(reasonBadRequest)
-	case lineTooLong(g.buf):
-		g.refuse(reasonURITooLong)
+	if !worthParsing(g.buf, g.seen) {
+		return
+	}
+	if n, v := wire.ParseRequest(g.buf, &g.req); v != wire.Incomplete && g.judge(n, v) {
+		g.ready = n
 	}
 	g.seen = len(g.buf)
 }
 
 // isPreface reports whether b is, or may become, the preface of HTTP/2.
+// reasonOf returns the reason for which a refused head is answered.
+func reasonOf(v wire.Verdict) reason {
+	switch v {
+	case wire.BadMethod:
+		return reasonMethod
+	case wire.TargetTooLong:
+		return reasonURITooLong
+	case wire.TooLarge:
+		return reasonHeadTooLarge
+	case wire.BadCoding:
+		return reasonTransferCoding
+	case wire.BadVersion:
+		return reasonVersion
+	}
+	return reasonBadRequest
+}
+
 func isPreface(b []byte) bool {
 	n := min(len(b), len(preface))
 	return string(b[:n]) == string(preface[:n])
 }
 
-// headEnd returns the length of the complete head that b begins with, 0 if it
-// is not complete, and -1 if it cannot become one that is accepted. The first
-// seen bytes are known to hold no end.
-func headEnd(b []byte, seen int) int {
-	from := max(seen-3, 0)
-	if i := bytes.Index(b[from:], []byte("\r\n\r\n")); i >= 0 {
-		return from + i + 4
-	}
-	// net/http would see an end in LF LF.
-	for at := seen; ; at++ {
-		i := bytes.IndexByte(b[at:], '\n')
-		if i < 0 {
-			return 0
-		}
-		if at += i; at == 0 || b[at-1] != '\r' {
-			return -1
-		}
-	}
+// worthParsing reports whether a head of which the first seen bytes are known
+// to be incomplete may be judged otherwise now. It keeps a head that comes
+// byte by byte from being read over and over again.
+func worthParsing(b []byte, seen int) bool {
+	return seen == 0 || b[seen-1] == '\r' || len(b)-seen >= 512 || len(b) >= wire.MaxHead || bytes.ContainsAny(b[seen:], "\r\n")
 }
 
-// lineTooLong reports whether the request line has no end within the limit.
-func lineTooLong(b []byte) bool {
-	const limit = maxTargetBytes + maxMethodBytes + 16
-	return len(b) > limit && bytes.IndexByte(b[:limit], '\n') < 0
-}
-
-// judge decides on a complete head. If it is refused, the answer is prepared.
-func (g *guard) judge(head []byte) bool {
-	f, why := vetHead(head)
-	if why != reasonNone {
-		g.refuse(why)
+// judge acts on the verdict about a head of n bytes, and reports whether it
+// is accepted. If it is refused, the answer is prepared.
+func (g *guard) judge(n int, v wire.Verdict) bool {
+	if v.Refused() {
+		g.refuse(reasonOf(v))
 		return false
 	}
 	g.begun, g.skipped, g.slow = true, false, false
 	switch {
-	case f.chunked:
-		g.mode, g.chunk = guardChunks, chunkScanner{}
-	case f.length > 0:
-		g.mode, g.left = guardLength, f.length
+	case g.req.Chunked:
+		g.mode, g.chunk = guardChunks, wire.Chunks{}
+	case g.req.Length > 0:
+		g.mode, g.left = guardLength, g.req.Length
 	}
 	return true
 }

@@ -8,84 +8,65 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"weir/router/wire"
 )
 
-// refusedHeads are request forms that two parsers could read differently.
-var refusedHeads = map[string]string{
-	"both lengths":                "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-	"both lengths, other order":   "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-	"two equal lengths":           "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
-	"two lengths":                 "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-	"length list":                 "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5, 5\r\n\r\nhello",
-	"length with sign":            "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: +5\r\n\r\nhello",
-	"length in hex":               "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0x5\r\n\r\nhello",
-	"empty length":                "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length:\r\n\r\nhello",
-	"huge length":                 "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9999999999999999999\r\n\r\nhello",
-	"coding twice in one line":    "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
-	"two coding lines":            "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-	"identity coding":             "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
-	"gzip, chunked":               "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-	"xchunked":                    "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-	"chunked with parameter":      "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked;x\r\n\r\n0\r\n\r\n",
-	"quoted chunked":              "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n",
-	"coding with vertical tab":    "POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
-	"coding in HTTP/1.0":          "POST / HTTP/1.0\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-	"blank before colon":          "GET / HTTP/1.1\r\nHost: a.test\r\nX-A : b\r\n\r\n",
-	"tab before colon":            "GET / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding\t: chunked\r\n\r\n",
-	"folded line":                 "GET / HTTP/1.1\r\nHost: a.test\r\nX-A: b\r\n c\r\n\r\n",
-	"first line folded":           "GET / HTTP/1.1\r\n Host: a.test\r\n\r\n",
-	"no colon":                    "GET / HTTP/1.1\r\nHost: a.test\r\nX-A\r\n\r\n",
-	"empty name":                  "GET / HTTP/1.1\r\nHost: a.test\r\n: b\r\n\r\n",
-	"name with slash":             "GET / HTTP/1.1\r\nHost: a.test\r\nX/A: b\r\n\r\n",
-	"bare LF after field":         "GET / HTTP/1.1\r\nHost: a.test\nX-A: b\r\n\r\n",
-	"bare LF ends head":           "GET / HTTP/1.1\r\nHost: a.test\r\n\n",
-	"only LF":                     "GET / HTTP/1.1\nHost: a.test\n\n",
-	"bare CR in value":            "GET / HTTP/1.1\r\nHost: a.test\r\nX-A: b\rX-B: c\r\n\r\n",
-	"NUL in value":                "GET / HTTP/1.1\r\nHost: a.test\r\nX-A: b\x00c\r\n\r\n",
-	"DEL in value":                "GET / HTTP/1.1\r\nHost: a.test\r\nX-A: b\x7fc\r\n\r\n",
-	"no host":                     "GET / HTTP/1.1\r\nX-A: b\r\n\r\n",
-	"two hosts":                   "GET / HTTP/1.1\r\nHost: a.test\r\nHost: a.test\r\n\r\n",
-	"two hosts in HTTP/1.0":       "GET / HTTP/1.0\r\nHost: a.test\r\nHost: b.test\r\n\r\n",
-	"host with userinfo":          "GET / HTTP/1.1\r\nHost: x@a.test\r\n\r\n",
-	"host list":                   "GET / HTTP/1.1\r\nHost: a.test, b.test\r\n\r\n",
-	"host with slash":             "GET / HTTP/1.1\r\nHost: a.test/x\r\n\r\n",
-	"host with odd port":          "GET / HTTP/1.1\r\nHost: a.test:80x\r\n\r\n",
-	"absolute form, other host":   "GET http://b.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
-	"absolute form with userinfo": "GET http://x@a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
-	"odd scheme":                  "GET ftp://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
-	"relative target":             "GET x HTTP/1.1\r\nHost: a.test\r\n\r\n",
-	"star with GET":               "GET * HTTP/1.1\r\nHost: a.test\r\n\r\n",
-	"fragment":                    "GET /#x HTTP/1.1\r\nHost: a.test\r\n\r\n",
-	"two blanks":                  "GET  / HTTP/1.1\r\nHost: a.test\r\n\r\n",
-	"tab in request line":         "GET\t/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
-	"trailing blank":              "GET / HTTP/1.1 \r\nHost: a.test\r\n\r\n",
-	"high byte in target":         "GET /\xff HTTP/1.1\r\nHost: a.test\r\n\r\n",
-	"empty method":                " / HTTP/1.1\r\nHost: a.test\r\n\r\n",
-	"odd method":                  "G(T / HTTP/1.1\r\nHost: a.test\r\n\r\n",
-	"long method":                 strings.Repeat("A", 25) + " / HTTP/1.1\r\nHost: a.test\r\n\r\n",
-	"no version":                  "GET /\r\nHost: a.test\r\n\r\n",
-	"lower-case version":          "GET / http/1.1\r\nHost: a.test\r\n\r\n",
-	"HTTP/2 in words":             "GET / HTTP/2.0\r\nHost: a.test\r\n\r\n",
-	"HTTP/1.2":                    "GET / HTTP/1.2\r\nHost: a.test\r\n\r\n",
-	"not HTTP":                    "hello\r\n\r\n",
-	"TLS":                         "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n\n",
-	"empty line first":            "\r\nGET / HTTP/1.1\r\nHost: a.test\r\n\r\n",
-	"CONNECT":                     "CONNECT a.test:443 HTTP/1.1\r\nHost: a.test\r\n\r\n",
-	"long target":                 "GET /" + strings.Repeat("a", maxTargetBytes) + " HTTP/1.1\r\nHost: a.test\r\n\r\n",
-	"endless target":              "GET /" + strings.Repeat("a", 20000),
-	"many fields":                 "GET / HTTP/1.1\r\nHost: a.test\r\n" + strings.Repeat("X: y\r\n", 100) + "\r\n",
-	"large head":                  "GET / HTTP/1.1\r\nHost: a.test\r\n" + strings.Repeat("X: "+strings.Repeat("y", 1000)+"\r\n", 70) + "\r\n",
-	"endless head":                "GET / HTTP/1.1\r\nHost: a.test\r\nX: " + strings.Repeat("y", 70000),
+// corpus reads a file of the parser's: tab-separated columns, the last quoted.
+func corpus(t testing.TB, name string) (rows [][]string) {
+	t.Helper()
+	b, err := os.ReadFile("wire/testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(line, "#") || line == "" {
+			continue
+		}
+		cols := strings.Split(line, "\t")
+		last := len(cols) - 1
+		if cols[last], err = strconv.Unquote(cols[last]); err != nil {
+			t.Fatalf("%s: %s: %v", name, line, err)
+		}
+		rows = append(rows, cols)
+	}
+	return rows
 }
 
-var refusedStatus = map[string]string{
-	"HTTP/2 in words": "505", "HTTP/1.2": "505", "CONNECT": "405", "long target": "414", "endless target": "414",
-	"many fields": "431", "large head": "431", "endless head": "431",
-	"coding twice in one line": "501", "identity coding": "501", "gzip, chunked": "501", "xchunked": "501",
-	"chunked with parameter": "501", "quoted chunked": "501", "coding with vertical tab": "400",
+// refusedHeads are request forms that two parsers could read differently: by
+// name, the status they are answered with and their bytes.
+func refusedHeads(t testing.TB) map[string][2]string {
+	all := map[string][2]string{
+		"long method":    {"400", strings.Repeat("A", 25) + " / HTTP/1.1\r\nHost: a.test\r\n\r\n"},
+		"long target":    {"414", "GET /" + strings.Repeat("a", wire.MaxTarget) + " HTTP/1.1\r\nHost: a.test\r\n\r\n"},
+		"endless target": {"414", "GET /" + strings.Repeat("a", 20000)},
+		"many fields":    {"431", "GET / HTTP/1.1\r\nHost: a.test\r\n" + strings.Repeat("X: y\r\n", 100) + "\r\n"},
+		"large head":     {"431", "GET / HTTP/1.1\r\nHost: a.test\r\n" + strings.Repeat("X: "+strings.Repeat("y", 1000)+"\r\n", 70) + "\r\n"},
+		"endless head":   {"431", "GET / HTTP/1.1\r\nHost: a.test\r\nX: " + strings.Repeat("y", 70000)},
+	}
+	for _, row := range corpus(t, "refused.txt") {
+		all[row[1]] = [2]string{row[0], row[2]}
+	}
+	return all
+}
+
+// refusedBodies are chunked bodies that are refused, by name.
+func refusedBodies(t testing.TB) map[string]string {
+	all := map[string]string{
+		"long extension":  "5;" + strings.Repeat("a", 300) + "\r\nhello\r\n0\r\n\r\n",
+		"many extensions": strings.Repeat("1;"+strings.Repeat("a", 200)+"\r\nx\r\n", 100) + "0\r\n\r\n",
+		"many trailers":   "0\r\n" + strings.Repeat("X: a\r\n", 101) + "\r\n",
+	}
+	for _, row := range corpus(t, "chunks.txt") {
+		all[row[0]] = row[1]
+	}
+	return all
 }
 
 // catcher is an instance that notes each request that reaches it.
@@ -104,11 +85,8 @@ func TestGuard_RefusesAmbiguousHeads(t *testing.T) {
 	g.mapRoute("a.test", "", to("a", addr))
 	const follower = "GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n"
 	const leader = "GET /first HTTP/1.1\r\nHost: a.test\r\n\r\n"
-	for name, head := range refusedHeads {
-		want := refusedStatus[name]
-		if want == "" {
-			want = "400"
-		}
+	for name, row := range refusedHeads(t) {
+		want, head := row[0], row[1]
 		send := map[string]string{"alone": head, "with a follower": head + follower, "pipelined": leader + head + follower}
 		if strings.HasPrefix(name, "endless") {
 			send = map[string]string{"alone": head}
@@ -141,7 +119,8 @@ func TestGuard_RefusesAmbiguousHeads(t *testing.T) {
 }
 
 func TestGuard_GivesTheSameVerdictHoweverTheBytesAreSplit(t *testing.T) {
-	for name, head := range refusedHeads {
+	for name, row := range refusedHeads(t) {
+		head := row[1]
 		if len(head) > 1000 {
 			continue
 		}
@@ -223,40 +202,11 @@ func throughGuard(in io.Reader) string {
 	}
 }
 
-var refusedBodies = map[string]string{
-	"no size":               "\r\n",
-	"blank before size":     " 5\r\nhello\r\n0\r\n\r\n",
-	"blank after size":      "5 \r\nhello\r\n0\r\n\r\n",
-	"tab after size":        "5\t\r\nhello\r\n0\r\n\r\n",
-	"sign":                  "+5\r\nhello\r\n0\r\n\r\n",
-	"0x":                    "0x5\r\nhello\r\n0\r\n\r\n",
-	"16 digits":             "0000000000000005\r\nhello\r\n0\r\n\r\n",
-	"underscore":            "0_5\r\nhello\r\n0\r\n\r\n",
-	"LF after size":         "5\nhello\r\n0\r\n\r\n",
-	"CR after size":         "5\rhello\r\n0\r\n\r\n",
-	"LF after data":         "5\r\nhello\n0\r\n\r\n",
-	"too much data":         "5\r\nhello!\r\n0\r\n\r\n",
-	"bare semicolon":        "5;\r\nhello\r\n0\r\n\r\n",
-	"blank in extension":    "5; x\r\nhello\r\n0\r\n\r\n",
-	"CR in extension":       "5;a\rb\r\nhello\r\n0\r\n\r\n",
-	"LF in extension":       "5;a\nb\r\nhello\r\n0\r\n\r\n",
-	"control in extension":  "5;a=\"\x01\"\r\nhello\r\n0\r\n\r\n",
-	"open quote":            "5;a=\"x\r\nhello\r\n0\r\n\r\n",
-	"long extension":        "5;" + strings.Repeat("a", 300) + "\r\nhello\r\n0\r\n\r\n",
-	"many extensions":       strings.Repeat("1;"+strings.Repeat("a", 200)+"\r\nx\r\n", 100) + "0\r\n\r\n",
-	"folded trailer":        "0\r\nX: a\r\n b\r\n\r\n",
-	"trailer without colon": "0\r\nX\r\n\r\n",
-	"trailer blank":         "0\r\nX : a\r\n\r\n",
-	"trailer LF":            "0\r\nX: a\n\r\n",
-	"LF at the end":         "0\r\n\n",
-	"many trailers":         "0\r\n" + strings.Repeat("X: a\r\n", 101) + "\r\n",
-}
-
 func TestGuard_RefusesBadChunks(t *testing.T) {
 	g := run(t)
 	addr, caught := catcher(t)
 	g.mapRoute("a.test", "", to("a", addr))
-	for name, body := range refusedBodies {
+	for name, body := range refusedBodies(t) {
 		got := g.raw("POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n" + body + "GET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n")
 		if !strings.HasPrefix(got, "HTTP/1.1 400 ") || strings.Count(got, "HTTP/1.1 ") != 1 {
 			t.Errorf("%s: got %q", name, got)
@@ -269,7 +219,7 @@ func TestGuard_RefusesBadChunks(t *testing.T) {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-	for name, body := range refusedBodies {
+	for name, body := range refusedBodies(t) {
 		for i := 1; i < min(len(body), 40); i++ {
 			got := throughGuard(&pieces{[]byte("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body[:i]), []byte(body[i:])})
 			if !strings.HasSuffix(got, errBadBody.Error()) {
@@ -340,12 +290,12 @@ func FuzzGuard(f *testing.F) {
 	for _, s := range goodStreams {
 		f.Add([]byte(s), 7)
 	}
-	for _, s := range refusedHeads {
-		if len(s) < 1000 {
+	for _, row := range refusedHeads(f) {
+		if s := row[1]; len(s) < 1000 {
 			f.Add([]byte(s), 3)
 		}
 	}
-	for _, s := range refusedBodies {
+	for _, s := range refusedBodies(f) {
 		if len(s) < 1000 {
 			f.Add([]byte("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"+s), 5)
 		}
@@ -364,8 +314,8 @@ func FuzzGuard(f *testing.F) {
 		if head < 0 || strings.Contains(whole, refusedTarget) {
 			return
 		}
-		fr, why := vetHead([]byte(whole[:head+4]))
-		if why != reasonNone {
+		var fr wire.Request
+		if _, v := wire.ParseRequest([]byte(whole[:head+4]), &fr); v.Refused() {
 			t.Fatalf("passed on a head that is refused: %q", whole)
 		}
 		req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(whole)))
@@ -375,8 +325,8 @@ func FuzzGuard(f *testing.F) {
 			}
 			t.Fatalf("net/http refuses %q: %v", whole, err)
 		}
-		if chunked := len(req.TransferEncoding) > 0; chunked != fr.chunked || !chunked && req.ContentLength != fr.length {
-			t.Errorf("framing %+v, net/http says %v %d: %q", fr, req.TransferEncoding, req.ContentLength, whole)
+		if chunked := len(req.TransferEncoding) > 0; chunked != fr.Chunked || !chunked && req.ContentLength != fr.Length {
+			t.Errorf("framing %v %d, net/http says %v %d: %q", fr.Chunked, fr.Length, req.TransferEncoding, req.ContentLength, whole)
 		}
 	})
 }

@@ -2,10 +2,11 @@ package router
 
 import (
 	"compress/gzip"
-	"net/http"
 	"strconv"
 	"strings"
 	"sync"
+
+	"weir/router/wire"
 )
 
 // minGzip is below which size compressing an answer is not worth it.
@@ -16,96 +17,114 @@ var gzipWriters = sync.Pool{New: func() any {
 	return w
 }}
 
-// gzipWriter compresses an answer on its way to the client, if it is text.
-// Without a head it passes everything on as it is.
-type gzipWriter struct {
-	http.ResponseWriter
+// gzipFront compresses an answer on its way to a front, if it is text.
+type gzipFront struct {
+	front
 	out *gzip.Writer // nil: not compressed
 }
 
-// WriteHeader implements http.ResponseWriter.
-func (g *gzipWriter) WriteHeader(status int) {
-	h := g.Header()
-	if status >= 200 && isCompressible(status, h) {
+// begin implements front.
+func (g *gzipFront) begin(a *reply) error {
+	if !a.bodiless && isCompressible(a.res) {
 		g.out = gzipWriters.Get().(*gzip.Writer)
-		g.out.Reset(g.ResponseWriter)
-		h.Set("Content-Encoding", "gzip")
-		h.Del("Content-Length")
-		h.Del("Accept-Ranges")
-		if tag := h.Get("Etag"); tag != "" && !strings.HasPrefix(tag, "W/") {
-			h.Set("Etag", "W/"+tag)
+		g.out.Reset(bodyWriter{g.front})
+		a.length = -1
+		a.lines = append(a.lines, "Content-Encoding: gzip\r\n"...)
+		a.res.Drop("accept-ranges")
+		if tag := a.res.Get("etag"); len(tag) > 0 && tag[0] == '"' {
+			a.lines = appendLine(a.lines, "Etag", "W/"+string(tag))
+			a.res.Drop("etag")
 		}
 	}
-	if status >= 200 && !hasToken(h["Vary"], "accept-encoding") {
-		h.Add("Vary", "Accept-Encoding")
+	if !hasTokenIn(a.res.Get("vary"), "accept-encoding") {
+		a.lines = append(a.lines, "Vary: Accept-Encoding\r\n"...)
 	}
-	g.ResponseWriter.WriteHeader(status)
+	return g.front.begin(a)
 }
 
-// Write implements http.ResponseWriter.
-func (g *gzipWriter) Write(p []byte) (int, error) {
+// bodyWriter is a front as an io.Writer.
+type bodyWriter struct{ front }
+
+// Write implements io.Writer.
+func (p bodyWriter) Write(b []byte) (int, error) {
+	if err := p.write(b); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// write implements front.
+func (g *gzipFront) write(p []byte) error {
 	if g.out == nil {
-		return g.ResponseWriter.Write(p)
+		return g.front.write(p)
 	}
-	return g.out.Write(p)
+	_, err := g.out.Write(p)
+	return err
 }
 
-// FlushError sends what was written so far.
-func (g *gzipWriter) FlushError() error {
+// flush sends what was written so far.
+func (g *gzipFront) flush() error {
 	if g.out != nil {
 		if err := g.out.Flush(); err != nil {
 			return err
 		}
 	}
-	return http.NewResponseController(g.ResponseWriter).Flush()
+	return g.front.flush()
 }
 
-// Unwrap is for http.ResponseController.
-func (g *gzipWriter) Unwrap() http.ResponseWriter { return g.ResponseWriter }
+// end implements front.
+func (g *gzipFront) end(trailers []byte) error {
+	if g.out != nil {
+		if err := g.out.Close(); err != nil {
+			return err
+		}
+		g.release()
+	}
+	return g.front.end(trailers)
+}
 
-// end completes the answer, unless it was cut off: then it must not look
-// complete.
-func (g *gzipWriter) end(cut bool) {
-	if g.out == nil {
-		return
+// abort implements front: the answer must not look complete.
+func (g *gzipFront) abort() {
+	g.release()
+	g.front.abort()
+}
+
+func (g *gzipFront) release() {
+	if g.out != nil {
+		g.out.Reset(nil)
+		gzipWriters.Put(g.out)
+		g.out = nil
 	}
-	if !cut {
-		_ = g.out.Close() // the client went away; what else is there to do
-	}
-	g.out.Reset(nil)
-	gzipWriters.Put(g.out)
-	g.out = nil
 }
 
 // takesGzip reports whether a request may be answered compressed.
-func takesGzip(req *http.Request) bool {
-	if req.Method == http.MethodHead {
-		return false
-	}
-	for _, line := range req.Header["Accept-Encoding"] {
-		for part := range strings.SplitSeq(line, ",") {
-			coding, params, _ := strings.Cut(part, ";")
-			if strings.EqualFold(strings.TrimSpace(coding), "gzip") {
-				q := strings.TrimPrefix(strings.TrimSpace(params), "q=")
-				f, err := strconv.ParseFloat(q, 64)
-				return err != nil || f > 0
-			}
+func takesGzip(req *wire.Request) bool {
+	for part := range strings.SplitSeq(view(req.Get("accept-encoding")), ",") {
+		coding, params, _ := strings.Cut(part, ";")
+		if strings.EqualFold(strings.TrimSpace(coding), "gzip") {
+			q := strings.TrimPrefix(strings.TrimSpace(params), "q=")
+			f, err := strconv.ParseFloat(q, 64)
+			return err != nil || f > 0
 		}
 	}
 	return false
 }
 
+func hasTokenIn(list []byte, want string) (has bool) {
+	wire.EachToken(list, func(token []byte) { has = has || strings.EqualFold(view(token), want) })
+	return has
+}
+
 // isCompressible reports whether an answer is text, whole and large enough.
-func isCompressible(status int, h http.Header) bool {
+func isCompressible(res *wire.Response) bool {
 	switch {
-	case status == 204, status == 206, status == 304, h.Get("Content-Encoding") != "",
-		hasToken(h["Cache-Control"], "no-transform"), h.Get("Content-Range") != "":
+	case res.Status == 206, res.Get("content-encoding") != nil,
+		hasTokenIn(res.Get("cache-control"), "no-transform"), res.Get("content-range") != nil:
+		return false
+	case res.Length >= 0 && res.Length < minGzip:
 		return false
 	}
-	if n, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64); err == nil && n < minGzip {
-		return false
-	}
-	typ, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	typ, _, _ := strings.Cut(view(res.Get("content-type")), ";")
 	switch typ = strings.ToLower(strings.TrimSpace(typ)); typ {
 	case "text/event-stream":
 		return false

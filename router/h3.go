@@ -16,6 +16,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+
+	"weir/router/wire"
 )
 
 // quicRoad carries HTTP/3. Its requests go the way of those of net/http.
@@ -42,7 +44,7 @@ func newQUICRoad(r *Router, h http.Handler) *quicRoad {
 	q.stop, q.end = context.WithCancel(context.Background())
 	q.server = &http3.Server{
 		Handler:        http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { h.ServeHTTP(h3Writer{w}, req) }),
-		MaxHeaderBytes: maxHeadBytes, IdleTimeout: r.cfg.IdleTimeout, Logger: nil,
+		MaxHeaderBytes: wire.MaxHead, IdleTimeout: r.cfg.IdleTimeout, Logger: nil,
 		ConnContext: q.connContext,
 	}
 	return q

@@ -85,7 +85,7 @@ func (g *rig) stop() {
 		if err != nil {
 			g.t.Errorf("Run returned %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(30 * time.Second):
 		g.t.Error("Run did not return")
 	}
 }
@@ -325,10 +325,10 @@ func (g *rig) dial() net.Conn {
 
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	end := time.Now().Add(10 * time.Second)
+	end := time.Now().Add(30 * time.Second)
 	for !cond() {
 		if time.Now().After(end) {
-			t.Fatalf("not so after 10s: %s", what)
+			t.Fatalf("not so after 30s: %s", what)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
@@ -337,4 +337,15 @@ func eventually(t testing.TB, what string, cond func() bool) {
 func statusLine(raw string) string {
 	line, _, _ := strings.Cut(raw, "\r\n")
 	return line
+}
+
+// stdFields are fields as a rule reads them.
+type stdFields http.Header
+
+// Get implements fieldReader.
+func (h stdFields) Get(name string) []byte {
+	if v := h[http.CanonicalHeaderKey(name)]; len(v) > 0 {
+		return []byte(v[0])
+	}
+	return nil
 }

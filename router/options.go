@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"weir/router/wire"
+
 	"weir/internal/platform"
 )
 
@@ -280,14 +282,7 @@ func fieldName(v string) (string, error) {
 	return strings.ToLower(v), nil
 }
 
-func isToken(v string) bool {
-	for i := range len(v) {
-		if !isTokenByte[v[i]] {
-			return false
-		}
-	}
-	return v != ""
-}
+func isToken(v string) bool { return wire.IsToken(v) }
 
 // networks parses addresses and networks separated by commas or blanks.
 func networks(v string) (list []netip.Prefix, err error) {

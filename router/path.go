@@ -58,3 +58,35 @@ func cleanPath(path string) (string, bool) {
 	}
 	return "/" + strings.Join(segments, "/"), true
 }
+
+// splitTarget returns the raw path and query of a request target.
+func splitTarget(target string) (path, query string, ok bool) {
+	target, ok = originForm(target)
+	if i := strings.IndexByte(target, '?'); i >= 0 {
+		return target[:i], target[i:], ok
+	}
+	return target, "", ok
+}
+
+// originForm returns the path and query of a request target, byte for byte.
+func originForm(target string) (string, bool) {
+	for i := range len(target) {
+		if c := target[i]; c < 0x21 || c > 0x7e || c == '#' {
+			return "", false
+		}
+	}
+	if target == "" || target == "*" || target[0] == '/' {
+		return target, target != ""
+	}
+	_, rest, found := strings.Cut(target, "://")
+	i := strings.IndexAny(rest, "/?")
+	switch {
+	case !found:
+		return "", false
+	case i < 0:
+		return "/", true
+	case rest[i] == '?':
+		return "/" + rest[i:], true
+	}
+	return rest[i:], true
+}

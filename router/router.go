@@ -31,6 +31,8 @@ type Router struct {
 	keep   *keeper    // nil: the table is not kept
 
 	tunnels tunnelSet
+	sweeper sweeper
+	clock   clock
 	altSvc  string // the value of Alt-Svc; empty without HTTP/3
 }
 
@@ -41,15 +43,14 @@ func New(cfg Config) *Router {
 		cfg: cfg, started: time.Now(), backends: newBackends(),
 		log: newAccessLog(&cfg), registry: prometheus.NewRegistry(),
 	}
+	r.sweeper.r = r
+	r.tick()
 	r.evidence = newEvidence(r)
 	r.pools = pools{byHash: map[uint64][]*pool{}, backends: r.backends}
 	r.table.Store(newTable(0, 0))
 	r.registry.MustRegister(collector{r})
 	return r
 }
-
-// now is the time in nanoseconds on a clock that only goes forward.
-func (r *Router) now() int64 { return int64(time.Since(r.started)) }
 
 // Run loads the last table from Config.Dir, serves the control API and the
 // listeners until ctx ends, then drains: it stops accepting, announces on
@@ -73,7 +74,17 @@ func (r *Router) Run(ctx context.Context) error {
 		background.Go(func() { failed <- control.serve(r.cfg.ControlListener) })
 	}
 	road := newStdRoad(r)
-	edge := newEdge(r, road.carry)
+	quic := newQUICRoad(r, road)
+	r.altSvc = quic.announcement()
+	background.Go(func() { r.sweeper.run(stop) })
+	front := newFront1(r, road.carry)
+	edge := newEdge(r, func(a *arrival) {
+		if a.alpn == "h2" {
+			road.carry(a)
+		} else {
+			front.serve(a)
+		}
+	})
 	background.Go(func() { failed <- road.serve() })
 	for _, ln := range r.cfg.Listeners {
 		background.Go(func() { failed <- edge.serve(ln, nil) })
@@ -86,8 +97,6 @@ func (r *Router) Run(ctx context.Context) error {
 	}
 	r.cfg.Logger.Info("router started", "table", r.table.Load().number(), "routes", r.table.Load().routes())
 
-	quic := newQUICRoad(r, road)
-	r.altSvc = quic.announcement()
 	background.Go(quic.serve)
 
 	var err error
@@ -106,6 +115,7 @@ func (r *Router) Run(ctx context.Context) error {
 	background.Go(func() { quic.drain(drain) })
 	edge.stop()
 	edge.awaitSilence(min(r.cfg.IdleGrace, r.cfg.DrainTimeout))
+	front.drain(drain)
 	road.drain(drain)
 	close(stop)
 	background.Wait()

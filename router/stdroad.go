@@ -7,12 +7,12 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"weir/router/wire"
 )
 
 // stdRoad carries requests with net/http: HTTP/1.1 behind the guard, and
@@ -39,7 +39,7 @@ func newStdRoad(r *Router) *stdRoad {
 		DisableGeneralOptionsHandler: true,
 		ReadHeaderTimeout:            r.cfg.HeadTimeout,
 		IdleTimeout:                  r.cfg.IdleTimeout,
-		MaxHeaderBytes:               maxHeadBytes,
+		MaxHeaderBytes:               wire.MaxHead,
 		Protocols:                    &protocols,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: 250,
@@ -61,11 +61,21 @@ func newStdRoad(r *Router) *stdRoad {
 func (s *stdRoad) connState(c net.Conn, state http.ConnState) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if state == http.StateNew {
+	if state == http.StateNew && !hasRequest(c) {
 		s.fresh[c] = true
 	} else {
 		delete(s.fresh, c)
 	}
+}
+
+// hasRequest reports whether some of a request was read off c already.
+func hasRequest(c net.Conn) bool {
+	cc, ok := c.(*clientConn)
+	if !ok {
+		return false
+	}
+	_, ok = cc.arrival.Conn.(*prefixConn)
+	return ok
 }
 
 // closeFresh closes the connections that have not sent a byte: Shutdown would
@@ -81,6 +91,7 @@ func (s *stdRoad) closeFresh() {
 
 // carry takes a connection over.
 func (s *stdRoad) carry(a *arrival) {
+	defer a.settle()
 	select {
 	case s.in <- newClientConn(s.r, a):
 	case <-s.end:
@@ -148,28 +159,6 @@ func (r *Router) waitIdle(ctx context.Context) bool {
 	return true
 }
 
-// ServeHTTP implements http.Handler.
-func (s *stdRoad) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	x := &exchange{w: w, req: req, rc: http.NewResponseController(w)}
-	x.conn, _ = req.Context().Value(connKey{}).(*clientConn)
-	if s.challenged(x.conn, w, req) {
-		return
-	}
-	x.trip.r = s.r
-	x.begin()
-	defer func() {
-		if p := recover(); p != nil {
-			s.r.cfg.Logger.Error("request failed inside the router", "err", p, "stack", string(debug.Stack()))
-			x.why, x.abort = reasonInternal, true
-		}
-		x.end()
-		if x.abort {
-			panic(http.ErrAbortHandler)
-		}
-	}()
-	x.serve()
-}
-
 // challenged answers for the certificates, if an authority asks.
 func (s *stdRoad) challenged(c *clientConn, w http.ResponseWriter, req *http.Request) bool {
 	return s.r.cfg.HTTPChallenge != nil && c != nil && !c.secure &&
@@ -178,72 +167,3 @@ func (s *stdRoad) challenged(c *clientConn, w http.ResponseWriter, req *http.Req
 
 // challengePath is where an authority asks whether a name is ours.
 const challengePath = "/.well-known/acme-challenge/"
-
-// begin notes what the log will say.
-func (x *exchange) begin() {
-	t := &x.trip
-	t.r.metrics.requests.Add(1)
-	t.begun = t.r.now()
-	req := x.req
-	t.rec = Record{
-		Start: time.Now(), Host: req.Host, Method: req.Method, Target: req.RequestURI, Proto: req.Proto,
-		Referer: req.Referer(), UserAgent: req.UserAgent(), ClientAddr: req.RemoteAddr,
-		RequestID: newRequestID(),
-	}
-}
-
-// end releases, counts and logs.
-func (x *exchange) end() {
-	t := &x.trip
-	if g, ok := x.w.(*gzipWriter); ok {
-		g.end(x.abort)
-	}
-	x.watch.stop()
-	if x.up != nil {
-		t.rec.RequestBytes = x.up.read.Load()
-	}
-	if x.req.ContentLength != 0 && (x.up == nil || !x.up.eof.Load()) {
-		// What is left of the body gets a moment to arrive, so that the
-		// connection may live on; this also ends a read under way.
-		_ = x.rc.SetReadDeadline(time.Now().Add(time.Second))
-	}
-	if x.cancel != nil {
-		x.cancel(nil)
-	}
-	t.unclaim()
-	t.finish(x.why)
-	t.r.metrics.requests.Add(-1)
-}
-
-// fail answers for the router. After the head was sent it can only abort.
-func (x *exchange) fail(why reason) {
-	x.why = why
-	x.trip.rec.Status = reasons[why].status
-	if why == reasonClientGone {
-		x.abort = true
-		return
-	}
-	h := x.w.Header()
-	clear(h)
-	status, body, contentType := x.trip.errorPage(why, x.req.Header.Get("Accept"))
-	if contentType != "" {
-		h.Set("Content-Type", contentType)
-	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	if code := reasons[why].code; code != "" {
-		h.Set("X-Cf-RouterError", code)
-	}
-	h.Set("X-Vcap-Request-Id", x.trip.rec.RequestID)
-	setLines(h, x.trip.appendErrorLines(nil, why))
-	if why.closes() && x.req.ProtoMajor == 1 || x.trip.r.draining.Load() {
-		h.Set("Connection", "close")
-	}
-	x.lastWrite()
-	x.w.WriteHeader(status)
-	if x.req.Method != http.MethodHead {
-		n, _ := x.w.Write([]byte(body))
-		x.trip.rec.ResponseBytes = int64(n)
-	}
-}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"io"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,31 +65,36 @@ func (t *tunnel) close() {
 	_ = t.instance.Close()
 }
 
+// upgrader is a front whose connection can become a tunnel. What was read
+// ahead of it is in the reader.
+type upgrader interface {
+	upgrade() (net.Conn, *bufio.Reader, error)
+}
+
 // tunnel turns the client's connection into a tunnel to the instance and
 // returns when it ended. The claim is held until then.
-func (x *exchange) tunnel(res *http.Response) {
-	x.watch.stop()
-	instance, ok := res.Body.(io.ReadWriteCloser)
+func (x *exchange) tunnel() {
+	head := x.appendSwitch(nil)
+	u, r := x.up, x.r
+	x.watch.letGo()
+	x.watch.down.enter(phaseNone, 0)
+	front, ok := x.front.(upgrader)
 	if !ok {
-		_ = res.Body.Close()
 		x.fail(reasonInternal)
 		return
 	}
-	client, buffered, err := x.rc.Hijack()
+	client, early, err := front.upgrade()
 	if err != nil {
-		_ = instance.Close()
-		x.why, x.abort = reasonInternal, true
+		x.why = reasonInternal
+		x.front.abort()
 		return
 	}
-	if c, ok := client.(*clientConn); ok {
-		c.release()
-	}
-	r := x.trip.r
-	t := &tunnel{idle: x.watch.idle, r: r, client: client, instance: instance}
+	t := &tunnel{idle: time.Duration(x.watch.stream.Load()), r: r, client: client, instance: u}
 	defer t.close()
+	_ = u.c.SetDeadline(time.Time{})
 	_ = client.SetReadDeadline(time.Time{})
 	_ = client.SetWriteDeadline(time.Now().Add(r.cfg.StallTimeout))
-	if err := x.writeSwitch(buffered.Writer, res.Header); err != nil {
+	if _, err := client.Write(head); err != nil {
 		x.why = reasonClientGone
 		return
 	}
@@ -99,26 +103,16 @@ func (x *exchange) tunnel(res *http.Response) {
 	defer r.tunnels.remove(t)
 	r.metrics.tunnels.Add(1)
 	defer r.metrics.tunnels.Add(-1)
-	t.run(buffered.Reader)
-	x.trip.rec.RequestBytes, x.trip.rec.ResponseBytes = t.up, t.down
+	t.run(early)
+	x.rec.RequestBytes, x.rec.ResponseBytes = t.up, t.down
 }
 
-// writeSwitch writes the 101.
-func (x *exchange) writeSwitch(w *bufio.Writer, h http.Header) error {
-	stripResponse(h)
-	h["Connection"] = []string{"Upgrade"}
-	h["Upgrade"] = []string{x.hop.upgrade}
-	h["X-Vcap-Request-Id"] = []string{x.trip.rec.RequestID}
-	if _, err := w.WriteString("HTTP/1.1 101 Switching Protocols\r\n"); err != nil {
-		return err
-	}
-	if err := h.Write(w); err != nil {
-		return err
-	}
-	if _, err := w.WriteString("\r\n"); err != nil {
-		return err
-	}
-	return w.Flush()
+// appendSwitch appends the head of the 101.
+func (x *exchange) appendSwitch(b []byte) []byte {
+	b = x.res.AppendKept(x.res.AppendLine(b))
+	b = appendLine(b, "Connection: Upgrade\r\nUpgrade", x.asked.upgrade)
+	b = appendLine(b, "X-Vcap-Request-Id", x.rec.RequestID)
+	return append(b, '\r', '\n')
 }
 
 // run copies both ways until both are done, one side failed, or nothing moved
@@ -189,10 +183,11 @@ func (t *tunnel) watchIdle() (stop func()) {
 
 // copy passes bytes on until the end of src, and then ends that half of dst.
 func (t *tunnel) copy(dst io.Writer, src io.Reader) (n int64, err error) {
-	buf := copyBuffers.Get().(*[32 << 10]byte)
-	defer copyBuffers.Put(buf)
+	held := takeBuffer(32 << 10)
+	defer held.free()
+	buf := held.b
 	for {
-		k, rerr := src.Read(buf[:])
+		k, rerr := src.Read(buf)
 		if k > 0 {
 			t.moved.Store(t.r.now())
 			m, werr := dst.Write(buf[:k])

@@ -3,9 +3,9 @@ package router
 import (
 	"errors"
 	"io"
-	"sync"
-	"sync/atomic"
 	"time"
+
+	"weir/router/wire"
 )
 
 // A body that needs more waiting than this, at less than that, is a slow
@@ -15,99 +15,112 @@ const (
 	slowBodyRate  = 240 // bytes per second
 )
 
-// upload is a request's body on its way to an instance. A small one is kept
-// while it passes, so that it can be sent again.
+// upload is a request's body on its way to an instance while the answer may
+// already be coming back.
 type upload struct {
-	src   io.Reader
-	watch *watch
-	keep  bool  // its length is known and small
-	hasty bool  // it must come at a minimum rate
-	limit int64 // bytes the route allows; 0: any
-
-	read    atomic.Int64
-	touched atomic.Bool
-	eof     atomic.Bool
-	failed  atomic.Pointer[error] // from the client's side, other than io.EOF
-
-	mu     sync.Mutex // held while src is read, so possibly for long; guards what follows
-	kept   []byte
-	waited time.Duration
+	x    *exchange
+	u    *upConn
+	done chan struct{}
+	// What follows may be read after done was closed.
+	complete bool // all of it was sent
 }
 
-var errBodyTooLarge = errors.New("router: request body too large")
-
-var errSlowBody = errors.New("router: request body too slow")
-
-// reader returns the body for one attempt, from its first byte.
-func (u *upload) reader() io.ReadCloser { return &uploadReader{u: u} }
-
-// replayable reports whether another attempt can send the whole body.
-func (u *upload) replayable() bool {
-	return u.failed.Load() == nil && (u.keep || !u.touched.Load())
+// startUpload begins to send the body to u.
+func (x *exchange) startUpload(u *upConn) {
+	p := &upload{x: x, u: u, done: make(chan struct{})}
+	x.upload = p
+	x.touched.Store(true)
+	go p.run()
 }
 
-// failure returns the client's error, if the body could not be read.
-func (u *upload) failure() error {
-	if err := u.failed.Load(); err != nil {
-		return *err
+// chunkRoom is the room kept before a piece for the size of its chunk.
+const chunkRoom = 16
+
+func (p *upload) run() {
+	defer close(p.done)
+	x, w := p.x, p.x.watch
+	buf := takeBuffer(relayBuffer)
+	defer buf.free()
+	defer w.up.enter(phaseNone, 0)
+	left := x.req.Length
+	for left != 0 {
+		room := buf.b[chunkRoom : len(buf.b)-2]
+		if left > 0 {
+			room = room[:min(int64(len(room)), left)]
+		}
+		w.up.enter(phaseUpRead, x.r.now())
+		n, err := x.source.Read(room)
+		if got := w.got.Add(int64(n)); x.maxBody > 0 && got > x.maxBody {
+			n, err = 0, errBodyTooLarge
+		}
+		if n > 0 {
+			if w.up.enter(phaseUpWrite, x.r.now()); !p.send(buf, n) {
+				return
+			}
+			w.down.again(phaseHead, x.r.now()) // the instance has its time from now
+		}
+		if left > 0 {
+			left -= int64(n)
+		}
+		switch {
+		case err == nil, err == io.EOF && left == 0:
+		case errors.Is(err, io.EOF) && left < 0:
+			left = 0
+		default:
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			w.cancel(bodyFault(err))
+			return
+		}
 	}
-	return nil
+	if x.req.Length < 0 {
+		if _, err := p.u.Write(wire.AppendLastChunk(buf.b[:0], x.source.trailers())); err != nil {
+			return
+		}
+	}
+	p.complete = true
 }
 
-// nextLocked reads more of the body.
-func (u *upload) nextLocked(p []byte) (int, error) {
-	if err := u.failure(); err != nil {
-		return 0, err
+// send writes the n bytes behind the room of buf.
+func (p *upload) send(buf *buffer, n int) bool {
+	b := buf.b[chunkRoom : chunkRoom+n]
+	if p.x.req.Length < 0 {
+		var size [chunkRoom]byte
+		head := wire.AppendChunkHead(size[:0], n)
+		b = buf.b[chunkRoom-len(head) : chunkRoom+n+2]
+		copy(b, head)
+		copy(b[len(b)-2:], "\r\n")
 	}
-	u.touched.Store(true)
-	begun := u.watch.r.now()
-	u.watch.uploading()
-	n, err := u.src.Read(p)
-	u.watch.uploaded()
-	u.read.Add(int64(n))
-	if u.keep {
-		u.kept = append(u.kept, p[:n]...)
+	_, err := p.u.Write(b)
+	return err == nil
+}
+
+// endUpload ends an upload that is still under way.
+func (x *exchange) endUpload() {
+	p := x.upload
+	if p == nil {
+		return
 	}
-	if u.limit > 0 && u.read.Load() > u.limit {
-		n, err = 0, errBodyTooLarge
-	}
-	u.waited += time.Duration(u.watch.r.now() - begun)
-	if u.hasty && err == nil && u.waited > slowBodyAfter && float64(u.read.Load()) < slowBodyRate*u.waited.Seconds() {
-		err = errSlowBody
-	}
-	switch err {
-	case nil:
-	case io.EOF:
-		u.eof.Store(true)
+	select {
+	case <-p.done:
 	default:
-		u.failed.Store(&err)
+		x.front.unblock(true, false)
+		_ = p.u.c.SetWriteDeadline(past)
+		<-p.done
 	}
-	return n, err
+	x.rec.RequestBytes = x.watch.got.Load()
 }
 
-// uploadReader is one attempt's view of an upload.
-type uploadReader struct {
-	u   *upload
-	off int
-}
-
-// Read implements io.Reader.
-func (r *uploadReader) Read(p []byte) (int, error) {
-	u := r.u
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if r.off < len(u.kept) {
-		n := copy(p, u.kept[r.off:])
-		r.off += n
-		return n, nil
+// isComplete reports whether the whole body was sent.
+func (p *upload) isComplete() bool {
+	if p == nil {
+		return true
 	}
-	if u.eof.Load() {
-		return 0, io.EOF
+	select {
+	case <-p.done:
+		return p.complete
+	default:
+		return false
 	}
-	n, err := u.nextLocked(p)
-	r.off += n
-	return n, err
 }
-
-// Close implements io.Closer. The body itself belongs to the server.
-func (r *uploadReader) Close() error { return nil }

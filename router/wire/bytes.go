@@ -16,6 +16,16 @@ var isToken = func() (t [256]bool) {
 	return t
 }()
 
+// IsToken reports whether s is a token of RFC 9110, such as a field name.
+func IsToken(s string) bool {
+	for i := range len(s) {
+		if !isToken[s[i]] {
+			return false
+		}
+	}
+	return s != ""
+}
+
 // isHost marks the bytes of a host name or IPv4 address.
 var isHost = func() (t [256]bool) {
 	for c := '0'; c <= '9'; c++ {

@@ -9,6 +9,7 @@ const (
 	Accept
 	Authorization
 	Cookie
+	Date
 	Host
 	IdempotencyKey
 	Referer
@@ -62,6 +63,9 @@ func classify(name []byte) Class {
 	case 2:
 		return is(name, "te", TE)
 	case 4:
+		if name[0]|0x20 == 'd' {
+			return is(name, "date", Date)
+		}
 		return is(name, "host", Host)
 	case 6:
 		switch name[0] | 0x20 {
@@ -323,6 +327,15 @@ func (fs *fields) AppendKept(dst []byte) []byte {
 		to = f.End
 	}
 	return append(dst, fs.b[from:to]...)
+}
+
+// Drop keeps the fields called name, in lower case, from being sent on.
+func (fs *fields) Drop(name string) {
+	for i := range fs.list[:fs.n] {
+		if f := &fs.list[i]; f.kept() && equalFold(fs.b[f.Line:f.name], name) {
+			f.Class = Nominated
+		}
+	}
 }
 
 // nominate drops the fields that a Connection field names, except for those

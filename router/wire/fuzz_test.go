@@ -41,7 +41,7 @@ func FuzzParseRequest(f *testing.F) {
 			t.Fatalf("net/http refuses %q: %v", b[:n], err)
 		}
 		sameRequest(t, &r, req)
-		out := r.AppendKept(r.AppendLine(nil))
+		out := r.AppendKept(r.AppendLine(nil, 0))
 		switch {
 		case r.Chunked:
 			out = append(out, "Transfer-Encoding: chunked\r\n"...)

@@ -285,9 +285,19 @@ func (r *Request) TargetBytes() []byte { return r.Target.of(r.b) }
 // PathBytes returns the target up to the query.
 func (r *Request) PathBytes() []byte { return r.Path.of(r.b) }
 
-// AppendLine appends the request line that is sent on.
-func (r *Request) AppendLine(dst []byte) []byte {
-	dst = append(dst, r.b[r.Method.From:r.Target.To]...)
+// AppendLine appends the request line that is sent on, without the first
+// strip bytes of the path.
+func (r *Request) AppendLine(dst []byte, strip int) []byte {
+	if strip == 0 {
+		dst = append(dst, r.b[r.Method.From:r.Target.To]...)
+	} else {
+		dst = append(dst, r.b[r.Method.From:r.Target.From]...)
+		rest := r.b[r.Target.From+uint32(min(strip, r.Path.Len())) : r.Target.To]
+		if len(rest) == 0 || rest[0] != '/' {
+			dst = append(dst, '/')
+		}
+		dst = append(dst, rest...)
+	}
 	return append(dst, " HTTP/1.1\r\n"...)
 }
 

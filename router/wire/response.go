@@ -16,6 +16,7 @@ type Response struct {
 	// unused; -1: it did not say.
 	KeepAlive int
 	Cookies   bool // there is a Set-Cookie
+	HasDate   bool
 
 	connection, keepAlive bool
 	codings               uint8
@@ -45,7 +46,9 @@ func ParseResponse(b []byte, r *Response) (n int, v Verdict) {
 			}
 			return to, Fast
 		}
-		if f.Class >= SetCookie && !r.field(b, f) {
+		if f.Class == Date {
+			r.HasDate = true
+		} else if f.Class >= SetCookie && !r.field(b, f) {
 			return 0, Malformed
 		}
 		at = to
@@ -55,7 +58,7 @@ func ParseResponse(b []byte, r *Response) (n int, v Verdict) {
 func (r *Response) reset() {
 	r.b, r.n, r.maxLine = nil, 0, MaxHead
 	r.Status, r.Minor, r.Phrase = 0, 0, Span{}
-	r.Length, r.Chunked, r.Close, r.KeepAlive, r.Cookies = -1, false, false, -1, false
+	r.Length, r.Chunked, r.Close, r.KeepAlive, r.Cookies, r.HasDate = -1, false, false, -1, false, false
 	r.connection, r.keepAlive, r.codings = false, false, 0
 }
 

@@ -147,7 +147,7 @@ func TestParseRequest_ReadsAHeadAndKeepsItsLines(t *testing.T) {
 		"<nil>":                        fmt.Sprint(error(nil)),
 		"en-US,en;q=0.5":               string(r.Get("accept-language")),
 		"gzip, deflate, br":            string(r.Get("accept-encoding")),
-		"/path/to/something?q=1 HTTP/": string(r.AppendLine(nil))[4:32],
+		"/path/to/something?q=1 HTTP/": string(r.AppendLine(nil, 0))[4:32],
 	} {
 		if got != what {
 			t.Errorf("got %q, want %q", got, what)
@@ -315,7 +315,7 @@ func TestParse_AllocatesNothing(t *testing.T) {
 	out := make([]byte, 0, 4096)
 	if n := testing.AllocsPerRun(100, func() {
 		ParseRequest(b, &req)
-		out = req.AppendKept(req.AppendLine(out[:0]))
+		out = req.AppendKept(req.AppendLine(out[:0], 0))
 		ParseResponse(ans, &res)
 		out = res.AppendKept(res.AppendLine(out[:0]))
 	}); n != 0 {
@@ -329,7 +329,7 @@ func BenchmarkParseRequest(b *testing.B) {
 	out := make([]byte, 0, 4096)
 	for b.Loop() {
 		ParseRequest(head, &r)
-		out = r.AppendKept(r.AppendLine(out[:0]))
+		out = r.AppendKept(r.AppendLine(out[:0], 0))
 	}
 }
 

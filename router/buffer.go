@@ -1,0 +1,34 @@
+package router
+
+import "sync"
+
+// The sizes of pooled buffers. A head begins in the smallest; bodies on their
+// way use the largest.
+var bufferSizes = [...]int{8 << 10, 16 << 10, 32 << 10, 64 << 10}
+
+const (
+	headBuffer  = 8 << 10
+	relayBuffer = 64 << 10
+)
+
+var bufferPools [len(bufferSizes)]sync.Pool
+
+// buffer is memory from a pool. Who takes it gives it back once, with free.
+type buffer struct {
+	b     []byte // all of it
+	class int
+}
+
+// takeBuffer returns a buffer of at least n bytes, at most relayBuffer.
+func takeBuffer(n int) *buffer {
+	class := 0
+	for bufferSizes[class] < n {
+		class++
+	}
+	if b, ok := bufferPools[class].Get().(*buffer); ok {
+		return b
+	}
+	return &buffer{make([]byte, bufferSizes[class]), class}
+}
+
+func (b *buffer) free() { bufferPools[b.class].Put(b) }

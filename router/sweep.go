@@ -1,0 +1,333 @@
+package router
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// phase is what an exchange, or a connection between two, waits for.
+type phase uint8
+
+const (
+	phaseNone    phase = iota // nothing that is bounded here
+	phaseFirst                // the first request of a connection
+	phaseIdle                 // the next one
+	phaseRequest              // the rest of a request head
+	phaseLinger               // the end of a connection that was closed
+	phaseHead                 // the instance's response head
+	phaseBody                 // more of the instance's response body
+	phaseWrite                // the client, to take the answer
+	phaseSplice               // both: the kernel moves the body
+	phaseUpRead               // upload: the client, to send more of its body
+	phaseUpWrite              // upload: the instance, to take it
+	phaseExpired              // the sweeper ended the wait
+	phaseMask    = 1<<8 - 1
+)
+
+// moment is a phase and since when, on the router's clock: one atomic word.
+type moment struct{ v atomic.Int64 }
+
+// enter begins a phase and returns the one before it, phaseExpired if the
+// sweeper ended that.
+func (m *moment) enter(p phase, now int64) phase {
+	return phase(m.v.Swap(now&^phaseMask|int64(p)) & phaseMask)
+}
+
+// again begins the given phase anew, if it is the one under way.
+func (m *moment) again(p phase, now int64) {
+	if q, _, v := m.load(); q == p {
+		m.v.CompareAndSwap(v, now&^phaseMask|int64(p))
+	}
+}
+
+func (m *moment) load() (p phase, since, v int64) {
+	v = m.v.Load()
+	return phase(v & phaseMask), v &^ phaseMask, v
+}
+
+// watch is what the sweeper knows about a connection from a client, or about
+// an exchange that came otherwise. There are no timers: whoever waits notes
+// for what and since when, and the sweeper, which comes by several times a
+// second, ends the waits that took too long.
+type watch struct {
+	down   moment                             // the way of the answer, and between requests
+	up     moment                             // an upload beside it
+	head   atomic.Int64                       // limit of phaseHead
+	stream atomic.Int64                       // limit of phaseBody
+	moved  atomic.Uint64                      // what the client had taken when last looked at
+	begun  atomic.Int64                       // of the request under way; 0: none
+	halved atomic.Int64                       // since when the client's sending half is known to be closed
+	stop   atomic.Pointer[context.CancelFunc] // ends an exchange over HTTP/2
+	hasty  atomic.Bool                        // the upload must come at a minimum rate
+	got    atomic.Int64                       // bytes of the upload
+
+	cause atomic.Uint32 // a reason: why the exchange was ended from outside
+	ends  ends
+
+	mu   sync.Mutex // guards over, and the deadlines set on it
+	over *upConn    // the connection to the instance; nil: none
+}
+
+// use makes u the connection whose waits are ended.
+func (w *watch) use(u *upConn) {
+	w.mu.Lock()
+	w.over = u
+	w.mu.Unlock()
+}
+
+// letGo ends use, and reports whether nobody ended a wait meanwhile: such a
+// connection is of no use to others.
+func (w *watch) letGo() (good bool) {
+	w.mu.Lock()
+	u := w.over
+	w.over = nil
+	good = u == nil || !u.ended
+	w.mu.Unlock()
+	return good
+}
+
+// ends are how the waits of a watch are ended from another goroutine.
+type ends interface {
+	// unblock makes reads from and writes to the client that are under way,
+	// and later ones, fail.
+	unblock(read, write bool)
+	// client tells how the client's side of the connection is, if that can
+	// be known.
+	client() clientState
+}
+
+// clientState is what the kernel says about a client's connection.
+type clientState struct {
+	known  bool
+	gone   bool   // reset, or closed
+	halved bool   // it closed its sending half
+	taken  uint64 // bytes it acknowledged
+	behind bool   // there are bytes it did not acknowledge
+}
+
+// limit returns how long a phase may take.
+func (w *watch) limit(p phase, cfg *Config) time.Duration {
+	switch p {
+	case phaseFirst, phaseRequest:
+		return cfg.HeadTimeout
+	case phaseIdle:
+		return cfg.IdleTimeout
+	case phaseWrite, phaseUpWrite:
+		return cfg.StallTimeout
+	case phaseUpRead:
+		if q, _, _ := w.down.load(); q != phaseHead && q != phaseNone || !w.hasty.Load() {
+			return cfg.StreamTimeout // the two may be talking to each other
+		}
+		return cfg.StallTimeout
+	case phaseHead:
+		return time.Duration(w.head.Load())
+	case phaseBody, phaseSplice:
+		return time.Duration(w.stream.Load())
+	case phaseLinger:
+		return lingerTime
+	}
+	return 0
+}
+
+// cancel ends the exchange for the given reason. It may be called from any
+// goroutine; the first one counts.
+func (w *watch) cancel(why reason) {
+	if w.cause.CompareAndSwap(uint32(reasonNone), uint32(why)) {
+		w.expire()
+	}
+}
+
+// expire ends whatever is waited for on the way down.
+func (w *watch) expire() {
+	w.down.enter(phaseExpired, 0)
+	w.endRead()
+}
+
+// endRead ends a wait for the instance.
+func (w *watch) endRead() {
+	w.mu.Lock()
+	if u := w.over; u != nil {
+		u.ended = true
+		_ = u.c.SetReadDeadline(past)
+	}
+	w.mu.Unlock()
+	if stop := w.stop.Load(); stop != nil {
+		(*stop)()
+	}
+}
+
+// endWrite ends a wait for the instance to take more of an upload.
+func (w *watch) endWrite() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if u := w.over; u != nil {
+		u.ended = true
+		_ = u.c.SetWriteDeadline(past)
+	}
+}
+
+var past = time.Unix(1, 0)
+
+// sweeper ends waits that take too long, and idle connections to instances.
+type sweeper struct {
+	r      *Router
+	shards [16]struct {
+		mu  sync.Mutex // guards all
+		all map[*watch]struct{}
+	}
+	next atomic.Uint32 // shard of the next watch
+}
+
+// add makes s watch w until drop; shard is what drop needs.
+func (s *sweeper) add(w *watch) (shard uint32) {
+	shard = s.next.Add(1) % uint32(len(s.shards))
+	sh := &s.shards[shard]
+	sh.mu.Lock()
+	if sh.all == nil {
+		sh.all = make(map[*watch]struct{})
+	}
+	sh.all[w] = struct{}{}
+	sh.mu.Unlock()
+	return shard
+}
+
+func (s *sweeper) drop(w *watch, shard uint32) {
+	sh := &s.shards[shard]
+	sh.mu.Lock()
+	delete(sh.all, w)
+	sh.mu.Unlock()
+}
+
+// period is how often the sweeper comes by: often enough for the shortest of
+// the limits.
+func (c *Config) period() time.Duration {
+	d := time.Second
+	for _, t := range []time.Duration{c.HeadTimeout, c.IdleTimeout, c.HalfCloseGrace, c.ResponseTimeout, c.StallTimeout, c.StreamTimeout, c.IdleGrace, c.BackendIdleTimeout} {
+		d = min(d, t/8)
+	}
+	return min(max(d, 2*time.Millisecond), 250*time.Millisecond)
+}
+
+// run sweeps until stop is closed.
+func (s *sweeper) run(stop <-chan struct{}) {
+	tick := time.NewTicker(s.r.cfg.period())
+	defer tick.Stop()
+	var all []*watch
+	lastPools := int64(0)
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		now := s.r.tick()
+		for i := range s.shards {
+			sh := &s.shards[i]
+			all = all[:0]
+			sh.mu.Lock()
+			for w := range sh.all {
+				all = append(all, w)
+			}
+			sh.mu.Unlock()
+			for _, w := range all {
+				s.look(w, now)
+			}
+		}
+		clear(all)
+		if now-lastPools > int64(s.r.cfg.BackendIdleTimeout)/4 {
+			lastPools = now
+			s.r.backends.each(func(b *backend) { b.up.sweep(now, b.gone.Load()) })
+		}
+	}
+}
+
+// look ends the waits of w that took too long.
+func (s *sweeper) look(w *watch, now int64) {
+	cfg := &s.r.cfg
+	if p, since, v := w.up.load(); p != phaseNone && p != phaseExpired {
+		s.lookUpload(w, p, since, v, now)
+	}
+	p, since, v := w.down.load()
+	if begun := w.begun.Load(); begun != 0 && now-begun > int64(time.Second) {
+		s.probe(w, now)
+	}
+	limit := w.limit(p, cfg)
+	if limit == 0 || time.Duration(now-since) < limit {
+		if p != phaseSplice || time.Duration(now-since) < cfg.StallTimeout {
+			return
+		}
+	}
+	switch p {
+	case phaseWrite, phaseSplice:
+		st := w.ends.client()
+		if st.known && w.moved.Swap(st.taken) != st.taken {
+			w.down.v.CompareAndSwap(v, now&^phaseMask|int64(p)) // it moves, if slowly
+			return
+		}
+		if p == phaseSplice && !st.behind && time.Duration(now-since) < limit {
+			return // the instance is silent, not the client
+		}
+	case phaseHead:
+		if up, _, _ := w.up.load(); up == phaseUpRead {
+			return // while the client still sends, the instance need not answer
+		}
+	}
+	if !w.down.v.CompareAndSwap(v, int64(p)<<8|int64(phaseExpired)) {
+		return
+	}
+	switch p {
+	case phaseHead, phaseBody:
+		w.endRead()
+	case phaseSplice:
+		w.endRead()
+		w.ends.unblock(false, true)
+	case phaseWrite:
+		w.ends.unblock(false, true)
+	default:
+		// What is complete by now is still served.
+		w.ends.unblock(true, false)
+	}
+}
+
+func (s *sweeper) lookUpload(w *watch, p phase, since, v, now int64) {
+	waited := time.Duration(now - since)
+	begun := time.Duration(now - w.begun.Load())
+	slow := p == phaseUpRead && w.hasty.Load() && begun > slowBodyAfter &&
+		float64(w.got.Load()) < slowBodyRate*begun.Seconds()
+	if waited < w.limit(p, &s.r.cfg) && !slow {
+		return
+	}
+	if w.up.v.CompareAndSwap(v, int64(p)<<8|int64(phaseExpired)) {
+		if p == phaseUpRead {
+			w.ends.unblock(true, false)
+		} else {
+			w.endWrite()
+		}
+	}
+}
+
+// probe looks whether the client of a request under way is still there. One
+// that closed only its sending half, as netcat and some health checkers do
+// after their request, is waited for.
+func (s *sweeper) probe(w *watch, now int64) {
+	switch p, _, _ := w.down.load(); p {
+	case phaseHead, phaseBody:
+	default:
+		return // whoever reads or writes sees it
+	}
+	st := w.ends.client()
+	switch {
+	case !st.known:
+	case st.gone:
+		w.cancel(reasonClientGone)
+	case st.halved:
+		if w.halved.CompareAndSwap(0, now) {
+			return
+		}
+		if time.Duration(now-w.halved.Load()) > s.r.cfg.HalfCloseGrace {
+			w.cancel(reasonClientGone)
+		}
+	}
+}
