@@ -93,6 +93,7 @@ type decision struct {
 
 	want   string       // the label of the version the client asked for, where it may
 	first  *destination // where it was assigned, whatever came of it
+	other  *destination // to be asked for a file that first does not have
 	headAt int64        // when an instance began its answer; 0: none did
 	blamed bool         // an attempt failed and the instance was to blame
 
@@ -105,12 +106,14 @@ type decision struct {
 type how uint8
 
 const (
-	byNobody  how = iota
-	byCounter     // the route's counter
-	bySticky      // the user's position
-	byMatch       // a condition of the destination
-	byVersion     // X-Route-Version
-	byWish        // X-Cf-App-Instance, X-Cf-Process-Instance
+	byNobody   how = iota
+	byCounter      // the route's counter
+	bySticky       // the user's position
+	byMatch        // a condition of the destination
+	byOrigin       // the version the page came from
+	byFallback     // the version chosen first has no such file
+	byVersion      // X-Route-Version
+	byWish         // X-Cf-App-Instance, X-Cf-Process-Instance
 )
 
 // choose finds the route and asks its rules; while the route is paused it
@@ -170,6 +173,9 @@ func (t *trip) assigned() (*destination, how) {
 		if d := rt.matching(&t.ask); d != nil {
 			return d, byMatch
 		}
+		if d := t.origin(); d != nil {
+			return d, byOrigin
+		}
 		if rules.sticky.by != stickyOff && rt.share != nil {
 			return rt.share.at(t.position(&rules.sticky)), bySticky
 		}
@@ -195,6 +201,9 @@ func (t *trip) position(s *sticky) uint64 {
 // pick chooses destination and backend; nil if there is none.
 func (t *trip) pick() (*destination, *backend) {
 	tried := t.tried[:t.attempts]
+	if o := t.rt.like(t.made.other); o != nil && !o.like(t.dest) {
+		return o, o.pick(nil, t)
+	}
 	if t.ask.wish.isSet() {
 		d, b := t.rt.indexed(t.ask.wish)
 		if d != nil && b == nil {

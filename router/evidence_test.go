@@ -248,6 +248,13 @@ func TestMatch_GoesBeforeTheShares(t *testing.T) {
 			t.Errorf("%v: got %q", h, got.body)
 		}
 	}
+	r.Host, r.Destinations[1].Match = "*.test", []Match{{Header: "Host", Exact: "ring.test"}}
+	g.upsert(r)
+	for host, want := range map[string]string{"RING.test": "canary", "other.test": "main"} {
+		if got := get(t, c, "http://"+host+"/"); got.body != want {
+			t.Errorf("%s: got %q", host, got.body)
+		}
+	}
 	for _, m := range []Match{{}, {Header: "a", Cookie: "b"}, {CIDR: "10.0.0.0"}, {CIDR: "x"}, {Header: "a", Regex: "("}, {Header: "a b"}, {Header: "a", Exact: "1", Prefix: "1"}} {
 		bad := r
 		bad.Destinations = []Destination{r.Destinations[0]}

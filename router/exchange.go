@@ -233,6 +233,9 @@ func (x *exchange) run() {
 			return
 		}
 		o, err := x.send()
+		if o.why == reasonNone && x.elsewhere() {
+			continue
+		}
 		if o.why == reasonNone {
 			x.relay()
 			return

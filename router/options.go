@@ -88,6 +88,13 @@ const (
 	// OptionStickySameSite is "lax" (the default), "strict" or "none".
 	OptionStickySameSite = "sticky-same-site"
 
+	// OptionSkew is for how long after its last share a version answers what
+	// pages of its own ask for: "1h", at most 30 days.
+	OptionSkew = "skew"
+	// OptionAssetFallback set to "on" has another version asked for files with
+	// a hash in their name that the one chosen does not know.
+	OptionAssetFallback = "asset-fallback"
+
 	// OptionStripPrefix set to "on" cuts the route's path off what the app
 	// sees, and says so in X-Forwarded-Prefix.
 	OptionStripPrefix = "strip-prefix"
@@ -172,6 +179,15 @@ var optionParsers = map[string]func(r *rules, value string) error{
 		"lax":    func(r *rules) { r.sticky.sameSite = "Lax" },
 		"strict": func(r *rules) { r.sticky.sameSite = "Strict" },
 		"none":   func(r *rules) { r.sticky.sameSite = "None" },
+	}),
+	OptionSkew: func(r *rules, v string) error {
+		d, err := duration(v, time.Second, maxSkew)
+		r.skew.age = int64(d / time.Second)
+		return err
+	},
+	OptionAssetFallback: oneOf(map[string]func(*rules){
+		"off": func(*rules) {},
+		"on":  func(r *rules) { r.skew.fallback = true },
 	}),
 	OptionStripPrefix: oneOf(map[string]func(*rules){
 		"off": func(*rules) {},

@@ -313,6 +313,8 @@ func (c *condition) met(a *ask) bool {
 	switch {
 	case c.net != nil:
 		return c.net.Contains(a.client)
+	case c.Header == "host":
+		v = []byte(a.host)
 	case c.Header != "":
 		v = a.field(c.Header)
 	default:
@@ -368,6 +370,6 @@ func sameState(a *ruleSource, b *Route) bool {
 func sameDestination(a, b *Destination) bool {
 	return a.AppGUID == b.AppGUID && a.AppName == b.AppName && a.Process == b.Process &&
 		a.ProcessGUID == b.ProcessGUID && a.Weight == b.Weight && a.Protocol == b.Protocol &&
-		a.Version == b.Version && a.Label == b.Label && a.Split == b.Split && a.Shadow == b.Shadow &&
+		a.Version == b.Version && a.Label == b.Label && a.Split == b.Split && a.LeftAt == b.LeftAt && a.Shadow == b.Shadow &&
 		slices.Equal(a.Match, b.Match) && slices.Equal(a.Backends, b.Backends)
 }

@@ -34,6 +34,7 @@ type rules struct {
 
 	versionIn, versionOut bool
 	sticky                sticky
+	skew                  skew
 	strip                 bool
 
 	hold        *gate // nil: the route is not paused
@@ -281,7 +282,7 @@ func (t *trip) appendAnswerLines(b []byte, has func(name string) bool) []byte {
 	if t.made.fresh {
 		b = r.sticky.appendCookie(b, t.made.position, t.ask.secure)
 	}
-	return b
+	return t.appendOriginCookie(b)
 }
 
 // appendErrorLines appends the field lines of the router's own answer, besides

@@ -84,6 +84,9 @@ type Destination struct {
 	// Split numbers the shares of the app's versions, for the evidence that
 	// is counted under them; see Evidence. Zero: nobody judges.
 	Split uint64 `json:"split,omitempty"`
+	// LeftAt is when the version lost the last of its share, in Unix seconds.
+	// Zero: it has one, never had one, or was taken back.
+	LeftAt int64 `json:"left_at,omitempty"`
 	// Shadow is the percentage of requests copied here. Such a destination
 	// has no share of the traffic itself.
 	Shadow        int            `json:"shadow,omitempty"`
@@ -104,7 +107,7 @@ type ShadowOptions struct {
 
 // Match is a condition on a request. One of Header, Cookie and CIDR is set.
 type Match struct {
-	Header string `json:"header,omitempty"` // a name, in any case
+	Header string `json:"header,omitempty"` // a name, in any case; of "Host" the value is without port, in lower case
 	Cookie string `json:"cookie,omitempty"` // a name
 	CIDR   string `json:"cidr,omitempty"`   // of the client's address
 
