@@ -2,8 +2,12 @@ package cli
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
+
+	"gopkg.in/yaml.v3"
 
 	v3 "weir/api/v3"
 )
@@ -25,12 +29,17 @@ func (c *call) applyFlags(ctx context.Context, s *session, sp space, m *manifest
 		if err := c.setRoutes(ctx, s, sp, app); err != nil {
 			return err
 		}
+		base := filepath.Dir(m.path)
 		if list := c.StringSlice("buildpack"); len(list) > 0 {
+			base = "."
 			if len(list) == 1 && (list[0] == "default" || list[0] == "null") {
 				list = []string{}
 			}
 			app.remove("buildpack")
 			app.set("buildpacks", list)
+		}
+		if err := app.wholePaths(base); err != nil {
+			return err
 		}
 		if c.has("stack") {
 			app.set("stack", c.String("stack"))
@@ -39,6 +48,29 @@ func (c *call) applyFlags(ctx context.Context, s *session, sp space, m *manifest
 			name, value, _ := strings.Cut(e, "=")
 			app.setEnv(name, value)
 		}
+	}
+	return nil
+}
+
+// wholePaths makes the paths of buildpack directories absolute: they are meant
+// relative to base, and the server, which reads them, runs somewhere else.
+func (a *manifestApp) wholePaths(base string) error {
+	nodes := []*yaml.Node{lookup(a.node, "buildpack")}
+	if list := lookup(a.node, "buildpacks"); list != nil && list.Kind == yaml.SequenceNode {
+		nodes = append(nodes, list.Content...)
+	}
+	for _, n := range nodes {
+		if n == nil || n.Kind != yaml.ScalarNode || !strings.HasPrefix(n.Value, "./") && !strings.HasPrefix(n.Value, "../") {
+			continue
+		}
+		path, err := filepath.Abs(filepath.Join(base, n.Value))
+		if err != nil {
+			return err
+		}
+		if info, err := os.Stat(path); err != nil || !info.IsDir() {
+			return usagef("buildpack %s: there is no directory %s", n.Value, filepath.Join(base, n.Value))
+		}
+		*n = *textNode(path)
 	}
 	return nil
 }
