@@ -74,6 +74,7 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 	engine := rollout.New(rollout.Config{
 		Store: db, Runner: instances, Router: routes, Logs: appLogs, Droplets: trees,
 		DrainTimeout: cfg.DrainTimeout,
+		APIURL:       apiURL(cfg, addrs(in.Listeners("api"))),
 		Path:         os.Getenv("PATH"),
 		Exe:          cfg.Exe,
 		Logger:       logger,
@@ -239,6 +240,14 @@ func emptyDir(path string) (string, error) {
 		return "", fmt.Errorf("making a directory for uploads: %w", err)
 	}
 	return path, nil
+}
+
+func addrs(listeners []net.Listener) []net.Addr {
+	var list []net.Addr
+	for _, l := range listeners {
+		list = append(list, l.Addr())
+	}
+	return list
 }
 
 // onLoopback reports whether all listeners can be reached from this machine only.

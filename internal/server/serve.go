@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -104,14 +105,11 @@ func announce(ctx context.Context, cfg Config, k *keeper.Keeper, out io.Writer) 
 	case <-k.Ready():
 	}
 	w := where{
-		API:    "http://" + reachable(k.Addrs("api")),
+		API:    apiURL(cfg, k.Addrs("api")),
 		HTTP:   reachable(k.Addrs("http")),
 		HTTPS:  reachable(k.Addrs("https")),
 		Domain: cfg.Domain,
 		PID:    os.Getpid(),
-	}
-	if cfg.ExternalURL != "" {
-		w.API = cfg.ExternalURL
 	}
 	b, err := json.MarshalIndent(w, "", "  ")
 	if err != nil {
@@ -128,6 +126,11 @@ func announce(ctx context.Context, cfg Config, k *keeper.Keeper, out io.Writer) 
 	}
 	fmt.Fprintf(out, "weir is ready: API %s, apps at %s, data in %s\n", w.API, apps, cfg.DataDir)
 	return nil
+}
+
+// apiURL is where clients call the API that listens at addrs.
+func apiURL(cfg Config, addrs []net.Addr) string {
+	return cmp.Or(cfg.ExternalURL, "http://"+reachable(addrs))
 }
 
 // reachable returns the first address in a form that a client can dial: a

@@ -185,16 +185,26 @@ func (r remote) explain(stderr string, err error) error {
 		strings.Contains(text, "connection refused"):
 		e.Kind = platform.KindUnavailable
 		e.Msg += ": its host cannot be reached from the server"
+	case strings.Contains(text, "dubious ownership"):
+		e.Msg += ": the repository belongs to another user than weir runs as"
+		e.Hint = "push it from where it is: weir push APP -p DIRECTORY --ref REF"
 	default:
-		e.Msg += " failed: " + lastLine(text, err)
+		e.Msg += " failed: " + cause(text, err)
 	}
 	return e
 }
 
-func lastLine(text string, err error) string {
+// cause is the line in which git says what was wrong: the first fatal one, for
+// advice follows; else the last one.
+func cause(text string, err error) string {
 	if text == "" {
 		return err.Error()
 	}
 	lines := strings.Split(text, "\n")
-	return strings.TrimPrefix(lines[len(lines)-1], "fatal: ")
+	for _, line := range lines {
+		if why, ok := strings.CutPrefix(line, "fatal: "); ok {
+			return why
+		}
+	}
+	return lines[len(lines)-1]
 }

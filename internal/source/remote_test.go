@@ -1,8 +1,11 @@
 package source
 
 import (
+	"errors"
 	"strings"
 	"testing"
+
+	"weir/internal/platform"
 )
 
 func FuzzParseRemote(f *testing.F) {
@@ -28,4 +31,22 @@ func FuzzParseRemote(f *testing.F) {
 			t.Errorf("%q is shown as %q", raw, r.shown)
 		}
 	})
+}
+
+func TestExplain_TellsTheCauseNotTheAdvice(t *testing.T) {
+	const advice = "fatal: Could not read from remote repository.\n\n" +
+		"Please make sure you have the correct access rights\nand the repository exists."
+	r := remote{shown: "/srv/x.git"}
+	for stderr, want := range map[string]string{
+		"fatal: detected dubious ownership in repository at '/srv/x.git'\nTo add …\n" + advice: "fetching /srv/x.git: the repository belongs to another user than weir runs as",
+		advice: "fetching /srv/x.git failed: Could not read from remote repository.",
+		"warning: x\nfatal: protocol error: bad line": "fetching /srv/x.git failed: protocol error: bad line",
+		"error: one\nerror: two":                      "fetching /srv/x.git failed: error: two",
+		"":                                            "fetching /srv/x.git failed: exit status 128",
+	} {
+		e, ok := errors.AsType[*platform.Error](r.explain(stderr, errors.New("exit status 128")))
+		if !ok || e.Msg != want {
+			t.Errorf("of %q\ngot  %+v\nwant %q", stderr, e, want)
+		}
+	}
 }
