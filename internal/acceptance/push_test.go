@@ -101,7 +101,7 @@ func TestPush_SecondUploadCarriesOnlyWhatChanged(t *testing.T) {
 }
 
 // TestPush_OverARunningAppDropsNothing pushes, restarts, restages and scales
-// an app under load.
+// an app under load, with weir's commands and with the calls of cf's.
 func TestPush_OverARunningAppDropsNothing(t *testing.T) {
 	s := start(t)
 	dir := filepath.Join(repo(t), "examples/hello-go")
@@ -112,6 +112,12 @@ func TestPush_OverARunningAppDropsNothing(t *testing.T) {
 	s.must("restage", "web")
 	s.must("scale", "web", "-m", "80M", "-f")
 	s.must("scale", "web", "-i", "3")
+	// What a cf push without a strategy ends with. It answers at once; a push
+	// does not wait for the one before it.
+	for range 2 {
+		s.must("curl", "--fail", "-X", "POST", "/v3/apps/"+s.guid("web")+"/actions/restart")
+	}
+	s.eventually(30*time.Second, "the restarted instances", func() error { return s.running("web", 3) })
 	s.must("scale", "web", "-i", "1")
 	sent, failed, why := l.stop()
 	t.Logf("%d requests, %d failed", sent, failed)
