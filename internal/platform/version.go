@@ -28,6 +28,9 @@ type Version struct {
 	// Weight is the relative share of the app's requests; 0 means no new
 	// request. That of a shadow has no effect until it goes live.
 	Weight int
+	// LeftAt is when the version lost the last of its share. Zero: it has one,
+	// never had one, or was taken back for its faults.
+	LeftAt time.Time
 	// ShadowPercent is how many of the requests a shadow gets a copy of.
 	ShadowPercent int
 	// Instances is the wanted number of web instances.

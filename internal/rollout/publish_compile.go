@@ -105,6 +105,9 @@ func newCompiler(ctx context.Context, tx *store.Tx, routes map[string]platform.R
 			return nil, err
 		}
 	}
+	if err := c.readPinned(ctx, tx, routes); err != nil {
+		return nil, err
+	}
 	for _, b := range c.backends {
 		slices.SortFunc(b, func(a, b router.Backend) int {
 			if a.Index != b.Index {
@@ -176,6 +179,9 @@ func (c *compiler) route(r platform.Route) router.Route {
 		for n, v := range versions {
 			one := c.destination(d, v, weights[i][n])
 			one.Split = c.apps[d.AppGUID].Split
+			if !v.LeftAt.IsZero() {
+				one.LeftAt = v.LeftAt.Unix()
+			}
 			if v.State != platform.AppStopped {
 				one.Match = matches(v.Match)
 				if v.Mode == platform.ModeShadow {

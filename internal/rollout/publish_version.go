@@ -39,6 +39,29 @@ func (c *compiler) readVersions(ctx context.Context, tx *store.Tx, q store.Query
 	return nil
 }
 
+// readPinned reads the versions of apps whose pages have to stay with theirs:
+// even the only version has to be told from the one that will follow it.
+func (c *compiler) readPinned(ctx context.Context, tx *store.Tx, routes map[string]platform.Route) error {
+	var apps []string
+	for _, r := range routes {
+		if r.Options[router.OptionSkew] == "" {
+			continue
+		}
+		for _, d := range r.Destinations {
+			if c.versions[d.AppGUID] == nil {
+				apps = append(apps, d.AppGUID)
+			}
+		}
+	}
+	slices.Sort(apps)
+	for chunk := range slices.Chunk(slices.Compact(apps), 500) {
+		if err := c.readVersions(ctx, tx, store.Query{In: map[string][]string{"app_guids": chunk}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // versionsFor returns the versions that a destination is shared out among, nil
 // if there is nothing to share.
 func (c *compiler) versionsFor(d platform.Destination) []platform.Version {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -202,6 +200,7 @@ func (t *traffic) store(ctx context.Context, and also) (platform.Change, error) 
 	for i, v := range c.After.Versions {
 		if !sameTraffic(c.Before.Versions[i], v) {
 			moved[v.AppGUID] = true
+			t.noteLeaving(&t.versions[i], c.Before.Versions[i], c.CreatedAt)
 			if err := t.tx.UpdateVersion(ctx, t.versions[i]); err != nil {
 				return c, err
 			}
@@ -232,6 +231,28 @@ func (t *traffic) store(ctx context.Context, and also) (platform.Change, error) 
 	}
 	return c, and(t.tx, split, t.table)
 }
+
+// noteLeaving writes down when a version lost the last of its share, unless it
+// was for its faults: pages that came from it may ask it for more.
+func (t *traffic) noteLeaving(v *platform.Version, before platform.VersionTraffic, now time.Time) {
+	had := before.Mode == platform.ModeLive && before.Weight > 0
+	switch {
+	case v.Share() > 0:
+		v.LeftAt = time.Time{}
+	case had && isTakingBack(t.opt.Why):
+		v.LeftAt = time.Time{}
+	case had:
+		v.LeftAt = now
+	}
+}
+
+// isTakingBack reports whether a verb takes something away because it was bad.
+func isTakingBack(verb string) bool {
+	return verb == verbRollback || verb == verbUndo || verb == verbRolloutRollback
+}
+
+// verbRolloutRollback is what an engine that judges says when it goes back.
+const verbRolloutRollback = "rollout-rollback"
 
 // sameTraffic reports whether a version gets the same; its name says nothing
 // about that.
@@ -338,60 +359,6 @@ func (t *traffic) setShares(shares map[string]int) error {
 	return nil
 }
 
-// setMatch gives versions the conditions under which requests come to them.
-func (t *traffic) setMatch(match map[string][]platform.Match) error {
-	for _, guid := range slices.Sorted(maps.Keys(match)) {
-		v, err := t.version(guid)
-		if err != nil {
-			return err
-		}
-		if err := checkMatch(match[guid]); err != nil {
-			return err
-		}
-		v.Match = match[guid]
-	}
-	return nil
-}
-
-// checkMatch refuses conditions that the router would not understand.
-func checkMatch(all []platform.Match) error {
-	if len(all) > maxMatches {
-		return platform.Invalidf("a version has at most %d match rules (got %d)", maxMatches, len(all))
-	}
-	for _, m := range all {
-		of := 0
-		for _, s := range []string{m.Header, m.Cookie, m.CIDR} {
-			if s != "" {
-				of++
-			}
-		}
-		how := 0
-		for _, s := range []string{m.Exact, m.Prefix, m.Regex} {
-			if s != "" {
-				how++
-			}
-		}
-		_, _, cidr := net.ParseCIDR(m.CIDR)
-		_, regex := regexp.Compile(m.Regex)
-		switch {
-		case of != 1:
-			return platform.Invalidf("a match rule names one of header, cookie and cidr")
-		case how > 1 || m.CIDR != "" && how > 0:
-			return platform.Invalidf("a match rule has at most one of exact, prefix and regex, and none with cidr")
-		case m.CIDR != "" && cidr != nil:
-			return platform.Invalidf("cidr %q of a match rule is no network such as 192.0.2.0/24", m.CIDR)
-		case regex != nil || len(m.Regex) > maxRegex:
-			return platform.Invalidf("regex %q of a match rule cannot be used", m.Regex)
-		}
-	}
-	return nil
-}
-
-const (
-	maxMatches = 16
-	maxRegex   = 256
-)
-
 // restoreMain makes the app's settings those of its main version.
 func (t *traffic) restoreMain(ctx context.Context, app string) error {
 	main, err := t.main(app)
@@ -447,88 +414,4 @@ func (t *traffic) makeMain(ctx context.Context, guid, how string) error {
 		return err
 	}
 	return t.e.promoted(ctx, t.tx, t.who, *v, how, t.table)
-}
-
-// promoted writes down that an app serves another state from now on. A
-// rollback takes what lies between it and the state it goes back to out of the
-// reach of later ones.
-func (e *Engine) promoted(ctx context.Context, tx *store.Tx, who platform.Actor, v platform.Version, how string, table uint64) error {
-	all, err := promotionsOf(ctx, tx, v.AppGUID)
-	if err != nil {
-		return err
-	}
-	if how == verbRollback {
-		if err := passBy(ctx, tx, all, v.RevisionGUID); err != nil {
-			return err
-		}
-	} else if len(all) > 0 && all[0].RevisionGUID == v.RevisionGUID && all[0].VersionGUID == v.GUID {
-		return nil
-	}
-	err = tx.InsertPromotion(ctx, platform.Promotion{
-		Resource: platform.NewResource(time.Now().UTC()), AppGUID: v.AppGUID, VersionGUID: v.GUID, Label: v.Label,
-		RevisionGUID: v.RevisionGUID, RevisionVersion: v.RevisionVersion, Table: table, How: how, By: who,
-	})
-	if err != nil || len(all) < keptPromotions {
-		return err
-	}
-	return tx.DeletePromotion(ctx, all[len(all)-1].GUID)
-}
-
-const (
-	verbRollback   = "rollback"
-	keptPromotions = 200
-)
-
-// promotionsOf returns the promoted states of an app, newest first.
-func promotionsOf(ctx context.Context, tx *store.Tx, app string) ([]platform.Promotion, error) {
-	all, _, err := tx.Promotions(ctx, store.Query{In: map[string][]string{"app_guids": {app}}})
-	slices.Reverse(all)
-	return all, err
-}
-
-// passBy marks the states that a rollback to a revision leaves behind.
-func passBy(ctx context.Context, tx *store.Tx, all []platform.Promotion, revision string) error {
-	to, err := tx.Revision(ctx, revision)
-	if err != nil {
-		return err
-	}
-	var left []platform.Promotion
-	for _, p := range all {
-		if p.RolledBack {
-			continue
-		}
-		same, err := sameContent(ctx, tx, p.RevisionGUID, to)
-		if err != nil {
-			return err
-		}
-		if same {
-			break
-		}
-		left = append(left, p)
-	}
-	for _, p := range left {
-		p.RolledBack = true
-		if err := tx.UpdatePromotion(ctx, p); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sameContent reports whether a revision, if it is still known, says the same
-// as another one.
-func sameContent(ctx context.Context, tx *store.Tx, guid string, other platform.Revision) (bool, error) {
-	if guid == other.GUID {
-		return true, nil
-	}
-	v, err := tx.Revision(ctx, guid)
-	if isNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	c := candidate{env: other.Env, processes: other.Processes, services: other.Services}
-	c.droplet.GUID = other.DropletGUID
-	return len(differences(v, c)) == 0, nil
 }

@@ -1,11 +1,13 @@
 package rollout
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"weir/internal/platform"
+	"weir/router"
 )
 
 func TestUndo_OfARollbackMakesThatAWayBackAgain(t *testing.T) {
@@ -133,8 +135,63 @@ func TestUndo_TakesMappingsAndWeightsOfRoutesBack(t *testing.T) {
 	_, err = b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{})
 	b.must(err)
 	b.shares("shop.apps.localhost", "shop/1:100")
-	if c, err = b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{}); err != nil || !strings.Contains(c.Text, "shop 100") {
-		t.Errorf("the next undo goes further back: %q %v", c.Text, err)
+	_, err = b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{})
+	if e, ok := errors.AsType[*platform.Error](err); !ok || e.Title != titleRefused || !strings.Contains(e.Msg, "gave route shop.apps.localhost its first app") {
+		t.Errorf("undo takes the app off the net: %v", err)
 	}
-	b.shares("shop.apps.localhost", "") // before anybody mapped it
+	b.shares("shop.apps.localhost", "shop/1:100")
+}
+
+func TestLeftAt_TellsTheRouterWhoseOldPagesAreToBeServed(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	r, err := b.db.RouteByAddress(t.Context(), b.domain.GUID, "shop", "")
+	b.must(err)
+	only := func() router.Destination {
+		t.Helper()
+		b.router.mu.Lock()
+		defer b.router.mu.Unlock()
+		ds := b.router.routes[router.RouteKey{Host: "shop.apps.localhost"}].Destinations
+		return ds[len(ds)-1]
+	}
+	if d := only(); d.Version != "" {
+		t.Errorf("a version nobody has to tell apart: %+v", d)
+	}
+	_, err = b.e.UpdateRoute(t.Context(), anna, r.GUID, func(r *platform.Route) error {
+		r.Options = map[string]string{router.OptionSkew: "1h"}
+		return nil
+	})
+	b.must(err)
+	v1 := b.main(app)
+	if d := only(); d.Version != v1.GUID || d.Label != "v1" || d.LeftAt != 0 {
+		t.Errorf("with skew=1h: %+v", d)
+	}
+	next := b.droplet(app, "two")
+	v2 := b.version(app, "v2", func(r *platform.VersionRequest) { r.DropletGUID = next.GUID })
+	before := time.Now().Unix()
+	_, err = b.e.Promote(t.Context(), anna, app.GUID, v2.GUID, platform.SplitOptions{}, nil)
+	b.must(err)
+	if d := only(); d.Version != v1.GUID || d.LeftAt < before || d.LeftAt > time.Now().Unix() {
+		t.Errorf("v1 left: %+v", d)
+	}
+	_, err = b.e.RollBack(t.Context(), anna, RollBackRequest{AppGUID: app.GUID}, nil)
+	b.must(err)
+	if d := only(); d.Version != v2.GUID || d.LeftAt != 0 {
+		t.Errorf("v2 was rolled back: %+v", d)
+	}
+	b.setShares(app, map[string]int{"v1": 50, "v2": 50})
+	b.setShares(app, map[string]int{"v2": 0})
+	if d := only(); d.LeftAt < before {
+		t.Errorf("v2 left an A/B test: %+v", d)
+	}
+	_, err = b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{})
+	b.must(err)
+	if d := only(); d.LeftAt != 0 || d.Weight != 50 {
+		t.Errorf("v2 is back: %+v", d)
+	}
+	_, err = b.e.SetShares(t.Context(), anna, app.GUID, map[string]int{v2.GUID: 0}, platform.SplitOptions{Keep: true, Why: verbRolloutRollback}, nil)
+	b.must(err)
+	if d := only(); d.LeftAt != 0 {
+		t.Errorf("v2 was found bad: %+v", d)
+	}
 }

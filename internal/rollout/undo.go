@@ -56,6 +56,9 @@ func (t *traffic) undo(ctx context.Context, last platform.Change) error {
 	if err := t.checkUnchanged(last.After); err != nil {
 		return err
 	}
+	if err := refuseFirstWay(last); err != nil {
+		return err
+	}
 	t.text = fmt.Sprintf("Undid table %d: %s", last.Table, last.Text)
 	how := verbRollback // what is undone is no state to go back to
 	if last.Verb == verbRollback {
@@ -66,6 +69,18 @@ func (t *traffic) undo(ctx context.Context, last platform.Change) error {
 	}
 	last.Undone = true
 	return t.tx.UpdateChange(ctx, last)
+}
+
+// refuseFirstWay refuses to undo what made a route lead somewhere in the first
+// place, as a push does: who wants the state before does not want the app off
+// the net.
+func refuseFirstWay(last platform.Change) error {
+	for i, r := range last.Before.Routes {
+		if len(r.Destinations) == 0 && i < len(last.After.Routes) && len(last.After.Routes[i].Destinations) > 0 {
+			return refuse("weir unmap-route takes an app off a route", "the change to undo, table %d, gave route %s its first app", last.Table, r.URL)
+		}
+	}
+	return nil
 }
 
 // ReturnTo gives the versions and routes that the newest change of an app's

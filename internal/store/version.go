@@ -36,6 +36,7 @@ var versions = &table[platform.Version]{
 			column{name: "state", value: &v.State},
 			column{name: "matches", value: asJSON{&v.Match}},
 			column{name: "shadow", value: asJSON{&v.Shadow}},
+			column{name: "left_at", value: stamp{&v.LeftAt}},
 			column{value: &v.Labelled, expr: "t.label <> ''"},
 			column{value: &v.Label, expr: versionLabel},
 			column{value: &v.DeploymentGUID, expr: versionDeployment},
