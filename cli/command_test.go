@@ -107,7 +107,7 @@ func TestHelp_BeginsWithExamples(t *testing.T) {
 // itself when there is no server.
 func TestCommands_NeitherAskNorHangWithoutTerminal(t *testing.T) {
 	for _, c := range commands() {
-		if c.hidden || c.noJSON != "" && c.name == "completion" || c.name == "version" || c.name == "logout" || c.name == "concepts" {
+		if c.hidden || c.noJSON != "" && c.name == "completion" || slices.Contains([]string{"version", "logout", "concepts", "init"}, c.name) {
 			continue
 		}
 		args := []string{c.name, "-o", "json"}
