@@ -8,16 +8,18 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
+	"weir/internal/platform"
 	"weir/router"
 )
 
 // Source is where compared requests come from: the router.
 type Source interface {
-	// Shadows returns the pairs since the last call, waiting at most wait for
-	// one, and the counts of all shadows since the router began.
+	// Shadows returns pairs that no call returned before, waiting at most wait
+	// for one, and what else became of copies since the last call.
 	Shadows(ctx context.Context, wait time.Duration) ([]router.ShadowPair, []router.ShadowCounts, error)
 }
 
@@ -25,15 +27,17 @@ type Source interface {
 type Config struct {
 	Dir    string // where reports are kept, one file for each version
 	Source Source
-	// Ignores returns the rules a version was given.
+	// Ignores returns the rules a version was given; platform.KindNotFound
+	// for one that is gone, whose report is removed.
 	Ignores func(ctx context.Context, version string) ([]string, error)
 	Logger  *slog.Logger
 }
 
-// How often reports are written, and how long one question to the router
-// waits.
+// How often reports are written, how often those of versions that are gone are
+// looked for, and how long one question to the router waits.
 const (
 	saveEvery = 2 * time.Second
+	tidyEvery = 10 * time.Minute
 	waitFor   = 10 * time.Second
 	retryIn   = time.Second
 )
@@ -58,8 +62,12 @@ func New(cfg Config) *Collector { return &Collector{cfg: cfg, reports: map[strin
 
 // Run collects until ctx ends.
 func (c *Collector) Run(ctx context.Context) error {
-	saved := time.Now()
+	saved, tidied := time.Now(), time.Time{}
 	for ctx.Err() == nil {
+		if time.Since(tidied) >= tidyEvery {
+			c.tidy(ctx)
+			tidied = time.Now()
+		}
 		pairs, counts, err := c.cfg.Source.Shadows(ctx, waitFor)
 		if err != nil {
 			if ctx.Err() == nil {
@@ -85,53 +93,84 @@ func (c *Collector) add(ctx context.Context, pairs []router.ShadowPair, counts [
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range pairs {
-		k := c.of(ctx, pairs[i].App, pairs[i].Version)
-		k.report.Add(&pairs[i], k.skip)
-		k.changed = true
+		if k := c.of(ctx, pairs[i].App, pairs[i].Version); k != nil {
+			k.report.Add(&pairs[i], k.skip)
+			k.changed = true
+		}
 	}
 	for _, n := range counts {
 		k := c.of(ctx, n.App, n.Version)
-		if k.report.Copied != n.Copied || len(k.report.Dropped) != len(n.Dropped) {
-			k.changed = true
+		if k == nil || n.Copied == 0 && len(n.Dropped) == 0 {
+			continue
 		}
-		k.report.Copied, k.report.Dropped = n.Copied, n.Dropped
+		k.changed = true
+		k.report.Copied += n.Copied
+		for why, more := range n.Dropped {
+			k.report.Dropped[why] += more
+		}
 	}
 }
 
-// of returns the report of a version, from its file if there is one.
+// of returns the report of a version, from its file if there is one; nil if
+// the version is gone.
 func (c *Collector) of(ctx context.Context, app, version string) *kept {
 	k := c.reports[version]
 	if k != nil {
 		return k
 	}
-	k = &kept{report: NewReport(app, version, time.Now().UTC())}
+	skip, gone := c.rules(ctx, version)
+	if gone {
+		return nil
+	}
+	k = &kept{report: NewReport(app, version, time.Now().UTC()), skip: skip}
 	switch old, err := c.read(version); {
 	case err == nil:
 		k.report = old
 	case !errors.Is(err, fs.ErrNotExist):
 		c.cfg.Logger.Warn("a shadow's report cannot be read, it begins anew", "version", version, "err", err)
 	}
-	k.skip = c.rules(ctx, version)
 	c.reports[version] = k
 	return k
 }
 
-func (c *Collector) rules(ctx context.Context, version string) Ignores {
+func (c *Collector) rules(ctx context.Context, version string) (skip Ignores, gone bool) {
 	rules, err := c.cfg.Ignores(ctx, version)
 	if err != nil {
 		rules = nil
+		gone = platform.KindOf(err) == platform.KindNotFound
 	}
-	skip, err := ParseIgnores(rules)
+	skip, err = ParseIgnores(rules)
 	if err != nil {
 		skip, _ = ParseIgnores(nil)
 	}
-	return skip
+	return skip, gone
+}
+
+// tidy removes the reports of versions that are gone.
+func (c *Collector) tidy(ctx context.Context) {
+	files, err := filepath.Glob(filepath.Join(c.cfg.Dir, "*.json"))
+	if err != nil {
+		return
+	}
+	for _, file := range files {
+		version := strings.TrimSuffix(filepath.Base(file), ".json")
+		if _, gone := c.rules(ctx, version); !gone {
+			continue
+		}
+		if err := c.Forget(version); err != nil {
+			c.cfg.Logger.Warn("the report of a version that is gone was not removed", "version", version, "err", err)
+		}
+	}
 }
 
 // Report returns a copy of what was found about a version so far.
 func (c *Collector) Report(ctx context.Context, app, version string) (*Report, error) {
 	c.mu.Lock()
-	text, err := json.Marshal(c.of(ctx, app, version).report)
+	k := c.of(ctx, app, version)
+	if k == nil {
+		k = &kept{report: NewReport(app, version, time.Now().UTC())}
+	}
+	text, err := json.Marshal(k.report)
 	c.mu.Unlock()
 	if err != nil {
 		return nil, err
@@ -144,7 +183,8 @@ func (c *Collector) Report(ctx context.Context, app, version string) (*Report, e
 func (c *Collector) Reset(ctx context.Context, app, version string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.reports[version] = &kept{report: NewReport(app, version, time.Now().UTC()), skip: c.rules(ctx, version), changed: true}
+	skip, _ := c.rules(ctx, version)
+	c.reports[version] = &kept{report: NewReport(app, version, time.Now().UTC()), skip: skip, changed: true}
 	return c.write(version, c.reports[version].report)
 }
 

@@ -2,10 +2,15 @@ package shadow
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"weir/internal/platform"
 	"weir/router"
 )
 
@@ -15,7 +20,11 @@ type fed chan []router.ShadowPair
 func (f fed) Shadows(ctx context.Context, _ time.Duration) ([]router.ShadowPair, []router.ShadowCounts, error) {
 	select {
 	case pairs := <-f:
-		return pairs, []router.ShadowCounts{{App: "app", Version: "v2", Copied: 7, Dropped: map[string]uint64{"queue": 2}}}, nil
+		if pairs == nil {
+			return nil, nil, nil
+		}
+		counts := router.ShadowCounts{App: "app", Version: "v2", Copied: 7, Dropped: map[string]uint64{"queue-full": 2}}
+		return pairs, []router.ShadowCounts{counts, {App: "app", Version: "gone", Copied: 1}}, nil
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
 	}
@@ -26,7 +35,12 @@ func TestCollector_KeepsReportsOverARestart(t *testing.T) {
 	open := func() (*Collector, func()) {
 		c := New(Config{
 			Dir: dir, Source: source, Logger: slog.New(slog.DiscardHandler),
-			Ignores: func(context.Context, string) ([]string, error) { return []string{"$.ts"}, nil },
+			Ignores: func(_ context.Context, version string) ([]string, error) {
+				if version == "gone" {
+					return nil, platform.NotFound("Version")
+				}
+				return []string{"$.ts"}, nil
+			},
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
@@ -39,9 +53,16 @@ func TestCollector_KeepsReportsOverARestart(t *testing.T) {
 		source <- []router.ShadowPair{*p}
 		source <- nil // the first was counted when this is taken
 	}
+	old := filepath.Join(dir, "gone.json")
+	if err := os.WriteFile(old, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	_, stop := open()
 	feed()
 	stop()
+	if _, err := os.Stat(old); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the report of a version that is gone is still there: %v", err)
+	}
 	c, stop := open()
 	defer stop()
 	feed()
@@ -52,7 +73,7 @@ func TestCollector_KeepsReportsOverARestart(t *testing.T) {
 	if r.Compared != 2 || r.field("GET /a", "$.n").Differs != 2 || r.field("GET /a", "$.ts").Differs != 0 {
 		t.Errorf("%+v", r)
 	}
-	if r.Copied != 7 || r.Dropped["queue"] != 2 {
+	if r.Copied != 14 || r.Dropped["queue-full"] != 4 {
 		t.Errorf("copied %d, dropped %v", r.Copied, r.Dropped)
 	}
 	if err := c.Reset(t.Context(), "app", "v2"); err != nil {
