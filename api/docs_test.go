@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"weir/router"
 )
 
 var documented = regexp.MustCompile("(?m)^\\| (\\S+) \\| `([A-Z]+ /(?:v3\\S*)?)` \\|")
@@ -30,5 +32,29 @@ func TestRoutes_AreAllInTheDocumentation(t *testing.T) {
 	}
 	if !strings.Contains(string(b), Version) {
 		t.Errorf("docs/API.md does not say %s", Version)
+	}
+}
+
+func TestRouteOptions_AreAllInTheDocumentation(t *testing.T) {
+	b, err := os.ReadFile("../docs/API.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(b), "\n### Route options\n")
+	section, _, _ = strings.Cut(section, "\n### ")
+	in := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]*`) \\|").FindAllStringSubmatch(section, -1) {
+		for name := range strings.SplitSeq(row[1], ", ") {
+			in[strings.Trim(name, "`")] = true
+		}
+	}
+	for _, name := range router.OptionNames() {
+		if !in[name] {
+			t.Errorf("docs/API.md does not have the route option %q", name)
+		}
+		delete(in, name)
+	}
+	for name := range in {
+		t.Errorf("docs/API.md has the route option %q, which does not exist", name)
 	}
 }
