@@ -84,7 +84,7 @@ func (c *clientConn) readGuarded(p []byte) (n int, err error, half bool) {
 	if g.bad == errBadBody {
 		c.badBody.Store(true)
 	}
-	half = g.eof && len(p) == 1 && g.mode == guardHead && len(g.buf) == 0
+	half = g.eof && len(p) == 1 && g.mode == guardHead
 	return n, err, half
 }
 

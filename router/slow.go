@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/textproto"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -79,6 +80,9 @@ func (f *slowFront) serve(r *Router) {
 		// What is left of the body gets a moment to arrive, so that the
 		// connection may live on; this also ends a read under way.
 		_ = f.rc.SetReadDeadline(time.Now().Add(drainTime))
+		if f.req.ProtoMajor == 1 && !f.cut && !f.gone {
+			_, _ = io.CopyN(io.Discard, f.req.Body, drainBytes)
+		}
 	}
 }
 
@@ -117,14 +121,14 @@ func (f *slowFront) head() reason {
 		b = append(b, "Content-Length: 0\r\n"...)
 	}
 	for name, values := range h {
-		if name == "Cookie" {
-			values = []string{strings.Join(values, "; ")} // HTTP/2 may bring them one by one
+		if name == "Cookie" && req.ProtoMajor >= 2 {
+			values = []string{strings.Join(values, "; ")} // there they may come one by one
 		}
 		switch name {
 		case "Connection", "Upgrade", "Expect", "Content-Length", "Transfer-Encoding", "Host":
 			continue
 		case "Te":
-			if hasToken(values, "trailers") {
+			if slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, "trailers") }) {
 				b = append(b, "Te: trailers\r\n"...)
 			}
 			continue

@@ -146,7 +146,10 @@ func (r *Request) target(b []byte) Verdict {
 	case string(method) == "CONNECT":
 		return BadMethod
 	case target[0] == '/':
-		if !IsPlainPath(r.Path.of(b)) {
+		if path := r.Path.of(b); !IsPlainPath(path) {
+			if hasBadEscape(path) {
+				return Malformed
+			}
 			r.DoubtfulPath, r.slow = true, true
 		}
 	case len(target) == 1 && target[0] == '*':
@@ -358,8 +361,8 @@ func IsHost(b []byte) bool {
 }
 
 // IsPlainPath reports whether a raw path means the same to everybody: no
-// empty or dot segments, no backslash, and none of the escapes that some
-// servers undo before they look at segments.
+// empty or dot segments, no backslash, no escape that is none, and none of
+// those that some servers undo before they look at segments.
 func IsPlainPath(p []byte) bool {
 	if len(p) == 0 || p[0] != '/' {
 		return false
@@ -373,12 +376,23 @@ func IsPlainPath(p []byte) bool {
 		case '\\':
 			return false
 		case '%':
-			if i+2 >= len(p) || isSeparatorEscape(p[i+1], p[i+2]) {
+			if i+2 >= len(p) || hexValue[p[i+1]] < 0 || hexValue[p[i+2]] < 0 || isSeparatorEscape(p[i+1], p[i+2]) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// hasBadEscape reports whether a percent sign stands before anything but two
+// hexadecimal digits.
+func hasBadEscape(p []byte) bool {
+	for i, c := range p {
+		if c == '%' && (i+2 >= len(p) || hexValue[p[i+1]] < 0 || hexValue[p[i+2]] < 0) {
+			return true
+		}
+	}
+	return false
 }
 
 func isSeparatorEscape(a, b byte) bool {
