@@ -28,6 +28,7 @@ const maxDrainWait = 24 * time.Hour
 //	POST  /drain    {"instances":[…],"timeout_ms":n} → 204 when they have no
 //	                request in flight, 504 {"code":"busy"} when the time is over
 //	POST  /evidence EvidenceQuery → Evidence
+//	POST  /shadows  {"wait_ms":n} → ShadowPairs, and ShadowCounts since the last call
 //	GET   /metrics  Prometheus
 //	GET   /healthz  200, or 503 while the router drains
 //	GET   /debug/pprof/  profiles of the process, as package net/http/pprof has them
@@ -44,6 +45,7 @@ func (r *Router) newControlServer(stop <-chan struct{}) *controlServer {
 	mux.HandleFunc("PATCH /table", c.patchTable)
 	mux.HandleFunc("POST /drain", c.drain)
 	mux.HandleFunc("POST /evidence", c.evidence)
+	mux.HandleFunc("POST /shadows", c.shadows)
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, r.status()) })
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) { answer(w, 200, r.stats()) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r.registry, promhttp.HandlerOpts{}))

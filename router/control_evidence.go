@@ -19,8 +19,14 @@ func (c *controlServer) evidence(w http.ResponseWriter, req *http.Request) {
 	if !read(w, req, &q) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(req.Context(), maxEvidenceWait+time.Second)
+	ctx, cancel := c.untilStop(req.Context())
 	defer cancel()
+	answer(w, http.StatusOK, c.r.evidence.ask(ctx, q))
+}
+
+// untilStop returns a context that ends with the router too.
+func (c *controlServer) untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, maxEvidenceWait+time.Second)
 	go func() {
 		select {
 		case <-c.stop:
@@ -28,5 +34,5 @@ func (c *controlServer) evidence(w http.ResponseWriter, req *http.Request) {
 		case <-ctx.Done():
 		}
 	}()
-	answer(w, http.StatusOK, c.r.evidence.ask(ctx, q))
+	return ctx, cancel
 }

@@ -202,6 +202,7 @@ func (x *exchange) start(now int64) {
 func (x *exchange) finishTrip() {
 	x.dropUp(false)
 	x.watch.begun.Store(0)
+	x.endTee()
 	x.unclaim()
 	x.finish(x.why)
 	x.r.metrics.requests.Add(-1)
@@ -226,6 +227,9 @@ func (x *exchange) run() {
 	if why != reasonNone {
 		x.fail(why)
 		return
+	}
+	if x.source != nil {
+		x.source = x.teed(x.source)
 	}
 	for {
 		if why := x.claim(); why != reasonNone {

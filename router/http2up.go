@@ -126,12 +126,33 @@ func (x *exchange) sendHTTP2() (outcome, error) {
 
 // http2Request makes the request that is sent.
 func (x *exchange) http2Request() (*http.Request, error) {
-	head := x.appendRequest(nil)
+	req, err := requestOf(x.appendRequest(nil), x.b.addr)
+	if err != nil {
+		return nil, err
+	}
+	req.ContentLength = x.req.Length
+	wire.EachToken(x.req.Get("trailer"), func(name []byte) {
+		if x.source != nil {
+			req.Trailer[textproto.CanonicalMIMEHeaderKey(string(name))] = nil
+		}
+	})
+	if x.source == nil {
+		req.ContentLength = int64(len(x.whole))
+		if len(x.whole) > 0 {
+			req.Body = io.NopCloser(strings.NewReader(string(x.whole)))
+		}
+	}
+	return req, nil
+}
+
+// requestOf makes of a head the request without a body that net/http sends to
+// addr.
+func requestOf(head []byte, addr string) (*http.Request, error) {
 	var r wire.Request
 	if _, v := wire.ParseRequest(head, &r); v.Refused() {
 		return nil, errBadAnswer
 	}
-	u := &url.URL{Scheme: "http", Host: x.b.addr}
+	u := &url.URL{Scheme: "http", Host: addr}
 	path, query, found := strings.Cut(string(r.TargetBytes()), "?")
 	u.RawQuery, u.ForceQuery = query, found && query == ""
 	switch {
@@ -149,7 +170,7 @@ func (x *exchange) http2Request() (*http.Request, error) {
 	}
 	req := &http.Request{
 		Method: string(r.MethodBytes()), URL: u, Host: string(r.HostValue()), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: make(http.Header), Body: http.NoBody, ContentLength: x.req.Length, Trailer: make(http.Header),
+		Header: make(http.Header), Body: http.NoBody, Trailer: make(http.Header),
 	}
 	for i, fs := 0, r.Fields(); i < len(fs); i++ {
 		switch fs[i].Class {
@@ -160,17 +181,6 @@ func (x *exchange) http2Request() (*http.Request, error) {
 	}
 	if _, has := req.Header["User-Agent"]; !has {
 		req.Header["User-Agent"] = nil // or the transport would add its own
-	}
-	wire.EachToken(x.req.Get("trailer"), func(name []byte) {
-		if x.source != nil {
-			req.Trailer[textproto.CanonicalMIMEHeaderKey(string(name))] = nil
-		}
-	})
-	if x.source == nil {
-		req.ContentLength = int64(len(x.whole))
-		if len(x.whole) > 0 {
-			req.Body = io.NopCloser(strings.NewReader(string(x.whole)))
-		}
 	}
 	return req, nil
 }

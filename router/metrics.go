@@ -113,6 +113,12 @@ var (
 		"Upgraded connections (WebSockets) under way.", nil, nil)
 	descHeld = prometheus.NewDesc("weir_router_requests_held",
 		"Requests that wait at a paused route.", nil, nil)
+	descCopies = prometheus.NewDesc("weir_router_shadow_copies_total",
+		"Requests copied for shadow versions.", nil, nil)
+	descKept = prometheus.NewDesc("weir_router_shadow_bytes",
+		"Bytes held for copies of requests and what came of them.", nil, nil)
+	descUncopied = prometheus.NewDesc("weir_router_shadow_dropped_total",
+		"Copies for shadow versions that were not made, or not compared, by reason.", []string{"reason"}, nil)
 	descDropped = prometheus.NewDesc("weir_router_log_records_dropped_total",
 		"Access log records that found the queue full.", nil, nil)
 	descNumber = prometheus.NewDesc("weir_router_table_number",
@@ -157,6 +163,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	counter(descWaits, float64(m.shortages.Load()), "shortage")
 	gauge(descTunnels, float64(m.tunnels.Load()))
 	gauge(descHeld, float64(m.held.Load()))
+	c.collectShadows(out)
 	counter(descDropped, float64(c.r.log.dropped.Load()))
 	s := c.r.table.Load()
 	gauge(descNumber, float64(s.number()))
@@ -171,6 +178,17 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	})
 	gauge(descEjected, float64(ejected))
 	c.collectDestinations(out, s)
+}
+
+func (c collector) collectShadows(out chan<- prometheus.Metric) {
+	s := c.r.shadows
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out <- prometheus.MustNewConstMetric(descCopies, prometheus.CounterValue, float64(s.copies))
+	out <- prometheus.MustNewConstMetric(descKept, prometheus.GaugeValue, float64(s.held.Load()))
+	for why, n := range s.drops {
+		out <- prometheus.MustNewConstMetric(descUncopied, prometheus.CounterValue, float64(n), string(why))
+	}
 }
 
 // collectDestinations shows the destinations that ever had a request.

@@ -79,6 +79,9 @@ func (x *exchange) answerLines(b []byte) []byte {
 	if x.rt.compresses() && takesGzip(&x.req) {
 		x.front = &gzipFront{front: x.front}
 	}
+	if x.rt.rules.shadows != nil {
+		x.front = x.mirrored()
+	}
 	return b
 }
 

@@ -77,8 +77,11 @@ func newRoute(src *Route, old *route, acquire func(*Destination) *pool) *route {
 				d.stats.Store(was.stats.Load())
 			}
 		}
-		if len(d.match) > 0 && r.rules == nil {
+		if r.rules == nil && (len(d.match) > 0 || d.src.Shadow > 0) {
 			r.rules = newRules()
+		}
+		if d.src.Shadow > 0 {
+			r.rules.shadows = append(r.rules.shadows, d)
 		}
 		if d.isLive() {
 			live++
@@ -370,6 +373,10 @@ func sameState(a *ruleSource, b *Route) bool {
 func sameDestination(a, b *Destination) bool {
 	return a.AppGUID == b.AppGUID && a.AppName == b.AppName && a.Process == b.Process &&
 		a.ProcessGUID == b.ProcessGUID && a.Weight == b.Weight && a.Protocol == b.Protocol &&
-		a.Version == b.Version && a.Label == b.Label && a.Split == b.Split && a.LeftAt == b.LeftAt && a.Shadow == b.Shadow &&
+		a.Version == b.Version && a.Label == b.Label && a.Split == b.Split && a.LeftAt == b.LeftAt && a.Shadow == b.Shadow && sameShadow(a.ShadowOptions, b.ShadowOptions) &&
 		slices.Equal(a.Match, b.Match) && slices.Equal(a.Backends, b.Backends)
+}
+
+func sameShadow(a, b *ShadowOptions) bool {
+	return a == b || a != nil && b != nil && *a == *b
 }

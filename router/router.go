@@ -22,6 +22,7 @@ type Router struct {
 	pools     pools // guarded by writer
 	metrics   metrics
 	evidence  *evidence
+	shadows   *shadows
 	log       *accessLog
 	registry  *prometheus.Registry
 	persisted atomic.Bool
@@ -46,6 +47,7 @@ func New(cfg Config) *Router {
 	r.sweeper.r = r
 	r.tick()
 	r.evidence = newEvidence(r)
+	r.shadows = newShadows(r)
 	r.pools = pools{byHash: map[uint64][]*pool{}, backends: r.backends}
 	r.table.Store(newTable(0, 0))
 	r.registry.MustRegister(collector{r})
@@ -67,6 +69,7 @@ func (r *Router) Run(ctx context.Context) error {
 	stop := make(chan struct{})
 	var background sync.WaitGroup
 	background.Go(func() { r.log.run(stop) })
+	background.Go(func() { r.shadows.run(stop) })
 	stopControl := make(chan struct{})
 	control := r.newControlServer(stopControl)
 	failed := make(chan error, 2+len(r.cfg.Listeners)+len(r.cfg.TLSListeners)) // one from each that serves

@@ -37,6 +37,8 @@ type rules struct {
 	skew                  skew
 	strip                 bool
 
+	shadows []*destination // that get copies of requests
+
 	hold        *gate // nil: the route is not paused
 	maintenance *maintenance
 }

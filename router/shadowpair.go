@@ -24,12 +24,12 @@ type ShadowAnswer struct {
 	Status int    `json:"status"`          // 0: no answer
 	Error  string `json:"error,omitempty"` // why there was none: the words of X-Cf-RouterError
 
-	Header    map[string][]string `json:"header,omitempty"` // Content-Type, Location, Cache-Control; of Set-Cookie the names
-	Body      []byte              `json:"body,omitempty"`   // up to 64 KiB, decompressed; none if it is longer
-	Size      int64               `json:"size"`             // of the body; of one over 1 MiB, that
-	SHA256    [32]byte            `json:"sha256"`           // of the first 64 KiB
+	Header    map[string][]string `json:"header,omitempty"`    // Content-Type, Location, Cache-Control; of Set-Cookie the names
+	Body      []byte              `json:"body,omitempty"`      // up to 64 KiB, decompressed; none if it is longer
+	Size      int64               `json:"size"`                // of the body; of one over 1 MiB, that
+	SHA256    [32]byte            `json:"sha256"`              // of the first 64 KiB
 	Truncated bool                `json:"truncated,omitempty"` // the body is longer than the limit
-	Took      time.Duration       `json:"took"` // nanoseconds to the end of the body
+	Took      time.Duration       `json:"took"`                // nanoseconds to the end of the body
 }
 
 // ShadowCounts are what became of the copies of requests for one shadow

@@ -88,7 +88,7 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 		},
 	})
 	shadows := shadow.New(shadow.Config{
-		Dir: filepath.Join(cfg.DataDir, "shadow"), Logger: logger,
+		Dir: filepath.Join(cfg.DataDir, "shadow"), Source: routes, Logger: logger,
 		Ignores: func(ctx context.Context, version string) ([]string, error) {
 			v, err := db.Version(ctx, version)
 			return v.Shadow.Ignore, err
@@ -126,6 +126,7 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return engine.Run(ctx) })
 	g.Go(func() error { return releases.Run(ctx) })
+	g.Go(func() error { return shadows.Run(ctx) })
 	g.Go(func() error { return builds.Run(ctx) })
 	g.Go(func() error { return handler.Run(ctx) })
 	for _, l := range in.Listeners("api") {
