@@ -68,7 +68,7 @@ type proxyProcess struct {
 	addr string
 }
 
-func startProxy(b *testing.B, kind, app string) *proxyProcess {
+func startProxy(b testing.TB, kind, app string) *proxyProcess {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), "WEIR_ROUTER_BENCH="+kind+" "+app)
 	cmd.Stderr = os.Stderr
@@ -125,7 +125,7 @@ func benchProxy(kind, app string) {
 		return
 	}
 	var line []byte
-	r := New(Config{Listeners: []net.Listener{ln}, AccessLog: func(rec Record) { line = rec.AppendRTR(line[:0]) }})
+	r := New(Config{Listeners: []net.Listener{ln}, MaxConns: 1 << 20, AccessLog: func(rec Record) { line = rec.AppendRTR(line[:0]) }})
 	routes := []Route{{Host: "app.example.com", Destinations: []Destination{to("a", app)}}}
 	for i := range 1000 {
 		routes = append(routes, Route{Host: fmt.Sprintf("h%d.example.com", i), Destinations: []Destination{to("b", app)}})

@@ -303,7 +303,9 @@ func FuzzGuard(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, split int) {
 		whole := throughGuard(bytes.NewReader(b))
 		if split > 0 && split < len(b) {
-			if got := throughGuard(&pieces{b[:split], b[split:]}); got != whole {
+			// A refusal may wait for the end of the line.
+			got := throughGuard(&pieces{b[:split], b[split:]})
+			if got != whole && (got != "" || bytes.ContainsAny(b[split:], "\r\n")) {
 				t.Errorf("split at %d: %q, whole: %q", split, got, whole)
 			}
 		}
