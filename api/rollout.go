@@ -241,7 +241,7 @@ func (u urls) rollout(s release.Status) v3.Rollout {
 		StepUsage: v3.RolloutUsages{Stable: presentUsage(p.Step[0]), Candidate: presentUsage(p.Step[1])},
 		Usage:     v3.RolloutUsages{Stable: presentUsage(p.All[0]), Candidate: presentUsage(p.All[1])},
 		Evidence:  presentFigures(s.Figures), CouldSee: s.CouldSee, FirstBad: []v3.RolloutBadRequest{},
-		KeptUntil: v3.At(p.KeptUntil), Plan: json.RawMessage(r.Plan), CreatedBy: r.CreatedBy.Name,
+		Explanation: presentExplanation(&s), KeptUntil: v3.At(p.KeptUntil), Plan: json.RawMessage(r.Plan), CreatedBy: r.CreatedBy.Name,
 		Relationships: v3.Relationships{"app": v3.To(r.AppGUID)},
 		Links:         v3.Links{"self": u.link(self), "app": u.link("/v3/apps/" + r.AppGUID)},
 	}
@@ -259,6 +259,15 @@ func (u urls) rollout(s release.Status) v3.Rollout {
 		out.FirstBad = append(out.FirstBad, v3.RolloutBadRequest{
 			Version: label, RequestID: b.RequestID, Method: b.Method, Path: strings.ToValidUTF8(b.Path, "?"), Status: b.Status, Reason: b.Reason, At: v3.At(b.At),
 		})
+	}
+	return out
+}
+
+func presentExplanation(s *release.Status) v3.RolloutExplanation {
+	x := s.Explain()
+	out := v3.RolloutExplanation{What: x.What, Reason: x.Reason, Meaning: x.Meaning, Advice: x.Advice}
+	if e := s.Progress.Ending; e != nil {
+		out.DecidedAt, out.SwitchSeconds = v3.At(e.At), e.Took.Seconds()
 	}
 	return out
 }

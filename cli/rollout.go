@@ -57,7 +57,6 @@ type rolloutCall struct {
 	app    v3.App
 	action string
 	r      v3.Rollout
-	lines  []string // of the log; nil: not read yet
 }
 
 func runRollout(ctx context.Context, c *call) error {
@@ -112,22 +111,6 @@ func (r *rolloutCall) find(ctx context.Context, c *call) error {
 
 func (c *call) rolloutStatus(_ context.Context, r *rolloutCall) error {
 	return c.showRollout(r.app.Name, r.r)
-}
-
-func (c *call) rolloutWhy(ctx context.Context, r *rolloutCall) error {
-	v := viewRollout(r.app.Name, r.r)
-	return c.out.print("Rollout", map[string]any{"rollout": v}, []string{r.r.Why}, func(p *page) {
-		p.line(r.r.Why)
-		for _, b := range r.r.FirstBad {
-			p.line(fmt.Sprintf("first bad  %s  %s %s %d  request-id %s  %s", b.Version, b.Method, b.Path, b.Status, b.RequestID, b.At.Local().Format(time.TimeOnly)))
-			for _, line := range r.linesOf(ctx, b.RequestID) {
-				p.line("           " + line)
-			}
-		}
-		if t := r.r.KeptUntil.Time; r.r.Over && t.After(time.Now()) {
-			p.line("the version that lost runs on without requests until " + t.Local().Format("15:04"))
-		}
-	})
 }
 
 func (c *call) rolloutHistory(ctx context.Context, r *rolloutCall) error {
@@ -238,7 +221,7 @@ func (c *call) watchRollout(ctx context.Context, s *session, app string, r v3.Ro
 			return r, nil
 		case r.Over:
 			c.out.clearStatus()
-			return r, newFailure(exitRolledBack, "rolled-back", fmt.Sprintf("rollout r-%d of %s was %s: %s", r.Number, app, r.State, r.Reason), "weir rollout why "+app)
+			return r, newFailure(exitRolledBack, "rolled-back", fmt.Sprintf("rollout r-%d of %s was %s: %s", r.Number, app, words(r.State), r.Reason), "weir rollout why "+app)
 		case r.State == v3.RolloutPaused:
 			c.out.clearStatus()
 			return r, newFailure(exitTimedOut, "paused", fmt.Sprintf("rollout r-%d of %s is paused: %s", r.Number, app, r.Reason),

@@ -1,12 +1,10 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"time"
 
-	"weir/api/client"
 	v3 "weir/api/v3"
 )
 
@@ -24,6 +22,8 @@ type rolloutView struct {
 	Share     string              `json:"share"` // what the step gives the new version: "5%"
 	Reason    string              `json:"reason"`
 	Why       string              `json:"why"`
+	Decided   time.Time           `json:"decidedAt"`     // zero as long as it is not
+	Switch    float64             `json:"switchSeconds"` // from then until the router ran it, of one that was taken back
 	Since     time.Time           `json:"since"`
 	Table     uint64              `json:"table"` // of its last change of traffic
 	Baked     float64             `json:"bakedSeconds"`
@@ -34,6 +34,7 @@ type rolloutView struct {
 	Evidence  map[string]evidence `json:"evidence"` // by stream: errors, latency, custom
 	CouldSee  float64             `json:"couldSee"` // factor of errors that would have been seen; 0: none
 	FirstBad  []rolloutBadRequest `json:"firstBad"`
+	Log       map[string][]string `json:"log"` // of why: lines that belong to a request, by its id
 }
 
 // rolloutUsage counts requests of a version in the step.
@@ -99,10 +100,11 @@ func viewRollout(app string, r v3.Rollout) rolloutView {
 	}
 	v := rolloutView{
 		App: app, GUID: r.GUID, Number: r.Number, From: r.From.Label, To: r.To.Label, State: r.State, Over: r.Over,
-		Step: r.Step, Steps: r.Steps, Share: r.Share, Reason: r.Reason, Why: r.Why, Since: r.Since.Time, Table: r.Table,
+		Step: r.Step, Steps: r.Steps, Share: r.Share, Reason: r.Reason, Why: r.Why,
+		Decided: r.Explanation.DecidedAt.Time, Switch: r.Explanation.SwitchSeconds, Since: r.Since.Time, Table: r.Table,
 		Baked: r.BakedSeconds, Bake: r.BakeSeconds, Missing: append([]string{}, r.Missing...),
 		Stable: usage(r.StepUsage.Stable), Candidate: usage(r.StepUsage.Candidate),
-		Evidence: map[string]evidence{}, CouldSee: r.CouldSee, FirstBad: []rolloutBadRequest{},
+		Evidence: map[string]evidence{}, CouldSee: r.CouldSee, FirstBad: []rolloutBadRequest{}, Log: map[string][]string{},
 	}
 	for stream, e := range r.Evidence {
 		v.Evidence[stream] = evidence(e)
@@ -122,7 +124,7 @@ func (c *call) showRollout(app string, r v3.Rollout) error {
 }
 
 func (v rolloutView) draw(p *page) {
-	state := v.State
+	state := words(v.State)
 	if v.Step > 0 && !v.Over {
 		state += fmt.Sprintf(" (step %d of %d, %s)", v.Step, v.Steps, v.Share)
 	}
@@ -158,27 +160,5 @@ func (v rolloutView) draw(p *page) {
 
 func timesText(f float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", f), ".0") + " times" }
 
-// linesOf returns the lines of the app's log that name a request.
-func (r *rolloutCall) linesOf(ctx context.Context, request string) []string {
-	if request == "" {
-		return nil
-	}
-	if r.lines == nil {
-		r.lines = []string{}
-		// Without its log a rollout can be explained as well.
-		_ = r.LogStream(ctx, r.app.GUID, client.LogStreamOptions{Recent: linesSearched, NoFollow: true}, func(l v3.LogLine) error {
-			r.lines = append(r.lines, l.SourceType+"/"+l.Instance+"  "+string(l.Payload))
-			return nil
-		})
-	}
-	var found []string
-	for _, l := range r.lines {
-		if strings.Contains(l, request) && len(found) < 3 {
-			found = append(found, l)
-		}
-	}
-	return found
-}
-
-// linesSearched is how many lines of the log are looked through.
-const linesSearched = 1000
+// words writes a state as people do.
+func words(state string) string { return strings.ReplaceAll(state, "-", " ") }

@@ -31,9 +31,11 @@ type Rollout struct {
 	Steps  int    `json:"steps"`  // how many there are
 	Share  string `json:"share"`  // what the step gives the candidate: "5%"
 	Reason string `json:"reason"` // why it is as it is, in a sentence
-	Why    string `json:"why"`    // the same with numbers and times
-	Since  Time   `json:"since"`  // when State was entered
-	Table  uint64 `json:"table"`  // route table of its last change of traffic
+	Why    string `json:"why"`    // the whole explanation in one go
+	// Explanation says in parts why it stands where it does.
+	Explanation RolloutExplanation `json:"explanation"`
+	Since       Time               `json:"since"` // when State was entered
+	Table       uint64             `json:"table"` // route table of its last change of traffic
 	// BakedSeconds is how long the step has been judged, of BakeSeconds.
 	BakedSeconds float64  `json:"baked_seconds"`
 	BakeSeconds  float64  `json:"bake_seconds"`
@@ -53,6 +55,18 @@ type Rollout struct {
 	CreatedBy     string          `json:"created_by"`
 	Relationships Relationships   `json:"relationships"` // app
 	Links         Links           `json:"links"`
+}
+
+// RolloutExplanation says why a rollout stands where it does.
+type RolloutExplanation struct {
+	What    string `json:"what"`    // has happened
+	Reason  string `json:"reason"`  // with counts
+	Meaning string `json:"meaning"` // how sure that is; ""
+	Advice  string `json:"advice"`  // what a person can do about it; ""
+	// DecidedAt is when a rollout was decided, and SwitchSeconds how long it
+	// took from then until the router ran it, of one that was taken back.
+	DecidedAt     Time    `json:"decided_at"`
+	SwitchSeconds float64 `json:"switch_seconds"`
 }
 
 // VersionName names a version.

@@ -60,24 +60,29 @@ func detectOnce(cfg Config, rnd *rand.Rand, rate, ratio, share float64, limit in
 	perRequest := (1-share)*rate + share*candidateRate
 	ofCandidate := share * candidateRate / perRequest
 	seen, renew := 0.0, float64(cfg.Renew)
+	stable := uint64(0) // failures not told yet: they only ever lower the evidence
 	for {
 		gap := 1.0
 		if perRequest < 1 {
 			gap += math.Floor(math.Log(1-rnd.Float64()) / math.Log(1-perRequest))
 		}
 		for seen += gap; seen >= renew; renew += float64(cfg.Renew) {
+			e.Add(share, stable, 0)
+			stable = 0
 			e.Renew()
 		}
 		// Golden-ratio assignment is even, so that the share is exact.
 		if candidate = int(seen*share + 0.5); candidate > limit {
 			return candidate, bad, false
 		}
-		stable := uint64(1)
-		if rnd.Float64() < ofCandidate {
-			stable = 0
-			bad++
+		if rnd.Float64() >= ofCandidate {
+			stable++
+			continue
 		}
-		if e.Add(share, stable, 1-stable) >= 1/cfg.ErrorAlpha {
+		bad++
+		e.Add(share, stable, 0)
+		stable = 0
+		if e.Add(share, 0, 1) >= 1/cfg.ErrorAlpha {
 			return max(candidate, bad), bad, true
 		}
 	}

@@ -45,7 +45,10 @@ func (c *conductor) ask(ctx context.Context, w *world) {
 // beside runs f in a goroutine and what it returns in the conductor's.
 func (c *conductor) beside(ctx context.Context, f func(context.Context) func()) {
 	c.busy++
-	c.e.wg.Go(func() { c.calls <- f(ctx) })
+	c.e.wg.Go(func() {
+		then := f(ctx)
+		c.calls <- func() { c.busy--; then() }
+	})
 }
 
 func (c *conductor) startProbe(ctx context.Context, w *world, text string) {

@@ -32,9 +32,11 @@ type conductor struct {
 	killed bool      // the platform was killed; not yet looked at
 	probed time.Time
 	asked  time.Time   // the gate
-	calls  chan func() // results of what runs beside: probes, gates
-	busy   int         // of those
+	calls  chan func() // results of what runs beside
+	busy   int         // probes and gates among that
 	space  string      // of the app
+
+	foreseeing bool // it is being worked out what could be seen
 }
 
 // command is something that another goroutine wants done.
@@ -49,7 +51,7 @@ const keepPeriod = time.Second
 func newConductor(e *Engine, row platform.Rollout, again bool) (*conductor, error) {
 	c := &conductor{
 		e: e, row: row, inbox: make(chan command), ended: make(chan struct{}), judge: new(judge.Judge),
-		calls: make(chan func(), 4), // a probe and a gate, with room to spare
+		calls: make(chan func(), 4), // a probe or gate and a forecast, with room to spare
 	}
 	var err error
 	if c.plan, err = ParsePlan([]byte(row.Plan)); err != nil {
@@ -129,7 +131,6 @@ func (c *conductor) wait(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-timer.C:
 	case f := <-c.calls:
-		c.busy--
 		f()
 	case cmd := <-c.inbox:
 		cmd.done <- cmd.do(ctx, c)
@@ -144,7 +145,6 @@ func (c *conductor) listen(ctx context.Context) error {
 	}
 	select {
 	case f := <-c.calls:
-		c.busy--
 		f()
 		return nil
 	case cmd := <-c.inbox:

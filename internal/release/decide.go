@@ -185,8 +185,7 @@ func (w *world) rejection() string {
 			w.r.ToLabel, short(c.Quantile(0.5)), short(c.Quantile(0.95)), c.Requests,
 			w.r.FromLabel, short(s.Quantile(0.5)), short(s.Quantile(0.95)), s.Requests, end)
 	}
-	return fmt.Sprintf("%s: %s %d of %d requests (%.1f%%), %s %d of %d (%.1f%%)%s", w.verdict.Cause,
-		w.r.ToLabel, c.Bad, c.Requests, 100*c.BadRate(), w.r.FromLabel, s.Bad, s.Requests, 100*s.BadRate(), end)
+	return fmt.Sprintf("%s: %s%s", w.verdict.Cause, compared(w.r, c, s), end)
 }
 
 // short writes a latency with three digits.
@@ -275,7 +274,7 @@ func (w *world) afterBake() decision {
 	}
 	missing := w.p.missing(w.plan, w.r.Step)
 	if len(missing) == 0 {
-		return decision{verb: enter, state: platform.RolloutWaiting, step: w.r.Step, reason: "the step is passed"}
+		return decision{verb: enter, state: platform.RolloutWaiting, step: w.r.Step, reason: "the step is passed" + w.seen()}
 	}
 	text := "too little traffic to tell: " + strings.Join(missing, ", ")
 	if w.p.Baked-w.p.Silent < w.plan.MaxBake.Duration {
@@ -288,6 +287,19 @@ func (w *world) afterBake() decision {
 		return decision{verb: rollBack, step: w.r.Step, reason: text}
 	}
 	return decision{verb: pause, step: w.r.Step, reason: text}
+}
+
+// seen says what the step has seen, and what it could have seen.
+func (w *world) seen() string {
+	c := &w.p.Step[1]
+	if c.Requests == 0 {
+		return ""
+	}
+	text := ": " + compared(w.r, c, &w.p.Step[0])
+	if w.p.CouldSee > 0 {
+		text += fmt.Sprintf("; %s as many failures would have been caught nine times of ten", times(w.p.CouldSee))
+	}
+	return text
 }
 
 // afterGate goes to the next step unless something holds it.

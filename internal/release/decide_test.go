@@ -201,7 +201,17 @@ func TestParsePlan_PresetsAndDefaults(t *testing.T) {
 			t.Errorf("%s does not read back as it was written: %v\n%s\n%s", preset, err, planText(&p), planText(&again))
 		}
 	}
-	p, err := ParsePlan([]byte(`{"steps":[{"weight":"0.5%","bake":90},{"weight":20,"min-requests":"auto","min-endpoints":"80%"}],"keep-old":"2d"}`))
+	for preset, step := range map[string]int{"blue-green": 0, "canary": 1, "canary-10-5m": 0, "linear": 3, "linear-10-1m": 3, "shadow": 0} {
+		p, err := ParsePlan([]byte(`{"preset":"` + preset + `","bake":"20s"}`))
+		if err != nil || p.bake(step) != 20*time.Second {
+			t.Errorf("%s bakes step %d for %s, want the 20s that were asked for (%v)", preset, step, p.bake(step), err)
+		}
+	}
+	p, err := ParsePlan([]byte(`{"preset":"rings","rings":{"a-nobody":[],"b-staff":[{"header":"X-Staff"}]}}`))
+	if err != nil || len(p.Steps) != 3 || p.Steps[0].Shadow != 100 || p.Steps[0].Ring != "a-nobody" || p.Steps[1].Shadow != 0 {
+		t.Errorf("a ring without members: %v %s", err, planText(&p))
+	}
+	p, err = ParsePlan([]byte(`{"steps":[{"weight":"0.5%","bake":90},{"weight":20,"min-requests":"auto","min-endpoints":"80%"}],"keep-old":"2d"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,6 +227,8 @@ func TestParsePlan_RefusesNonsense(t *testing.T) {
 	for _, bad := range []string{
 		`{`, `{"prest":"canary"}`, `{"preset":"foo"}`, `{"steps":[{}]}`, `{"steps":[{"weight":120}]}`, `{"steps":[{"weight":50},{"weight":10}]}`,
 		`{"steps":[{"ring":"nobody"}]}`, `{"on-fail":"cry"}`, `{"freeze":["sometimes"]}`, `{"probes":["health"]}`, `{"hooks":{"before-lunch":"http://x"}}`,
+		`{"rings":{"a":[{}]}}`, `{"rings":{"a":[{"header":"X","cookie":"y"}]}}`, `{"rings":{"a":[{"cidr":"10.0.0.0/99"}]}}`,
+		`{"rings":{"a":[{"header":"X","regex":"("}]}}`, `{"steps":[{"shadow":10,"weight":5}]}`, `{"rings":{"a":[{"header":"X"}]},"steps":[{"shadow":10,"ring":"a"}]}`,
 		`{"hooks":{"on-done":"rm -rf /"}}`, `{"steps":[{"weight":5,"gate":"maybe"}]}`, `{"bake":"-5m"}`, `{"steps":[{"weight":5,"min-clients":-1}]}`,
 	} {
 		if _, err := ParsePlan([]byte(bad)); err == nil {

@@ -140,6 +140,9 @@ func (e *Engine) conduct(row platform.Rollout, again bool) error {
 	}
 	ctx := e.run
 	e.conductors[row.GUID] = c
+	if !again {
+		c.tellHook(hookBeforeStart, row.Reason)
+	}
 	e.wg.Go(func() {
 		c.run(ctx)
 		e.mu.Lock()

@@ -207,7 +207,7 @@ func TestRollout_PausesWhenSomebodyElseMovesTheTraffic(t *testing.T) {
 	e, _ := g.engine()
 	row := g.start(e, strings.Replace(quick, "20s", "10h", 1))
 	g.until(row.GUID, platform.RolloutBaking)
-	g.set(func() { g.find(byLabel("v2")).Weight = 700 })
+	g.set(func() { g.find(byLabel("v2")).Weight, g.split = 700, g.split+1 }) // any hand makes a new split
 	if row = g.until(row.GUID, platform.RolloutPaused); !strings.Contains(row.Reason, "v2 700") {
 		t.Errorf("paused for %q", row.Reason)
 	}

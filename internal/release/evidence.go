@@ -39,7 +39,7 @@ func (c *conductor) absorb(ev *router.Evidence) {
 			c.dirty = true
 		}
 	}
-	c.updateAuto()
+	c.foresee()
 }
 
 // batch turns counters into what is new since the last time.
@@ -141,24 +141,58 @@ const (
 	autoLimit = 20000
 )
 
-// updateAuto works out what MinRequests auto means in this step, again
-// whenever twice as much is known about the stable version.
-func (c *conductor) updateAuto() {
-	if c.p.StepBegan.IsZero() || !c.plan.Steps[c.row.Step].MinRequests.Auto {
+// foresee works out what MinRequests auto means in this step and what the
+// requests so far could have shown; again whenever much more is known. It
+// takes a tenth of a second or so, in which the judge must not wait: it is
+// done beside.
+func (c *conductor) foresee() {
+	if c.foreseeing || c.p.StepBegan.IsZero() {
 		return
 	}
-	known := c.p.All[0].Requests
-	if c.p.Auto > 0 && known < 2*max(c.p.AutoBase, 100) {
+	known, seen := c.p.All[0].Requests, c.p.Step[1].Requests
+	auto := c.plan.Steps[c.row.Step].MinRequests.Auto && (c.p.Auto == 0 || known >= 2*max(c.p.AutoBase, 100))
+	if !auto && (seen == 0 || 2*seen < 3*c.p.CouldBase) {
 		return
 	}
 	stable, candidate := c.plan.weights(c.row.Step)
-	rate := max(c.p.All[0].BadRate(), autoRate)
-	d := judge.Detect(c.judge.Config(), rate, c.plan.Judge.Detect, float64(candidate)/float64(stable+candidate), autoLimit)
-	c.p.Auto, c.p.AutoBase, c.dirty = d.P90, known, true
-	if d.P90 == 0 {
-		c.p.Auto = autoLimit
+	cfg, step, ratio := c.judge.Config(), c.row.Step, c.plan.Judge.Detect
+	rate, share := max(c.p.All[0].BadRate(), autoRate), float64(candidate)/float64(stable+candidate)
+	c.foreseeing = true
+	c.e.wg.Go(func() {
+		need, could := 0, couldSee(cfg, rate, share, seen)
+		if auto {
+			need = autoNeed(cfg, rate, ratio, share)
+		}
+		c.calls <- func() {
+			c.foreseeing = false
+			if c.row.Step != step || c.p.StepBegan.IsZero() {
+				return
+			}
+			if auto {
+				c.p.Auto, c.p.AutoBase = need, known
+			}
+			c.p.CouldSee, c.p.CouldBase, c.dirty = could, seen, true
+		}
+	})
+}
+
+// autoNeed returns how many requests of the candidate show a regression by
+// ratio nine times of ten; never zero.
+func autoNeed(cfg judge.Config, rate, ratio, share float64) int {
+	if cfg.ErrorAlpha <= 0 || share <= 0 || share >= 1 {
+		return 1 // nobody judges errors: see at least one
 	}
-	if c.judge.Config().ErrorAlpha <= 0 {
-		c.p.Auto = 1 // nobody judges errors: see at least one
+	if d := judge.Detect(cfg, rate, ratio, share, autoLimit); d.P90 > 0 {
+		return d.P90
 	}
+	return autoLimit
+}
+
+// couldSee returns the smallest factor of failures that n requests of the
+// candidate would have shown; 0: none.
+func couldSee(cfg judge.Config, rate, share float64, n uint64) float64 {
+	if cfg.ErrorAlpha <= 0 || share <= 0 || share >= 1 || n == 0 {
+		return 0
+	}
+	return judge.Detectable(cfg, rate, share, int(min(n, autoLimit)))
 }

@@ -173,11 +173,12 @@ func (c *conductor) ending(at time.Time, stream string) *Ending {
 // goBack takes all requests from the candidate; end is the state the rollout
 // is in afterwards.
 func (c *conductor) goBack(ctx context.Context, who platform.Actor, d decision, end platform.RolloutState) error {
+	decided := c.e.cfg.Now()
 	edit := func(row *platform.Rollout, p *Progress, _ uint64) {
 		row.State, row.Reason, row.Since = platform.RolloutRollingBack, d.reason, c.e.cfg.Now().UTC()
 		p.Before = end
 		p.Kept, p.KeptUntil = row.ToGUID, row.Since.Add(c.plan.KeepBad.Duration)
-		p.Ending = c.ending(row.Since, d.stream)
+		p.Ending = c.ending(decided, d.stream)
 		p.Splits = nil
 	}
 	defer c.tellHook(hookOnRollback, d.reason)
@@ -197,10 +198,16 @@ func (c *conductor) goBack(ctx context.Context, who platform.Actor, d decision, 
 	if _, ok := shares[c.row.ToGUID]; ok {
 		opt.Match = map[string][]platform.Match{c.row.ToGUID: {}}
 	}
-	return c.moved(ctx, who, c.judge, c.record, c.figures(), func(also func(*store.Tx, uint64, uint64) error) error {
+	confirmed := false
+	err = c.moved(ctx, who, c.judge, c.record, c.figures(), func(also func(*store.Tx, uint64, uint64) error) error {
 		_, err := c.e.cfg.Versions.SetShares(ctx, who, c.row.AppGUID, shares, opt, also)
+		confirmed = err == nil
 		return err
 	}, edit)
+	if confirmed {
+		c.p.Ending.Took, c.dirty = c.e.cfg.Now().Sub(decided), true
+	}
+	return err
 }
 
 // sharesBack returns the weights as they were, of those versions that still

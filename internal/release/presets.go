@@ -1,9 +1,13 @@
 package release
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -19,7 +23,7 @@ var Presets = map[string]string{
 	"canary-10-5m": "10 % for five minutes, then everything",
 	"linear":       "10 % more every five minutes",
 	"linear-10-1m": "10 % more every minute",
-	"rings":        "the rings of the plan in order of their names, then everything",
+	"rings":        "the rings of the plan in order of their names, then everything; one without members gets copies",
 	"shadow":       "a copy of all requests for half an hour, then a person decides",
 }
 
@@ -34,30 +38,34 @@ func steps(bake time.Duration, weights ...Percent) (all []Step) {
 	return all
 }
 
+// defaultBake is how long a step is judged that does not say it.
+const defaultBake = 5 * time.Minute
+
 // presetSteps returns the steps of a preset, and how long it keeps the old
 // version unless the plan says so.
 func (p *Plan) presetSteps() (all []Step, keepOld time.Duration, err error) {
+	bake := func(d time.Duration) time.Duration { return cmp.Or(p.Bake.Duration, d) } // one that was given goes first
 	tenths := []Percent{10, 20, 30, 40, 50, 60, 70, 80, 90, 100}
 	switch p.Preset {
 	case "all-at-once":
 		return steps(0, 100), time.Hour, nil
 	case "blue-green":
-		return []Step{{Weight: 100, Bake: &Duration{10 * time.Minute}}}, 24 * time.Hour, nil
+		return []Step{{Weight: 100, Bake: &Duration{bake(10 * time.Minute)}}}, 24 * time.Hour, nil
 	case "canary":
-		return steps(p.Bake.Duration, 1, 5, 25, 50, 100), time.Hour, nil
+		return steps(bake(defaultBake), 1, 5, 25, 50, 100), time.Hour, nil
 	case "canary-10-5m":
-		return steps(5*time.Minute, 10, 100), time.Hour, nil
+		return steps(bake(5*time.Minute), 10, 100), time.Hour, nil
 	case "linear":
-		return steps(p.Bake.Duration, tenths...), time.Hour, nil
+		return steps(bake(defaultBake), tenths...), time.Hour, nil
 	case "linear-10-1m":
-		return steps(time.Minute, tenths...), time.Hour, nil
+		return steps(bake(time.Minute), tenths...), time.Hour, nil
 	case "rings":
 		for _, name := range slices.Sorted(maps.Keys(p.Rings)) {
-			all = append(all, Step{Ring: name, MinRequests: &Amount{}})
+			all = append(all, Step{Ring: name})
 		}
 		return append(all, Step{Weight: 100}), 24 * time.Hour, nil
 	case "shadow":
-		return []Step{{Shadow: 100, Bake: &Duration{30 * time.Minute}, Gate: gateApprove}, {Weight: 100}}, time.Hour, nil
+		return []Step{{Shadow: 100, Bake: &Duration{bake(30 * time.Minute)}, Gate: gateApprove}, {Weight: 100}}, time.Hour, nil
 	}
 	return nil, 0, platform.Invalidf("there is no rollout preset %q; there are %s", p.Preset, strings.Join(slices.Sorted(maps.Keys(Presets)), ", "))
 }
@@ -67,12 +75,12 @@ func (p *Plan) complete() error {
 	if p.Preset == "" {
 		p.Preset = "canary"
 	}
-	if p.Bake.Duration == 0 {
-		p.Bake.Duration = 5 * time.Minute
-	}
 	byPreset, keepOld, err := p.presetSteps()
 	if err != nil {
 		return err
+	}
+	if p.Bake.Duration == 0 {
+		p.Bake.Duration = defaultBake
 	}
 	if len(p.Steps) == 0 {
 		p.Steps = byPreset
@@ -120,6 +128,9 @@ func (p *Plan) complete() error {
 }
 
 func (p *Plan) completeStep(s *Step) {
+	if members, known := p.Rings[s.Ring]; known && len(members) == 0 && s.Weight == 0 && s.Shadow == 0 {
+		s.Shadow = 100 // nobody is in it: it gets copies of what the others ask
+	}
 	if s.Bake == nil {
 		s.Bake = &Duration{p.Bake.Duration}
 		if s.Weight == 100 {
@@ -174,10 +185,17 @@ func (p *Plan) check() error {
 			return err
 		}
 	}
+	for name, members := range p.Rings {
+		for _, m := range members {
+			if err := checkMatch(m); err != nil {
+				return within("ring "+name, err)
+			}
+		}
+	}
 	last := Percent(0)
 	for i, s := range p.Steps {
 		if err := p.checkStep(s); err != nil {
-			return fmt.Errorf("step %d: %w", i+1, err)
+			return within(fmt.Sprintf("step %d", i+1), err)
 		}
 		if s.Weight < last && s.Ring == "" && s.Shadow == 0 {
 			return platform.Invalidf("step %d: the share goes down from %s to %s: steps only go up", i+1, last, s.Weight)
@@ -195,16 +213,57 @@ func (p *Plan) checkStep(s Step) error {
 		return platform.Invalidf("it needs a weight, a ring or a shadow share")
 	case s.Weight > 0 && s.Weight < 0.1:
 		return platform.Invalidf("the smallest share is 0.1%%")
-	case s.Ring != "" && len(p.Rings[s.Ring]) == 0:
-		return platform.Invalidf("the plan has no ring %q", s.Ring)
+	case s.Shadow > 0 && (s.Weight > 0 || len(p.Rings[s.Ring]) > 0):
+		return platform.Invalidf("a shadow has no users: give it a step without a weight and with no ring, or one without members")
 	case s.Gate != "" && s.Gate != gateApprove && !isURL(s.Gate):
 		return platform.Invalidf("gate must be %q or an http or https URL (got %q)", gateApprove, s.Gate)
 	case *s.MinEndpoints < 0 || *s.MinEndpoints > 100 || *s.MinClients < 0 || s.MinRequests.N < 0:
 		return platform.Invalidf("usage goals are not negative")
 	}
+	if _, known := p.Rings[s.Ring]; s.Ring != "" && !known {
+		return platform.Invalidf("the plan has no ring %q", s.Ring)
+	}
 	if s.Probe != "" {
 		_, _, err := parseProbe(s.Probe)
 		return err
+	}
+	return nil
+}
+
+// within says where in the plan the mistake is.
+func within(where string, err error) error {
+	if e, ok := errors.AsType[*platform.Error](err); ok {
+		there := *e
+		there.Msg = where + ": " + e.Msg
+		return &there
+	}
+	return err
+}
+
+// checkMatch refuses conditions that nobody can meet or understand.
+func checkMatch(m Match) error {
+	of, how := 0, 0
+	for _, v := range []string{m.Header, m.Cookie, m.CIDR} {
+		if v != "" {
+			of++
+		}
+	}
+	for _, v := range []string{m.Exact, m.Prefix, m.Regex} {
+		if v != "" {
+			how++
+		}
+	}
+	if of != 1 || how > 1 || m.CIDR != "" && how > 0 {
+		return platform.Invalidf("it names one of header, cookie and cidr, and of the first two at most one of exact, prefix and regex")
+	}
+	if m.CIDR != "" {
+		_, err := netip.ParsePrefix(m.CIDR)
+		if _, one := netip.ParseAddr(m.CIDR); err != nil && one != nil {
+			return platform.Invalidf("%q is no cidr such as 10.0.0.0/8", m.CIDR)
+		}
+	}
+	if _, err := regexp.Compile(m.Regex); err != nil {
+		return platform.Invalidf("the regex %q cannot be read: %v", m.Regex, err)
 	}
 	return nil
 }

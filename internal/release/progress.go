@@ -34,6 +34,11 @@ type Progress struct {
 	// Auto is what MinRequests auto means at present.
 	Auto     int    `json:"auto,omitempty"`
 	AutoBase uint64 `json:"auto_base,omitempty"`
+	// CouldSee is the smallest regression of the error rate, as a factor, that
+	// the first CouldBase requests of the candidate in this step would have
+	// shown with a probability of 90 %; 0: none that is asked about.
+	CouldSee  float64 `json:"could_see,omitempty"`
+	CouldBase uint64  `json:"could_base,omitempty"`
 
 	// Step and All count the step's requests and those of all steps, of the
 	// stable version and of the candidate.
@@ -135,11 +140,14 @@ type BadRequest struct {
 
 // Ending is what was known when a rollout was decided.
 type Ending struct {
-	At      time.Time `json:"at"`
-	Stream  string    `json:"stream,omitempty"`
-	Verdict Figures   `json:"verdict"`
-	Stable  Usage     `json:"stable"`
-	Cand    Usage     `json:"candidate"`
+	At time.Time `json:"at"`
+	// Took is the time from the decision until the router ran it, of a
+	// rollback; zero as long as it has not confirmed.
+	Took    time.Duration `json:"took,omitempty"`
+	Stream  string        `json:"stream,omitempty"`
+	Verdict Figures       `json:"verdict"`
+	Stable  Usage         `json:"stable"`
+	Cand    Usage         `json:"candidate"`
 }
 
 // Figures are a verdict's findings by stream, for people.
@@ -184,7 +192,7 @@ func (p *Progress) beginStep(now time.Time) {
 	p.Skip, p.GateOpen, p.GateClosed, p.GateText = false, false, false, ""
 	p.Step = [2]Usage{}
 	p.Probed, p.ProbeFailed, p.ProbeText = 0, 0, ""
-	p.Auto, p.AutoBase = 0, 0
+	p.Auto, p.AutoBase, p.CouldSee, p.CouldBase = 0, 0, 0, 0
 }
 
 // missing says which usage goals of a step are not met.
@@ -192,6 +200,9 @@ func (p *Progress) missing(plan *Plan, step int) []string {
 	s := &plan.Steps[step]
 	var all []string
 	candidate := &p.Step[1]
+	if s.MinRequests.Auto && p.Auto == 0 {
+		all = append(all, "requests to reckon with")
+	}
 	if want := p.minRequests(s); want > 0 {
 		got := int(candidate.Requests)
 		if plan.CountProbes {

@@ -74,32 +74,8 @@ func (e *Engine) status(row platform.Rollout) (s Status, err error) {
 		return s, nil
 	}
 	s.Missing = s.Progress.missing(&s.Plan, row.Step)
-	s.Needed = s.Progress.Auto
-	if stable, candidate := s.Plan.weights(row.Step); stable > 0 && candidate > 0 && j.Config().ErrorAlpha > 0 {
-		rate := max(s.Progress.All[0].BadRate(), autoRate)
-		s.CouldSee = judge.Detectable(j.Config(), rate, float64(candidate)/float64(stable+candidate), int(s.Progress.Step[1].Requests))
-	}
+	s.Needed, s.CouldSee = s.Progress.Auto, s.Progress.CouldSee
 	return s, nil
-}
-
-// Why says in a sentence why a rollout stands where it does.
-func (s *Status) Why() string {
-	row := &s.Row
-	text := fmt.Sprintf("r-%d  %s → %s at %s", row.Number, row.ToLabel, row.State, row.Since.Format("15:04:05"))
-	end := s.Progress.Ending
-	if end != nil && !s.Progress.StepBegan.IsZero() && row.State != platform.RolloutDone {
-		text += fmt.Sprintf(" (%s after step %s began)", end.At.Sub(s.Progress.StepBegan).Round(time.Second), s.Plan.stepText(row.Step))
-	}
-	if row.Reason != "" {
-		text += ": " + row.Reason
-	}
-	if end == nil || end.Stream == "" {
-		return text
-	}
-	if f := end.Verdict[end.Stream]; f.Limit > 0 {
-		text += fmt.Sprintf("; a good %s would reach this in at most 1 of %.0f rollouts", row.ToLabel, f.Limit)
-	}
-	return text
 }
 
 // Events returns the transitions of a rollout in order.

@@ -1,0 +1,159 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"weir/api/client"
+	v3 "weir/api/v3"
+)
+
+// rolloutWhy explains a rollout: what happened, the counts, how sure that is,
+// the first requests that failed with what the log says about them, and what
+// can be done.
+func (c *call) rolloutWhy(ctx context.Context, r *rolloutCall) error {
+	v := viewRollout(r.app.Name, r.r)
+	failed := r.failed(ctx)
+	v.Log = map[string][]string{}
+	for _, f := range failed {
+		v.Log[f.RequestID] = f.lines
+	}
+	state := r.stateOf(ctx)
+	return c.out.print("Rollout", map[string]any{"rollout": v}, []string{r.r.Why}, func(p *page) {
+		x := r.r.Explanation
+		p.line(fmt.Sprintf("r-%d  %s (%s)", r.r.Number, x.What, r.r.Since.Local().Format(time.DateTime)))
+		pair := func(name, text string) {
+			if text != "" {
+				p.line(fmt.Sprintf("%-9s %s", name, text))
+			}
+		}
+		pair("reason", x.Reason)
+		pair("meaning", x.Meaning)
+		for _, f := range failed {
+			pair("failed", fmt.Sprintf("%s %s %s at %s, request-id %s", f.Method, f.Path, f.outcome(), f.At.Local().Format("15:04:05.000"), f.RequestID))
+			for _, line := range f.lines {
+				pair("", line)
+			}
+		}
+		pair("state", state)
+		pair("next", r.next(x.Advice))
+	})
+}
+
+// next is the advice, with commands.
+func (r *rolloutCall) next(advice string) string {
+	app := r.app.Name
+	with := map[string]string{
+		v3.RolloutDone:       "weir rollback " + app,
+		v3.RolloutPaused:     "weir rollout resume|promote|abort " + app,
+		v3.RolloutRolledBack: "weir logs " + app + " --recent",
+	}[r.r.State]
+	if advice == "" || with == "" {
+		return advice
+	}
+	return advice + " (" + with + ")"
+}
+
+// stateOf says what both versions get now and where they answer.
+func (r *rolloutCall) stateOf(ctx context.Context) string {
+	versions, err := r.AppVersions(ctx, r.app.GUID)
+	if err != nil {
+		return "" // what happened can be explained all the same
+	}
+	var parts []string
+	for _, v := range r.versionRows(ctx, r.app.Name, versions) {
+		if v.GUID != r.r.From.GUID && v.GUID != r.r.To.GUID {
+			continue
+		}
+		text := v.Version + " " + v.shareText()
+		if until := r.r.KeptUntil.Time; v.Share == 0 && r.r.Over && until.After(time.Now()) && len(v.URLs) > 0 {
+			text += fmt.Sprintf(" (runs on until %s at %s)", until.Local().Format("15:04"), v.URLs[0])
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// failedRequest is one of the first that failed, with its lines of the log.
+type failedRequest struct {
+	v3.RolloutBadRequest
+	lines []string
+}
+
+func (f *failedRequest) outcome() string {
+	if f.Reason != "" {
+		return strings.TrimSpace(fmt.Sprintf("%d %s", f.Status, f.Reason))
+	}
+	return strconv.Itoa(f.Status)
+}
+
+// failed returns the first requests that the new version failed. A line of
+// the log is shown once.
+func (r *rolloutCall) failed(ctx context.Context) []failedRequest {
+	var all []failedRequest
+	var shown []string
+	for _, b := range r.r.FirstBad {
+		if b.Version != r.r.To.Label {
+			continue
+		}
+		f := failedRequest{RolloutBadRequest: b, lines: []string{}}
+		for _, line := range r.linesOf(ctx, b) {
+			if !slices.Contains(shown, line) {
+				f.lines, shown = append(f.lines, line), append(shown, line)
+			}
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// tookOf finds in a line of the access log how long a request took.
+var tookOf = regexp.MustCompile(`response_time:([0-9.]+)`)
+
+// linesOf returns the lines of the app's log that belong to a request: those
+// of the app that name it; else what the app wrote to stderr while it was
+// answered; else the line of the access log.
+func (r *rolloutCall) linesOf(ctx context.Context, b v3.RolloutBadRequest) []string {
+	const linesShown, slack = 3, 20 * time.Millisecond
+	// Without its log a rollout can be explained as well.
+	lines, _ := r.ReadLogs(ctx, r.app.GUID, client.ReadLogsOptions{
+		StartTime: b.At.Add(-2 * time.Second).UnixNano(), EndTime: b.At.Add(time.Second).UnixNano(), Limit: 1000,
+	})
+	var named, around, access []string
+	began, ended := b.At.Add(-slack), b.At.Add(slack)
+	for _, l := range lines {
+		if l.Log == nil || l.Tags["source_type"] != "RTR" || !strings.Contains(string(l.Log.Payload), b.RequestID) {
+			continue
+		}
+		access = append(access, "RTR: "+string(l.Log.Payload))
+		if m := tookOf.FindSubmatch(l.Log.Payload); m != nil {
+			if seconds, err := strconv.ParseFloat(string(m[1]), 64); err == nil {
+				began = b.At.Add(-time.Duration(seconds*float64(time.Second)) - slack)
+			}
+		}
+	}
+	for _, l := range lines {
+		if l.Log == nil || !strings.HasPrefix(l.Tags["source_type"], "APP") {
+			continue
+		}
+		line := l.Tags["source_type"] + "/" + l.InstanceID + ": " + string(l.Log.Payload)
+		at := time.Unix(0, int64(l.Timestamp))
+		switch {
+		case b.RequestID != "" && strings.Contains(line, b.RequestID):
+			named = append(named, line)
+		case l.Log.Type == v3.LogErr && at.After(began) && at.Before(ended):
+			around = append(around, line)
+		}
+	}
+	for _, found := range [][]string{named, around, access} {
+		if len(found) > 0 {
+			return found[:min(len(found), linesShown)]
+		}
+	}
+	return nil
+}
