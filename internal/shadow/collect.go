@@ -86,7 +86,7 @@ func (c *Collector) Run(ctx context.Context) error {
 		}
 	}
 	c.save()
-	return ctx.Err()
+	return nil
 }
 
 func (c *Collector) add(ctx context.Context, pairs []router.ShadowPair, counts []router.ShadowCounts) {
