@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	v3 "weir/api/v3"
 	"weir/internal/logs"
+	"weir/internal/store"
 )
 
 // heartbeat is how often a silent log stream sends an empty line, so that
@@ -25,6 +27,7 @@ type streamLogs struct {
 	Recent      *int   `query:"recent"`
 	Follow      *bool  `query:"follow"`
 	SourceTypes string `query:"source_types"`
+	Version     string `query:"version"`
 }
 
 // streamLogs sends an app's log, a JSON object per line, as it is written.
@@ -35,11 +38,15 @@ func (a *API) streamLogs(ctx context.Context, _ call, req streamLogs) (reply, er
 	if req.Recent != nil && (*req.Recent < 0 || *req.Recent > maxRecent) {
 		return reply{}, badQuery("recent must be between 0 and 10000")
 	}
+	wants, err := a.linesOf(ctx, req.GUID, req.Version)
+	if err != nil {
+		return reply{}, err
+	}
 	return reply{stream: func(ctx context.Context, w http.ResponseWriter) error {
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Accel-Buffering", "no")
-		s := &logStream{w: &patient{w, http.NewResponseController(w)}}
+		s := &logStream{w: &patient{w, http.NewResponseController(w)}, wants: wants}
 		return a.sendLogs(ctx, s, req)
 	}}, nil
 }
@@ -54,7 +61,7 @@ func (a *API) sendLogs(ctx context.Context, s *logStream, req streamLogs) error 
 		from = *req.Since
 	}
 	if req.Recent != nil && *req.Recent > 0 {
-		opts := logs.ReadOptions{Limit: *req.Recent, Descending: true, SourceTypes: types}
+		opts := logs.ReadOptions{Limit: *req.Recent, Descending: true, SourceTypes: types, Match: s.wants}
 		if req.Since != nil {
 			opts.Start = *req.Since
 		}
@@ -73,14 +80,14 @@ func (a *API) sendLogs(ctx context.Context, s *logStream, req streamLogs) error 
 	if req.Follow != nil && !*req.Follow {
 		return a.sendRest(ctx, s, req, from, types)
 	}
-	return a.followLogs(ctx, s, req.GUID, from, types)
+	return a.followLogs(ctx, s, req, from, types)
 }
 
 // sendRest ends a stream that does not follow: with what is there since the
 // moment asked for, unless recent lines were asked for and sent.
 func (a *API) sendRest(ctx context.Context, s *logStream, req streamLogs, from int64, types []string) error {
 	if req.Recent == nil && req.Since != nil {
-		rest, err := a.logs.Read(ctx, req.GUID, logs.ReadOptions{Start: from, SourceTypes: types})
+		rest, err := a.logs.Read(ctx, req.GUID, logs.ReadOptions{Start: from, SourceTypes: types, Match: s.wants})
 		if err != nil {
 			return err
 		}
@@ -89,7 +96,24 @@ func (a *API) sendRest(ctx context.Context, s *logStream, req streamLogs, from i
 	return s.send(nil)
 }
 
-func (a *API) followLogs(ctx context.Context, s *logStream, app string, from int64, types []string) error {
+// linesOf chooses the lines of one version; nil if all are wanted. Lines
+// without the name of a version are those of the app's first.
+func (a *API) linesOf(ctx context.Context, app, label string) (func(logs.Envelope) bool, error) {
+	if label == "" {
+		return nil, nil
+	}
+	all, _, err := a.store.Versions(ctx, store.Query{In: map[string][]string{"app_guids": {app}}, PerPage: 1})
+	if err != nil {
+		return nil, err
+	}
+	isFirst := len(all) > 0 && all[0].Label == label
+	return func(e logs.Envelope) bool {
+		wrote, tagged := e.Tags[logs.TagVersion]
+		return strings.HasPrefix(e.SourceType, "APP") && (wrote == label || !tagged && isFirst)
+	}, nil
+}
+
+func (a *API) followLogs(ctx context.Context, s *logStream, req streamLogs, from int64, types []string) error {
 	if err := s.send(nil); err != nil {
 		return err
 	}
@@ -111,8 +135,8 @@ func (a *API) followLogs(ctx context.Context, s *logStream, app string, from int
 			}
 		}
 	})
-	err := a.logs.Follow(ctx, app, from, func(e logs.Envelope) error {
-		if len(types) > 0 && !slices.Contains(types, e.SourceType) {
+	err := a.logs.Follow(ctx, req.GUID, from, func(e logs.Envelope) error {
+		if len(types) > 0 && !slices.Contains(types, e.SourceType) || s.wants != nil && !s.wants(e) {
 			return nil
 		}
 		return s.send([]logs.Envelope{e})
@@ -128,6 +152,8 @@ func (a *API) followLogs(ctx context.Context, s *logStream, app string, from int
 type logStream struct {
 	mu sync.Mutex // guards w
 	w  *patient
+
+	wants func(logs.Envelope) bool // nil: every line
 }
 
 // send sends lines, and the header if nothing was sent before.
@@ -155,7 +181,7 @@ func (s *logStream) beat() error {
 func presentLogLine(e logs.Envelope) v3.LogLine {
 	l := v3.LogLine{
 		Timestamp: v3.Nanos(e.Timestamp), SourceType: e.SourceType, Instance: e.Instance,
-		Type: v3.LogOut, Payload: e.Payload,
+		Version: e.Tags[logs.TagVersion], Type: v3.LogOut, Payload: e.Payload,
 	}
 	if e.Stderr {
 		l.Type = v3.LogErr

@@ -43,8 +43,9 @@ func lifecycleCommands() []*command {
 		},
 		{
 			name: "restart", aliases: []string{"rs"}, args: "APP", category: catApps,
-			usage: "replace the instances of an app by new ones", examples: []string{"restart hello"},
-			about: "The new instances take over before the old ones stop: no request fails.",
+			usage: "replace the instances of an app by new ones", examples: []string{"restart hello", "restart hello:v2"},
+			about: "The new instances take over before the old ones stop: no request fails. A version that is not the main one is " +
+				"stopped and started; others get its requests meanwhile.",
 			flags: moveFlags(), run: runRestart,
 		},
 		{
@@ -166,10 +167,17 @@ func runRestart(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	s, sp, app, err := c.openApp(ctx)
+	name, label := splitRef(c.arg(0))
+	s, sp, f, err := c.openFleet(ctx, name)
 	if err != nil {
 		return err
 	}
+	if label != "" {
+		if v, err := f.find(label); err != nil || v.Role != v3.RoleMain {
+			return c.restartVersion(ctx, s, f, v, err)
+		}
+	}
+	app := f.app
 	c.out.banner("Restarting app %s in org %s / space %s as %s...", app.Name, sp.Org.Name, sp.Name, s.user)
 	return c.move(ctx, s, sp, app, "restart", func(ctx context.Context, p *push) error {
 		if c.has("strategy") || d.Options != nil {

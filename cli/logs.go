@@ -17,11 +17,13 @@ import (
 func logCommands() []*command {
 	return []*command{
 		{
-			name: "logs", args: "APP", category: catApps,
-			usage:    "show the log of an app as it is written",
-			examples: []string{"logs hello", "logs hello --recent", "logs hello --recent -n 1000 --source APP,STG", "logs hello -o json"},
+			name: "logs", args: "APP [VERSION]", category: catApps,
+			usage: "show the log of an app as it is written",
+			examples: []string{
+				"logs hello", "logs hello --recent", "logs hello --recent -n 1000 --source APP,STG", "logs hello:v2", "logs hello -o json",
+			},
 			about: "With -o json each line is a JSON object. Sources: APP (the app, APP/PROC/WEB for one process), STG (builds), " +
-				"RTR (requests), API (changes), CELL (instances).",
+				"RTR (requests), API (changes), CELL (instances). With a VERSION only what its instances wrote.",
 			flags: []cli.Flag{
 				&cli.BoolFlag{Name: "recent", Usage: "show what there is and end"},
 				&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Usage: "begin this `NUMBER` of lines back (default 10, with --recent 100)"},
@@ -43,7 +45,8 @@ type logLine struct {
 	Time       time.Time `json:"time"`
 	Source     string    `json:"source"`
 	Instance   string    `json:"instance"`
-	Type       string    `json:"type"` // OUT or ERR
+	Version    string    `json:"version"` // of the instance; "" if the app had one without a name
+	Type       string    `json:"type"`    // OUT or ERR
 	Text       string    `json:"text"`
 }
 
@@ -63,7 +66,7 @@ func runLogs(ctx context.Context, c *call) error {
 			sources = append(sources, src)
 		}
 	}
-	s, sp, app, err := c.openApp(ctx)
+	s, sp, app, version, err := c.openLog(ctx)
 	if err != nil {
 		return err
 	}
@@ -77,11 +80,26 @@ func runLogs(ctx context.Context, c *call) error {
 		}
 		return c.showLine(l)
 	}
-	o := client.LogStreamOptions{Recent: lines, NoFollow: c.Bool("recent")}
+	o := client.LogStreamOptions{Recent: lines, NoFollow: c.Bool("recent"), Version: version}
 	if o.NoFollow && lines == 0 {
 		return nil
 	}
 	return c.stream(ctx, s, app, o, show)
+}
+
+// openLog connects and finds the app, and the label of the version if one was
+// named. A version that is gone may have left lines.
+func (c *call) openLog(ctx context.Context) (*session, space, v3.App, string, error) {
+	name, label, err := c.refArguments()
+	if err != nil {
+		return nil, space{}, v3.App{}, "", err
+	}
+	s, sp, err := c.open(ctx)
+	if err != nil {
+		return nil, sp, v3.App{}, "", err
+	}
+	app, err := s.app(ctx, sp, name)
+	return s, sp, app, label, err
 }
 
 // stream reads the log over as many connections as it takes.
@@ -114,7 +132,7 @@ func (c *call) stream(ctx context.Context, s *session, app v3.App, o client.LogS
 func (c *call) showLine(l v3.LogLine) error {
 	at := time.Unix(0, int64(l.Timestamp))
 	if c.out.json() {
-		b, err := marshal(logLine{apiVersion, "LogLine", at.UTC(), l.SourceType, l.Instance, l.Type, plainLine(l)})
+		b, err := marshal(logLine{apiVersion, "LogLine", at.UTC(), l.SourceType, l.Instance, l.Version, l.Type, plainLine(l)})
 		if err != nil {
 			return err
 		}
@@ -138,10 +156,13 @@ func (c *call) showLine(l v3.LogLine) error {
 	return c.out.write(p.bytes())
 }
 
-// sourceOf writes where a line is from: APP/PROC/WEB/0.
+// sourceOf writes where a line is from: APP/PROC/WEB/0, or APP/PROC/WEB/v2/0.
 func sourceOf(l v3.LogLine) string {
-	if l.Instance == "" {
+	switch {
+	case l.Instance == "":
 		return l.SourceType
+	case l.Version != "":
+		return l.SourceType + "/" + l.Version + "/" + l.Instance
 	}
 	return l.SourceType + "/" + l.Instance
 }

@@ -139,6 +139,20 @@ func (c *call) stopVersion(ctx context.Context, s *session, f fleet, v v3.Versio
 	return c.out.done("AppAction", appAction{f.ref(v), v.GUID, "stopped", true})
 }
 
+// restartVersion stops a version and starts it again. Its weight stays, and
+// counts again once an instance is ready.
+func (c *call) restartVersion(ctx context.Context, s *session, f fleet, v v3.Version, err error) error {
+	if err != nil {
+		return err
+	}
+	if v.State == v3.AppStarted {
+		if v, err = s.StopVersion(ctx, v.GUID, true); err != nil {
+			return err
+		}
+	}
+	return c.startVersion(ctx, s, f, v, nil)
+}
+
 func (c *call) scaleVersion(ctx context.Context, s *session, f fleet, v v3.Version, want v3.ProcessScale, err error) error {
 	if err != nil {
 		return err

@@ -307,6 +307,7 @@ type LogStreamOptions struct {
 	Recent      int      // begin this many lines back
 	NoFollow    bool     // end after what is there
 	SourceTypes []string // only these, such as STG; empty: all
+	Version     string   // only what instances of this version wrote; empty: all
 }
 
 func (o LogStreamOptions) query() Query {
@@ -319,6 +320,9 @@ func (o LogStreamOptions) query() Query {
 	}
 	if o.NoFollow {
 		q = q.Set("follow", "false")
+	}
+	if o.Version != "" {
+		q = q.Set("version", o.Version)
 	}
 	if len(o.SourceTypes) > 0 {
 		q = q.In("source_types", o.SourceTypes...)

@@ -34,8 +34,9 @@ type LogLine struct {
 	Timestamp  Nanos  `json:"timestamp"`
 	SourceType string `json:"source_type"` // STG, APP/PROC/WEB, RTR, …
 	Instance   string `json:"instance"`
-	Type       string `json:"type"`    // OUT or ERR
-	Payload    []byte `json:"payload"` // base64 on the wire
+	Version    string `json:"version,omitempty"` // that wrote it, if the app had several or a name for it
+	Type       string `json:"type"`              // OUT or ERR
+	Payload    []byte `json:"payload"`           // base64 on the wire
 }
 
 // Envelopes is the answer of log-cache's read endpoint.

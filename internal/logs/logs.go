@@ -26,6 +26,9 @@ import (
 	"time"
 )
 
+// TagVersion is the tag with the label of the version that an instance is of.
+const TagVersion = "version"
+
 // Envelope is one message of an app's log.
 type Envelope struct {
 	// Timestamp is in nanoseconds since 1970; unique and rising per app.

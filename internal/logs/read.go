@@ -26,11 +26,13 @@ type ReadOptions struct {
 	// otherwise the oldest first.
 	Descending  bool
 	SourceTypes []string // empty means all
+	// Match chooses among the envelopes that the rest chose; nil takes all.
+	Match func(Envelope) bool
 }
 
 func (o ReadOptions) wants(e Envelope) bool {
 	return e.Timestamp >= o.Start && e.Timestamp < o.End &&
-		(len(o.SourceTypes) == 0 || slices.Contains(o.SourceTypes, e.SourceType))
+		(len(o.SourceTypes) == 0 || slices.Contains(o.SourceTypes, e.SourceType)) && (o.Match == nil || o.Match(e))
 }
 
 // Read returns envelopes of an app. An unknown app has none.

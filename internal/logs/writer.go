@@ -20,9 +20,14 @@ import (
 // lines are dropped, and the first one that can be written again is preceded
 // by one that tells how many were lost.
 func (s *Store) Writer(app, sourceType, instance string, stderr bool) io.WriteCloser {
+	return s.WriterAs(Envelope{App: app, SourceType: sourceType, Instance: instance, Stderr: stderr})
+}
+
+// WriterAs is Writer for envelopes like meta, tags included.
+func (s *Store) WriterAs(meta Envelope) io.WriteCloser {
 	return &lineWriter{
 		store: s,
-		meta:  Envelope{App: app, SourceType: sourceType, Instance: instance, Stderr: stderr},
+		meta:  meta,
 		limit: limiter{perSecond: s.opts.BytesPerSecond},
 	}
 }

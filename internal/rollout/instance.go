@@ -252,8 +252,10 @@ func (e *Engine) pump(ctx context.Context, row platform.Instance) {
 		return
 	}
 	stdout, stderr := e.runner.Logs(row.GUID)
-	source := "APP/PROC/" + strings.ToUpper(row.ProcessType)
-	index := strconv.Itoa(row.Index)
+	meta := logs.Envelope{
+		App: row.AppGUID, SourceType: "APP/PROC/" + strings.ToUpper(row.ProcessType), Instance: strconv.Itoa(row.Index),
+		Tags: e.logTags(ctx, row),
+	}
 	var wg sync.WaitGroup
 	copyFIFO := func(path string, w io.WriteCloser) {
 		err := logs.CopyFIFO(ctx, path, w)
@@ -261,7 +263,24 @@ func (e *Engine) pump(ctx context.Context, row platform.Instance) {
 			e.log.Warn("the output of an instance cannot be read", "app", row.AppGUID, "instance", row.GUID, "err", err)
 		}
 	}
-	wg.Go(func() { copyFIFO(stdout, e.cfg.Logs.Writer(row.AppGUID, source, index, false)) })
-	wg.Go(func() { copyFIFO(stderr, e.cfg.Logs.Writer(row.AppGUID, source, index, true)) })
+	errs := meta
+	errs.Stderr = true
+	wg.Go(func() { copyFIFO(stdout, e.cfg.Logs.WriterAs(meta)) })
+	wg.Go(func() { copyFIFO(stderr, e.cfg.Logs.WriterAs(errs)) })
 	wg.Wait()
+}
+
+// logTags tell the lines of a version from those of others. The only version
+// of an app that nobody gave a name needs none.
+func (e *Engine) logTags(ctx context.Context, row platform.Instance) map[string]string {
+	all, _, err := e.store.Versions(ctx, store.Query{In: map[string][]string{"app_guids": {row.AppGUID}}})
+	if err != nil {
+		return nil
+	}
+	for _, v := range all {
+		if v.DeploymentGUID == row.DeploymentGUID && (v.Labelled || !v.Main) {
+			return map[string]string{logs.TagVersion: v.Label}
+		}
+	}
+	return nil
 }
