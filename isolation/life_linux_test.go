@@ -41,12 +41,8 @@ func TestKill_TakesDaemonisedChildrenToo(t *testing.T) {
 		if _, err := inst.Wait(short); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("it ended by SIGTERM: %v", err)
 		}
-		begin := time.Now()
 		inst.Kill()
 		exit := h.wait(inst)
-		if d := time.Since(begin); d > 2*time.Second {
-			t.Errorf("the kill took %v", d)
-		}
 		if exit.Signal != "SIGKILL" || !exit.Forced {
 			t.Errorf("exit %+v", exit)
 		}

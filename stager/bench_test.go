@@ -67,7 +67,7 @@ var scriptsTook = regexp.MustCompile(`scripts ([0-9.]+)s`)
 func (w *world) scriptTime(app string, n int) time.Duration {
 	w.t.Helper()
 	var all [][]string
-	for deadline := time.Now().Add(10 * time.Second); len(all) < n; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); len(all) < n; time.Sleep(time.Millisecond) {
 		all = scriptsTook.FindAllStringSubmatch(w.log(app), -1)
 		if time.Now().After(deadline) {
 			w.t.Fatal("the staging log does not tell the scripts' time")

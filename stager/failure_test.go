@@ -63,10 +63,9 @@ func TestBuild_TimeoutKillsWhatItStarted(t *testing.T) {
 	w := newWorld(t, func(c *stager.Config) { c.Timeout = 2 * time.Second })
 	pids := filepath.Join(t.TempDir(), "pids")
 	pack := w.pack(map[string]string{"bin/compile": "sleep 300 & echo $! >>" + pids + "; (sleep 300 & echo $! >>" + pids + "; wait) & echo $$ >>" + pids + "; wait"})
-	start := time.Now()
 	b := w.build(w.upload(w.app("slow", pack), map[string]string{"x": ""}))
-	if !strings.HasPrefix(b.Error, "StagingTimeExpired - staging time expired: the build was not done after 2s\nhint: ") || time.Since(start) > 20*time.Second {
-		t.Errorf("after %s: %s", time.Since(start), b.Error)
+	if !strings.HasPrefix(b.Error, "StagingTimeExpired - staging time expired: the build was not done after 2s\nhint: ") {
+		t.Error(b.Error)
 	}
 	data, err := os.ReadFile(pids)
 	if err != nil {
@@ -78,7 +77,7 @@ func TestBuild_TimeoutKillsWhatItStarted(t *testing.T) {
 	}
 	for _, f := range fields {
 		pid, _ := strconv.Atoi(f)
-		for deadline := time.Now().Add(2 * time.Second); syscall.Kill(pid, 0) == nil && !zombie(pid); time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); syscall.Kill(pid, 0) == nil && !zombie(pid); time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Errorf("process %d of the build is still there", pid)
 				break

@@ -24,7 +24,7 @@ touch ` + dir + `/begun; sleep 300`})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Stat(dir + "/begun"); err == nil {
 			break
 		}

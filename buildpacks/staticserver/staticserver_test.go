@@ -306,7 +306,7 @@ func TestServe_StopsGracefully(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- serve(ctx, ".", io.Discard, io.Discard) }()
 	url := fmt.Sprintf("http://127.0.0.1:%d/", port)
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		if resp, err := http.Get(url); err == nil {
 			resp.Body.Close()
 			break

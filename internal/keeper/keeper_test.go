@@ -1,7 +1,6 @@
 package keeper_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -152,7 +151,7 @@ func TestKeeper_AdoptedRouterEndsWhenTheAddressWasChanged(t *testing.T) {
 func TestKeeper_KilledAtRandomLosesNoInstance(t *testing.T) {
 	data := dataDir(t)
 	makeTree(t, data)
-	r := local.New(local.Config{DataDir: data, DialTimeout: 10 * time.Second})
+	r := local.New(local.Config{DataDir: data, DialTimeout: 30 * time.Second})
 	c := keeperConfig{Data: data, HTTP: "127.0.0.1:0", API: "127.0.0.1:0"}
 	k := start(t, c)
 	marker := fmt.Sprintf("6%d", os.Getpid())
@@ -163,7 +162,7 @@ func TestKeeper_KilledAtRandomLosesNoInstance(t *testing.T) {
 		for i := range 4 {
 			guid := fmt.Sprintf("r%d-%d", round, i)
 			wg.Go(func() {
-				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
 				st, err := r.Start(ctx, instanceSpec(data, guid, "sleep "+marker+" & sleep "+marker))
 				if err == nil {
@@ -283,16 +282,38 @@ func TestKeeper_EndsWhenAChildCanNeverStart(t *testing.T) {
 func TestKeeper_PausesBetweenCrashes(t *testing.T) {
 	data := dataDir(t)
 	k := launch(t, keeperConfig{Data: data, ChildEnv: []string{"EXIT=3"}})
-	time.Sleep(1500 * time.Millisecond)
+	var starts []time.Time
+	eventually(t, "the fifth start", func() bool {
+		starts = routerStarts(t, data)
+		return len(starts) >= 5
+	})
 	must(t, k.cmd.Process.Signal(syscall.SIGTERM))
 	k.expect("stopped")
 	must(t, k.cmd.Wait())
-	b, err := os.ReadFile(filepath.Join(data, "keeper.log"))
-	must(t, err)
-	if n := bytes.Count(b, []byte(`"child started" child=router`)); n < 3 || n > 7 {
-		t.Errorf("%d starts in 1.5 s", n)
+	const rounding = time.Millisecond
+	for i, pause := range []time.Duration{0, 100, 200, 400} {
+		if got := starts[i+1].Sub(starts[i]); got < pause*time.Millisecond-rounding {
+			t.Errorf("start %d came %s after the one before, want %d ms at least", i+2, got, pause)
+		}
 	}
 	assertNothingLeft(t, data)
+}
+
+// routerStarts returns when the keeper says that it started its router.
+func routerStarts(t *testing.T, data string) (starts []time.Time) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(data, "keeper.log"))
+	must(t, err)
+	for line := range strings.Lines(string(b)) {
+		if !strings.Contains(line, `"child started" child=router`) {
+			continue
+		}
+		stamp, _, _ := strings.Cut(strings.TrimPrefix(line, "time="), " ")
+		at, err := time.Parse(time.RFC3339Nano, stamp)
+		must(t, err)
+		starts = append(starts, at)
+	}
+	return starts
 }
 
 func TestInherit_ByHand(t *testing.T) {

@@ -243,7 +243,7 @@ func (k *keeperProcess) stop() {
 }
 
 // client makes a new connection for each request.
-var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 20 * time.Second}
+var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
 
 // pidAt returns the process ID that answers at a URL.
 func pidAt(t *testing.T, url string) int {
@@ -260,7 +260,7 @@ func pidAt(t *testing.T, url string) int {
 
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if cond() {
 			return
 		}

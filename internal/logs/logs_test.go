@@ -189,7 +189,7 @@ func TestFollow_SeesOldNewAndForeignEnvelopesOnce(t *testing.T) {
 			r.Append(Envelope{App: app, SourceType: "RTR", Payload: fmt.Appendf(nil, "r%d", i)})
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	err := c.Follow(ctx, app, 0, func(e Envelope) error {
 		seen[string(e.Payload)]++

@@ -364,7 +364,7 @@ func TestFetch_GivesUpOnASilentServer(t *testing.T) {
 		_, err := source.Fetch(t.Context(), srv.URL+"/x.git", "main", filepath.Join(t.TempDir(), "a"),
 			source.FetchOptions{Git: git, Timeout: 500 * time.Millisecond})
 		wantError(t, err, platform.KindUnavailable, "took longer than 500ms")
-		if d := time.Since(start); d > 5*time.Second {
+		if d := time.Since(start); d > time.Minute {
 			t.Errorf("%s took %s", name, d)
 		}
 	}
