@@ -197,6 +197,9 @@ func (x *exchange) dropUp(keep bool) {
 		return
 	}
 	x.up = nil
+	if x.upload != nil {
+		x.rec.RequestBytes = x.watch.got.Load()
+	}
 	if x.watch.letGo() && keep {
 		x.b.up.put(u, x.r.now())
 		return

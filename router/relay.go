@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 
 	"weir/router/wire"
 )
@@ -186,6 +187,8 @@ func (x *exchange) splice(s splicer, u *upConn, n int64) error {
 		x.rec.ResponseBytes += k
 		n -= k
 		switch {
+		case err != nil && x.isClients(err):
+			return errClient{err}
 		case err != nil:
 			return err
 		case k == 0:
@@ -206,6 +209,12 @@ func (x *exchange) splice(s splicer, u *upConn, n int64) error {
 		n -= int64(len(b))
 	}
 	return nil
+}
+
+// isClients reports whether the client is to blame for an error of splice,
+// which does not say on which side it happened.
+func (x *exchange) isClients(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || !errors.Is(err, os.ErrDeadlineExceeded) && x.front.client().gone
 }
 
 // relayChunks passes on a chunked body: the front frames it anew.
