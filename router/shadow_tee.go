@@ -314,7 +314,7 @@ func (m *mirror) copy() {
 	}
 }
 
-// field takes up a field of the answer.
+// field takes up a field of the answer, which may be a view.
 func (a *answerParts) field(name, value string) {
 	switch {
 	case strings.EqualFold(name, "Content-Encoding"):
@@ -329,6 +329,6 @@ func (a *answerParts) field(name, value string) {
 	if a.header == nil {
 		a.header = map[string][]string{}
 	}
-	name = http.CanonicalHeaderKey(name)
+	name = http.CanonicalHeaderKey(strings.Clone(name))
 	a.header[name] = append(a.header[name], strings.Clone(value))
 }

@@ -356,9 +356,13 @@ func TestShadow_ComparesLargeAnswersByDigest(t *testing.T) {
 	text := bytes.Repeat([]byte("0123456789abcdef"), 200<<10) // 3.2 MB
 	main := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", fmt.Sprint(len(text)))
+		w.Header().Set("Content-Type", "text/x-digits")
 		_, _ = w.Write(text)
 	}
-	other := func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(text) } // in chunks
+	other := func(w http.ResponseWriter, _ *http.Request) { // in chunks
+		w.Header().Set("Content-Type", "text/x-digits")
+		_, _ = w.Write(text)
+	}
 	g.upsert(shadowed("a.test", serveApp(t, other), nil, serveApp(t, main)))
 	for range 3 {
 		if got := get(t, g.client(), "http://a.test/"); got.body != string(text) {
@@ -370,6 +374,10 @@ func TestShadow_ComparesLargeAnswersByDigest(t *testing.T) {
 		for _, a := range []ShadowAnswer{p.Main, p.Shadow, *p.Probe} {
 			if !a.Truncated || a.Body != nil || a.Size != shadowRead || a.SHA256 != sha256.Sum256(text[:shadowBody]) {
 				t.Errorf("kept %d bytes, size %d, truncated %v, digest %x", len(a.Body), a.Size, a.Truncated, a.SHA256[:4])
+			}
+			// The buffer the head was in was overwritten many times.
+			if len(a.Header) != 1 || a.Header["Content-Type"] == nil || a.Header["Content-Type"][0] != "text/x-digits" {
+				t.Errorf("header %q", a.Header)
 			}
 		}
 	}
