@@ -44,7 +44,7 @@ func killRounds(t *testing.T, victim string, rounds int) {
 		time.Sleep(time.Duration(rand.IntN(within)) * time.Millisecond)
 		s.kill9(victim)
 		a := <-acked
-		s.eventually(20*time.Second, "the API to be back", s.ping)
+		s.eventually(time.Minute, "the API to be back", s.ping)
 		s.eventually(30*time.Second, "the apps to be right again", func() error { return a.holds(s) })
 		roundSent, roundFailed, why := l.stop()
 		sent, failed = sent+roundSent, failed+roundFailed
@@ -219,7 +219,7 @@ func TestRestart_EverythingComesBack(t *testing.T) {
 
 	check := func(after string) {
 		t.Helper()
-		s.eventually(20*time.Second, "web to run after "+after, func() error { return s.running("web", 2) })
+		s.eventually(30*time.Second, "web to run after "+after, func() error { return s.running("web", 2) })
 		s.answers("web.apps.localhost", 200)
 		if status, _, err := s.get("other.apps.localhost", "/healthz"); err != nil || status != 200 {
 			t.Errorf("after %s the second route answers %d (%v)", after, status, err)
@@ -259,7 +259,7 @@ func TestCrash_SaysWhyAndComesBack(t *testing.T) {
 	s := start(t)
 	s.mustIn(filepath.Join(repo(t), "examples/hello-go"), "push", "web", "-m", "64M")
 	s.crash("web")
-	s.eventually(15*time.Second, "the crash to be told and mended", func() error {
+	s.eventually(30*time.Second, "the crash to be told and mended", func() error {
 		if out := s.must("events", "web"); !strings.Contains(out, "status 3") {
 			return fmt.Errorf("events say nothing of status 3:\n%s", out)
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -77,14 +78,23 @@ func start(t testing.TB) *server {
 	return s
 }
 
+// freeAddr finds an address that stays free until a server listens there, and
+// while it is started anew: below the ports of outgoing connections and of
+// instances.
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var last error
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(10000))
+		l, err := net.Listen("tcp", addr)
+		if err == nil {
+			l.Close()
+			return addr
+		}
+		last = err
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no address is free: ", last)
+	return ""
 }
 
 // prepare makes the directories of a server without starting it.
@@ -140,7 +150,7 @@ func (s *server) serve(api, http string) {
 	s.cmd, s.done = cmd, make(chan struct{})
 	done := s.done
 	go func() { cmd.Wait(); close(done) }()
-	s.eventually(20*time.Second, "weir to get ready", func() error {
+	s.eventually(time.Minute, "weir to get ready", func() error {
 		select {
 		case <-done:
 			s.t.Fatalf("weir serve ended: %v\n%s", cmd.ProcessState, s.log())
@@ -204,7 +214,7 @@ func (s *server) killKeeper() {
 func (s *server) child(name string) int {
 	s.t.Helper()
 	var pid int
-	s.eventually(10*time.Second, "the "+name+" to run", func() error {
+	s.eventually(30*time.Second, "the "+name+" to run", func() error {
 		for _, p := range processes(s.t, s.data()) {
 			if len(p.args) > 1 && p.args[1] == name {
 				pid = p.pid
