@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -42,6 +43,7 @@ type buildpackUsed struct {
 // processView is a process with its instances.
 type processView struct {
 	Type        string         `json:"type"`
+	Version     string         `json:"version"` // its label, if the app has several; else ""
 	GUID        string         `json:"guid"`
 	Command     string         `json:"command"`
 	Running     int            `json:"running"`
@@ -121,7 +123,37 @@ func (s *session) view(ctx context.Context, sp space, guid string) (appView, err
 	for i, p := range procs {
 		g.Go(func() (err error) { v.Processes[i], err = s.viewProcess(gctx, p); return err })
 	}
-	return v, g.Wait()
+	if err := g.Wait(); err != nil {
+		return v, err
+	}
+	return v, s.labelProcesses(ctx, v)
+}
+
+// labelProcesses says which version each web process is of, if there are
+// several: one beside the main version has its version's GUID.
+func (s *session) labelProcesses(ctx context.Context, v appView) error {
+	isWeb := func(p processView) bool { return p.Type == "web" }
+	if i := slices.IndexFunc(v.Processes, isWeb); i < 0 || !slices.ContainsFunc(v.Processes[i+1:], isWeb) {
+		return nil
+	}
+	versions, err := s.AppVersions(ctx, v.GUID)
+	if err != nil {
+		return err
+	}
+	labels := map[string]string{}
+	main := ""
+	for _, x := range versions {
+		labels[x.GUID] = x.Label
+		if x.Role == v3.RoleMain {
+			main = x.Label
+		}
+	}
+	for i := range v.Processes {
+		if p := &v.Processes[i]; isWeb(*p) {
+			p.Version = cmp.Or(labels[p.GUID], main)
+		}
+	}
+	return nil
 }
 
 func (v *appView) takeDroplet(app v3.App, d v3.Droplet) {
@@ -228,7 +260,11 @@ func (v appView) buildpackNames() string {
 }
 
 func (v processView) draw(p *page) {
-	p.pairs("type", v.Type, "instances", fmt.Sprintf("%d/%d", v.Running, v.Wanted),
+	kind := v.Type
+	if v.Version != "" {
+		kind += ", version " + v.Version
+	}
+	p.pairs("type", kind, "instances", fmt.Sprintf("%d/%d", v.Running, v.Wanted),
 		"memory usage", formatBytes(v.Memory), "start command", v.Command)
 	if len(v.Instances) == 0 {
 		p.line("There are no running instances of this process.")

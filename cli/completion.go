@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -49,7 +50,8 @@ func runCompletion(_ context.Context, c *call) error {
 	if !ok {
 		return withHint(usagef("no completion for %q", c.arg(0)), "choose bash, zsh or fish")
 	}
-	return c.out.write([]byte(script))
+	v := map[string]any{"shell": c.arg(0), "script": script}
+	return c.out.print("Completion", v, []string{strings.TrimSuffix(script, "\n")}, func(p *page) { p.buf.WriteString(script) })
 }
 
 // completionTime is how long the server may take: a shell waits meanwhile.
@@ -100,6 +102,9 @@ func (c *call) completions(ctx context.Context, before []string, word string) []
 		return matching(c.flagValues(ctx, line.cmd, flag), word)
 	}
 	kind := argumentAt(line.cmd, place)
+	if kind == "APP" && strings.Contains(word, ":") {
+		kind = "APP:VERSION" // stop web:v2
+	}
 	if list := versionWords(kind, ""); list != "" {
 		return matching(c.versionValues(ctx, list, firstArgument(table, line.args)), word)
 	}
@@ -137,7 +142,8 @@ func argumentAt(cmd *command, place int) string {
 	if place >= len(words) {
 		return ""
 	}
-	return strings.Trim(words[place], "[].")
+	word := strings.Trim(words[place], "[].")
+	return strings.TrimSuffix(word, "[:VERSION")
 }
 
 func (c *call) flagValues(ctx context.Context, cmd *command, flag string) []string {
@@ -145,7 +151,18 @@ func (c *call) flagValues(ctx context.Context, cmd *command, flag string) []stri
 	case "output":
 		return []string{formatTable, formatJSON}
 	case "strategy":
+		if cmd.hasName("push") {
+			return []string{"rolling", "canary", "all-at-once", "blue-green", "linear", "rings", "shadow", "canary-10-5m", "linear-10-1m"}
+		}
 		return []string{"rolling", "canary"}
+	case "on-fail":
+		return []string{"rollback", "pause", "report"}
+	case "on-silence":
+		return []string{"extend", "promote", "rollback"}
+	case "concurrency":
+		return []string{"supersede", "queue", "refuse"}
+	case "route":
+		return c.argumentValues(ctx, "ROUTE")
 	case "health-check-type":
 		return []string{"port", "http", "process"}
 	case "buildpack":
@@ -181,9 +198,11 @@ func (c *call) argumentValues(ctx context.Context, word string) (names []string)
 		return []string{"on", "off"}
 	case "MODE":
 		return []string{"cookie", "ip", "header:", "off"}
+	case "ACTION":
+		return slices.Collect(maps.Keys(rolloutActions))
 	case "OTHER_APP":
 		word = "APP"
-	case "APP", "DOMAIN", "HOST", "BUILDPACK", "ORG", "SPACE":
+	case "APP", "DOMAIN", "HOST", "ROUTE", "BUILDPACK", "ORG", "SPACE":
 	default:
 		return nil
 	}
@@ -207,6 +226,11 @@ func (c *call) argumentValues(ctx context.Context, word string) (names []string)
 		list, _ := s.Routes(ctx, inSpace)
 		for _, r := range list {
 			names = append(names, r.Host)
+		}
+	case "ROUTE":
+		list, _ := s.Routes(ctx, inSpace)
+		for _, r := range list {
+			names = append(names, r.URL)
 		}
 	case "BUILDPACK":
 		list, _ := s.Buildpacks(ctx, nil)

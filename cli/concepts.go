@@ -7,14 +7,43 @@ func conceptCommands() []*command {
 		name: "concepts", category: catStart,
 		usage:    "what the words mean, and where cf's, tenement's and Daeploy's differ",
 		examples: []string{"help concepts", "concepts"},
-		noJSON:   "it is a page to read",
 		topic:    drawConcepts,
 		run: func(_ context.Context, c *call) error {
-			p := &page{color: c.out.colorOut()}
-			drawConcepts(p)
-			return c.out.write(p.bytes())
+			v := conceptsView{Words: []conceptView{}, Clashes: []conceptView{}, Pages: []conceptView{}}
+			var names []string
+			for _, w := range concepts {
+				v.Words, names = append(v.Words, conceptView{w[0], w[1]}), append(names, w[0])
+			}
+			for _, w := range clashes {
+				v.Clashes = append(v.Clashes, conceptView{w[0], w[1]})
+			}
+			for _, w := range guides {
+				v.Pages = append(v.Pages, conceptView{w[0], w[1]})
+			}
+			return c.out.print("Concepts", v, names, drawConcepts)
 		},
 	}}
+}
+
+// conceptsView is what the words mean, for programs.
+type conceptsView struct {
+	Words   []conceptView `json:"words"`
+	Clashes []conceptView `json:"clashes"`
+	Pages   []conceptView `json:"pages"`
+}
+
+type conceptView struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// guides are the pages of docs/ that show how something is done.
+var guides = [][2]string{
+	{"BLUE-GREEN", "a new version beside the old one, and all requests over in one moment"},
+	{"CANARY", "a few requests first, judged; back by itself if it is worse"},
+	{"SHADOW", "copies of real requests, answers compared, users untouched"},
+	{"RINGS", "colleagues first, then friends, then everybody"},
+	{"ROLLBACK", "the way back: rollback, undo, abort, and which is which"},
 }
 
 // concepts are the words of weir, each with what it means.
@@ -74,4 +103,7 @@ func drawConcepts(p *page) {
 	p.blank()
 	p.line(p.paint(bold, "Where words clash:"))
 	columns(p, clashes)
+	p.blank()
+	p.line(p.paint(bold, "How it is done, step by step (docs/NAME.md):"))
+	columns(p, guides)
 }

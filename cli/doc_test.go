@@ -21,7 +21,7 @@ func TestDocs_NameEveryKindAndField(t *testing.T) {
 	sources, _ := filepath.Glob("*.go")
 	kinds := regexp.MustCompile(`\.(?:print|done)\("([A-Za-z]+)"`)
 	codes := regexp.MustCompile(`(?:code: |newFailure\(exit[A-Za-z]+, |f\.exit, f\.code = exit[A-Za-z]+, |f\.code(?:, f\.retryable)? = )"([a-z-]+)"`)
-	keys := regexp.MustCompile(`map\[string\]any\{"([A-Za-z]+)"`)
+	keys := regexp.MustCompile(`print\("[A-Za-z]+", map\[string\]any\{"([A-Za-z]+)"`)
 	for _, name := range sources {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
@@ -86,6 +86,8 @@ func TestDocs_NameEveryKindAndField(t *testing.T) {
 		rolloutReplay{},
 		rolloutSimulation{},
 		freezeView{},
+		conceptsView{},
+		conceptView{},
 	} {
 		typ := reflect.TypeOf(v)
 		for i := range typ.NumField() {

@@ -130,7 +130,7 @@ func describeFlags(flags []cli.Flag) (rows [][2]string) {
 		if value != "" {
 			left += " " + value
 		}
-		if v := d.GetDefaultText(); d.TakesValue() && d.GetValue() != "" && v != "" && !strings.Contains(usage, "default") {
+		if v := d.GetDefaultText(); d.TakesValue() && d.GetValue() != "" && v != "" && v != "0" && !strings.Contains(usage, "default") {
 			if _, generic := f.(*cli.GenericFlag); !generic {
 				usage += " (default " + strings.Trim(v, `"`) + ")"
 			}

@@ -25,8 +25,8 @@ func miscCommands() []*command {
 				"source <(weir completion zsh)                   # in ~/.zshrc",
 				"weir completion fish > ~/.config/fish/completions/weir.fish",
 			},
-			about:  "Commands, flags, and the names of apps, routes' domains, buildpacks, orgs and spaces are completed.",
-			noJSON: "it writes a script for a shell", run: runCompletion,
+			about: "Commands, flags and their values, and the names of apps, versions, routes, domains, buildpacks, orgs and spaces are completed.",
+			run:   runCompletion,
 		},
 		{
 			name: completeCommand, args: "[WORD...]", hidden: true,

@@ -215,6 +215,7 @@ func (c *call) pushAll(ctx context.Context, s *session, sp space) ([]pushed, err
 			return nil, err
 		}
 		if beside {
+			c.warnAll(plan.notes)
 			err = p.interruptible(ctx, p.besideMain)
 			return []pushed{p.result}, err
 		}
@@ -223,6 +224,7 @@ func (c *call) pushAll(ctx context.Context, s *session, sp space) ([]pushed, err
 	if err := c.apply(ctx, s, sp, plan); err != nil {
 		return nil, err
 	}
+	c.warnAll(plan.notes)
 	var results []pushed
 	for _, item := range plan.apps {
 		p := newPush(c, s, sp, item.name, "push")
@@ -233,6 +235,12 @@ func (c *call) pushAll(ctx context.Context, s *session, sp space) ([]pushed, err
 		results = append(results, p.result)
 	}
 	return results, nil
+}
+
+func (c *call) warnAll(notes []string) {
+	for _, note := range notes {
+		c.out.warn("%s", note)
+	}
 }
 
 // apply sends the manifest and waits until the server has done what it says.

@@ -19,6 +19,7 @@ type pushPlan struct {
 	manifest *manifest
 	apps     []*pushItem
 	temp     []string // directories to remove at the end
+	notes    []string // warnings about the manifest, for when the server took it
 }
 
 // pushItem is one app of the plan.
@@ -60,6 +61,8 @@ func (c *call) plan(ctx context.Context, s *session, sp space) (plan *pushPlan, 
 		plan.manifest = newManifest(name)
 	} else if err = c.selectApps(plan.manifest); err != nil {
 		return plan, err
+	} else {
+		plan.notes = plan.manifest.unknownKeys()
 	}
 	if err = c.applyFlags(ctx, s, sp, plan.manifest); err != nil {
 		return plan, err

@@ -64,7 +64,7 @@ func (c *call) planRollsOut(plan *pushPlan) {
 			continue
 		}
 		if len(plan.apps) > 1 {
-			c.out.warn("the rollout block of %s counts when it is pushed alone: weir push %s", item.name, item.name)
+			plan.notes = append(plan.notes, fmt.Sprintf("the rollout block of %s counts when it is pushed alone: weir push %s", item.name, item.name))
 			continue
 		}
 		c.manifestRolls = !c.Bool("no-traffic") && c.shadowPercent() == 0 && !c.has("weight") && !c.Bool("no-start")

@@ -37,7 +37,7 @@ func trafficCommands() []*command {
 			usage:    "take the last change of an app's traffic back",
 			examples: []string{"undo web", "undo web --dry-run"},
 			about: "Weights, roles of versions and routes become what they were before the last weight, route, assign, swap, " +
-				"shadow or rollback. Doing it again takes the change before that back.",
+				"shadow or rollback. Doing it again takes the change before that back; weir rollback APP --table NUMBER goes forth again.",
 			flags: trafficFlags(), run: runUndo,
 		},
 	}
@@ -53,7 +53,7 @@ func runUndo(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.showTraffic(t, app.Name)
+	return c.printTraffic(t, "the next weir undo "+app.Name+" takes the change before that back")
 }
 
 func runSwap(ctx context.Context, c *call) error {
@@ -202,6 +202,12 @@ func waysOf(ways []v3.RouteDestination) []string {
 
 // showTraffic prints a change and how to take it back.
 func (c *call) showTraffic(t v3.Traffic, app string, first ...string) error {
+	return c.printTraffic(t, "weir undo "+app+" takes it back", first...)
+}
+
+// printTraffic prints a change after the lines first, and what can be done
+// next.
+func (c *call) printTraffic(t v3.Traffic, next string, first ...string) error {
 	v := viewTraffic(t)
 	var names []string
 	if v.Table > 0 {
@@ -211,11 +217,11 @@ func (c *call) showTraffic(t v3.Traffic, app string, first ...string) error {
 		for _, line := range first {
 			p.line(line)
 		}
-		v.draw(p, app)
+		v.draw(p, next)
 	})
 }
 
-func (v trafficView) draw(p *page, app string) {
+func (v trafficView) draw(p *page, next string) {
 	if len(v.Versions)+len(v.Routes) == 0 {
 		p.line("It is so already. Nothing has been updated.")
 		return
@@ -233,7 +239,7 @@ func (v trafficView) draw(p *page, app string) {
 	case v.DryRun:
 		p.line("Nothing has been changed: this was --dry-run.")
 	case v.Table > 0:
-		p.line(fmt.Sprintf("table %d; weir undo %s takes it back", v.Table, app))
+		p.line(fmt.Sprintf("table %d; %s", v.Table, next))
 	}
 }
 
