@@ -32,6 +32,7 @@ type tools struct{ weir, app string }
 //	weir ARG...                         run weir; "! weir" must fail
 //	exits CODE weir ARG...              run weir, which must end with that code
 //	http HOST[/PATH] STATUS [REGEXP]    ask the router, again for a while until the answer is that
+//	fetch HOST[/PATH] FILE              save the router's answer in FILE
 //	gitserver DIR                       serve the repository over HTTP as $GITURL
 //	zipfile FILE NAME=TEXT...           write a zip with exactly these names
 //	until REGEXP weir ARG...            run weir again until its output matches
@@ -54,7 +55,7 @@ func TestScripts(t *testing.T) {
 		WorkdirRoot: root,
 		Setup:       func(e *testscript.Env) error { return setUp(e, bin) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": serve, "weir": weir, "exits": exits, "http": httpGet, "gitserver": gitServer,
+			"serve": serve, "weir": weir, "exits": exits, "http": httpGet, "fetch": fetch, "gitserver": gitServer,
 			"zipfile": zipFile, "until": until,
 		},
 	})
@@ -244,18 +245,16 @@ func httpGet(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 {
 		ts.Fatalf("usage: http HOST[/PATH] STATUS [REGEXP]")
 	}
-	var server struct{ HTTP string }
-	b, err := os.ReadFile(filepath.Join(ts.Getenv("WEIR_DATA"), "server.json"))
+	addr := routerOf(ts)
+	re, err := regexp.Compile("")
 	ts.Check(err)
-	ts.Check(json.Unmarshal(b, &server))
-	re := regexp.MustCompile("")
 	if len(args) > 2 {
 		re, err = regexp.Compile("(?m)" + args[2])
 		ts.Check(err)
 	}
 	host, path, _ := strings.Cut(args[0], "/")
 	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		status, body, err := ask(server.HTTP, host, "/"+path)
+		status, body, err := ask(addr, host, "/"+path)
 		match := err == nil && fmt.Sprint(status) == args[1] && re.MatchString(body)
 		switch {
 		case match && neg:
@@ -266,6 +265,28 @@ func httpGet(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s answers %d %q, %v; want %s", args[0], status, body, err, strings.Join(args[1:], " "))
 		}
 	}
+}
+
+// routerOf returns the address at which the script's server serves apps.
+func routerOf(ts *testscript.TestScript) string {
+	var server struct{ HTTP string }
+	b, err := os.ReadFile(filepath.Join(ts.Getenv("WEIR_DATA"), "server.json"))
+	ts.Check(err)
+	ts.Check(json.Unmarshal(b, &server))
+	return server.HTTP
+}
+
+func fetch(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: fetch HOST[/PATH] FILE")
+	}
+	host, path, _ := strings.Cut(args[0], "/")
+	status, body, err := ask(routerOf(ts), host, "/"+path)
+	ts.Check(err)
+	if status != http.StatusOK {
+		ts.Fatalf("%s answers %d %q", args[0], status, body)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(body), 0o644))
 }
 
 func ask(addr, host, path string) (int, string, error) {

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"regexp"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -26,6 +29,7 @@ func main() {
 		fmt.Fprintf(w, "answer=%s index=%s version=%s path=%s\n",
 			os.Getenv("ANSWER"), os.Getenv("CF_INSTANCE_INDEX"), os.Getenv("VERSION"), r.URL.Path)
 	})
+	http.HandleFunc("/self", self)
 	http.HandleFunc("/die", func(http.ResponseWriter, *http.Request) {
 		fmt.Fprintln(os.Stderr, "app was told to die")
 		os.Exit(42)
@@ -33,4 +37,17 @@ func main() {
 	http.HandleFunc("/say", func(_ http.ResponseWriter, r *http.Request) { fmt.Println("said:", r.URL.RawQuery) })
 	fmt.Fprintln(os.Stderr, http.ListenAndServe(":"+os.Getenv("PORT"), nil))
 	os.Exit(1)
+}
+
+// self tells what the instance was started with, as the kernel has it, but for
+// what is another for each instance.
+func self(w http.ResponseWriter, _ *http.Request) {
+	b, err := os.ReadFile("/proc/self/environ")
+	if err != nil { // not on Linux
+		b = []byte(strings.Join(os.Environ(), "\x00"))
+	}
+	own := regexp.MustCompile(`^(CF_INSTANCE_|INSTANCE_|WEIR_|(VCAP_APP_)?PORT=|VCAP_APPLICATION=|HOME=|TMPDIR=|DEPS_DIR=|OLDPWD=|PWD=|SHLVL=|_=)`)
+	env := slices.DeleteFunc(strings.Split(strings.Trim(string(b), "\x00"), "\x00"), own.MatchString)
+	slices.Sort(env)
+	fmt.Fprintf(w, "args=%q\n%q\n", os.Args, env)
 }
