@@ -21,7 +21,7 @@ import (
 )
 
 // write makes files under dir; a name ending in "/" is a directory.
-func write(t *testing.T, dir string, files map[string]string) {
+func write(t testing.TB, dir string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {
 		path := filepath.Join(dir, name)

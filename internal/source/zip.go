@@ -18,8 +18,15 @@ var zipEpoch = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 // done, if not nil, is told of every byte of content once it was written.
 func (t *Tree) WriteZip(ctx context.Context, w io.Writer, keep func(File) bool, done func(int64)) error {
 	z := zip.NewWriter(w)
+	// One for all entries, which are written one after the other: to make it
+	// takes longer than to pack a small file.
+	packer, err := flate.NewWriter(nil, flate.BestSpeed)
+	if err != nil {
+		return err
+	}
 	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) {
-		return flate.NewWriter(w, flate.BestSpeed)
+		packer.Reset(w)
+		return packer, nil
 	})
 	for _, f := range t.Files {
 		if err := ctx.Err(); err != nil {
