@@ -306,6 +306,9 @@ func (a *API) rollBack(ctx context.Context, c call, req rollBack) (reply, error)
 		out.Deployment = refTo(done.Deployment.GUID)
 		return ok(out), nil
 	}
+	if b.DryRun && done.Change.Text == "" { // its instances would have to be started
+		return ok(out), nil
+	}
 	t, err := a.presentTraffic(ctx, done.Change, b.DryRun)
 	out.Traffic = &t
 	return ok(out), err

@@ -114,9 +114,23 @@ func (v revisionDiff) draw(p *page) {
 	}
 	var rows [][]string
 	for _, x := range v.Changes {
-		rows = append(rows, []string{strings.TrimSpace(x.What + " " + x.Name), x.side(x.Before, x.After), x.side(x.After, x.Before)})
+		before, after := x.side(x.Before, x.After), x.side(x.After, x.Before)
+		if x.What == "droplet" {
+			if before, after = shortDigest(before), shortDigest(after); before == after {
+				after += ", built again from the same"
+			}
+		}
+		rows = append(rows, []string{strings.TrimSpace(x.What + " " + x.Name), before, after})
 	}
 	p.table("", []string{"", "revision " + v.From, "revision " + v.To}, rows)
+}
+
+// shortDigest leaves of a droplet's digest what a push shows of it.
+func shortDigest(s string) string {
+	if digest, ok := strings.CutPrefix(s, "sha256:"); ok {
+		return digest[:min(len(digest), 12)]
+	}
+	return s
 }
 
 // side writes one side of a difference; of a secret only whether it is there.
