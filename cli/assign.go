@@ -157,6 +157,9 @@ func (c *call) killNamed(ctx context.Context, s *session, sp space) (killed, err
 		}
 		return s.killFleet(ctx, f)
 	}
+	if v.Role == v3.RoleLive {
+		return killed{}, refusedf("take them away first: weir weight "+f.ref(v)+" 0", "version %s of app '%s' gets requests", v.Label, name)
+	}
 	if v.Role != v3.RoleMain { // a refusal comes before a question
 		if err := c.agree(ctx, "Kill %s (%s)?", f.ref(v), v.Role); err != nil {
 			return killed{}, err

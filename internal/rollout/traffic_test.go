@@ -195,3 +195,25 @@ func TestLeftAt_TellsTheRouterWhoseOldPagesAreToBeServed(t *testing.T) {
 		t.Errorf("v2 was found bad: %+v", d)
 	}
 }
+
+func TestUndo_DoesNotMissVersionsThatGotNothing(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	b.version(app, "v2", nil)
+	idle := b.version(app, "v3", nil)
+	b.setShares(app, map[string]int{"v1": 90, "v2": 10})
+	_, err := b.e.DeleteVersion(t.Context(), anna, idle.GUID, false)
+	b.must(err)
+	_, err = b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{})
+	b.must(err)
+	b.shares("shop.apps.localhost", "shop/1:100 shop/1:0")
+
+	c := b.setShares(app, map[string]int{"v1": 50, "v2": 50})
+	b.setShares(app, map[string]int{"v2": 0})
+	_, err = b.e.DeleteVersion(t.Context(), anna, c.After.Versions[1].GUID, false)
+	b.must(err)
+	_, err = b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{})
+	if platform.KindOf(err) != platform.KindConflict || !strings.Contains(err.Error(), "version v2, which got requests then") {
+		t.Errorf("undo without v2: %v", err)
+	}
+}

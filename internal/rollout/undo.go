@@ -163,8 +163,11 @@ func (t *traffic) checkUnchanged(after platform.TrafficState) error {
 	now := t.state()
 	for _, was := range after.Versions {
 		i := slices.IndexFunc(now.Versions, func(v platform.VersionTraffic) bool { return v.GUID == was.GUID })
+		if i < 0 && getsNothing(was) {
+			continue
+		}
 		if i < 0 {
-			return &platform.Error{Kind: platform.KindConflict, Msg: fmt.Sprintf("version %s does not exist any more", was.Label)}
+			return versionGone(was)
 		}
 		if !sameTraffic(now.Versions[i], was) {
 			return &platform.Error{
@@ -185,6 +188,19 @@ func (t *traffic) checkUnchanged(after platform.TrafficState) error {
 	return nil
 }
 
+// getsNothing reports whether a version had neither requests nor copies of
+// them, so that its end changes nothing.
+func getsNothing(v platform.VersionTraffic) bool {
+	return !v.Main && v.Mode == platform.ModeLive && v.Weight == 0 && len(v.Match) == 0
+}
+
+func versionGone(v platform.VersionTraffic) error {
+	return &platform.Error{
+		Kind: platform.KindConflict, Msg: fmt.Sprintf("version %s, which got requests then, does not exist any more", v.Label),
+		Hint: "set the shares you want: weir weight APP:VERSION=SHARE ...",
+	}
+}
+
 // sameWays reports whether two routes lead to the same places, in any order.
 func sameWays(a, b []platform.DestinationTraffic) bool {
 	same := func(x, y platform.DestinationTraffic) bool {
@@ -200,8 +216,11 @@ func sameWays(a, b []platform.DestinationTraffic) bool {
 func (t *traffic) restoreVersions(ctx context.Context, before []platform.VersionTraffic, how string) error {
 	for _, was := range before {
 		v, err := t.version(was.GUID)
+		if err != nil && getsNothing(was) {
+			continue // nor would it by then
+		}
 		if err != nil {
-			return &platform.Error{Kind: platform.KindConflict, Msg: fmt.Sprintf("version %s does not exist any more", was.Label)}
+			return versionGone(was)
 		}
 		v.Weight, v.Mode, v.ShadowPercent, v.Match, v.Shadow = was.Weight, was.Mode, was.ShadowPercent, was.Match, was.Shadow
 		if was.Main && !v.Main {
