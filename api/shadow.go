@@ -111,7 +111,7 @@ func presentEndpoint(name string, e *shadow.Endpoint) v3.ShadowEndpoint {
 	for _, field := range slices.Sorted(maps.Keys(e.Fields)) {
 		f := e.Fields[field]
 		p := v3.ShadowField{
-			Field: field, Differs: f.Differs, OnlyShadow: uint64(f.Test.Shadow), OnlyNoise: uint64(f.Test.Noise),
+			Field: field, Differs: f.Differs, OnlyShadow: uint64(f.Test.Shadow), OnlyNoise: uint64(f.Test.Noise), Noisy: f.Noisy,
 			Evidence: max(f.Test.Peak, 1), Threshold: shadow.Threshold, IsDifferent: f.IsFound(),
 			Examples: []v3.ShadowExample{},
 		}

@@ -23,7 +23,7 @@ func shadowCommands() []*command {
 		},
 		about: "A shadow gets a copy of each request, or of a share of them, and its answers reach nobody; they are compared with those " +
 			"of the main version. Only GET, HEAD and OPTIONS are copied unless --all-methods. --report shows what differs: fields that " +
-			"differ more than the main version differs from itself are marked. --off makes it an ordinary version without requests. " +
+			"differ more than the main version differs from itself are marked; noise is what differs between two of its own answers. --off makes it an ordinary version without requests. " +
 			"weir push APP --version v2 --shadow makes one from the start.",
 		flags: []cli.Flag{
 			&cli.BoolFlag{Name: "report", Usage: "show what comparing the answers has found"},
@@ -146,13 +146,13 @@ func (c *call) shadowUpdate(v v3.Version, share string) (v3.VersionUpdate, error
 func (c *call) showReport(ref string, r v3.ShadowReport) error {
 	return c.out.print("ShadowReport", map[string]any{"version": ref, "report": r}, nil, func(p *page) {
 		p.pairs(
-			"version:", ref,
-			"compared:", fmt.Sprintf("%d of %d copies, %.1f%% equal", r.Compared, r.Copied, r.EqualPercent),
-			"since:", r.Since.Local().Format("2006-01-02 15:04:05"),
-			"noise:", noiseWords(r),
-			"dropped:", droppedWords(r.Dropped),
-			"latency:", fmt.Sprintf("main %.0f/%.0f ms, shadow %.0f/%.0f ms (p50/p95)", r.Latency.MainP50, r.Latency.MainP95, r.Latency.ShadowP50, r.Latency.ShadowP95),
-			"statuses:", statusWords(r.Statuses),
+			"version", ref,
+			"compared", fmt.Sprintf("%d of %d copies, %.1f%% equal", r.Compared, r.Copied, r.EqualPercent),
+			"since", r.Since.Local().Format("2006-01-02 15:04:05"),
+			"noise", noiseWords(r),
+			"dropped", droppedWords(r.Dropped),
+			"latency", fmt.Sprintf("main %.0f/%.0f ms, shadow %.0f/%.0f ms (p50/p95)", r.Latency.MainP50, r.Latency.MainP95, r.Latency.ShadowP50, r.Latency.ShadowP95),
+			"statuses", statusWords(r.Statuses),
 		)
 		p.blank()
 		drawDifferences(p, r)
@@ -188,35 +188,74 @@ func droppedWords(dropped map[string]uint64) string {
 	return strings.Join(words, ", ")
 }
 
-// drawDifferences lists the fields that differed and an example of each.
+// maxUndecided is how many fields are listed that are not known to differ.
+const maxUndecided = 20
+
+// drawDifferences lists the fields that differed and an example of each: all
+// that differ by more than noise, and some of the others.
 func drawDifferences(p *page, r v3.ShadowReport) {
-	var rows [][]string
+	var found, others [][]string
 	for _, e := range r.Endpoints {
 		for _, f := range e.Fields {
-			verdict := "noise, or too few"
-			if f.IsDifferent {
-				verdict = "DIFFERS"
+			row := []string{
+				e.Endpoint, f.Field, fieldVerdict(f), fmt.Sprintf("%d of %d", f.Differs, e.Compared),
+				fmt.Sprintf("%.3g of %.0f", f.Evidence, f.Threshold), "", "",
 			}
-			main, shadow := "", ""
 			if len(f.Examples) > 0 {
-				main, shadow = short(f.Examples[0].Main), short(f.Examples[0].Shadow)
+				row[5], row[6] = shortPair(f.Examples[0].Main, f.Examples[0].Shadow)
 			}
-			rows = append(rows, []string{
-				e.Endpoint, f.Field, verdict, fmt.Sprintf("%d of %d", f.Differs, e.Compared),
-				fmt.Sprintf("%.3g/%.0f", f.Evidence, f.Threshold), main, shadow,
-			})
+			if f.IsDifferent {
+				found = append(found, row)
+			} else {
+				others = append(others, row)
+			}
 		}
 	}
-	if len(rows) == 0 {
+	if len(found)+len(others) == 0 {
 		p.line("no difference was found")
 		return
 	}
-	p.table("", []string{"endpoint", "field", "verdict", "differs", "evidence", "main", "shadow"}, rows)
+	left := max(len(others)-maxUndecided, 0)
+	p.table("", []string{"endpoint", "field", "verdict", "differs", "evidence", "main", "shadow"}, append(found, others[:len(others)-left]...))
+	if left > 0 {
+		p.blank()
+		p.line(fmt.Sprintf("%d more are noise or not sure yet: --output json has them all", left))
+	}
 }
 
-func short(s string) string {
-	if r := []rune(s); len(r) > 24 {
-		return string(r[:23]) + "…"
+// fieldVerdict says in a word what is known about a field.
+func fieldVerdict(f v3.ShadowField) string {
+	switch {
+	case f.IsDifferent:
+		return "DIFFERS"
+	case f.Noisy > 0 && f.OnlyShadow <= f.OnlyNoise:
+		return "noise"
 	}
-	return s
+	return "not sure yet"
+}
+
+// shortPair cuts two values down to the place where they differ.
+func shortPair(a, b string) (string, string) {
+	const width, before = 24, 7
+	ra, rb := []rune(a), []rune(b)
+	same := 0
+	for same < len(ra) && same < len(rb) && ra[same] == rb[same] {
+		same++
+	}
+	from := max(min(same-before, max(len(ra), len(rb))-width), 0)
+	cut := func(r []rune) string {
+		if len(r) <= width {
+			return string(r)
+		}
+		at := min(from, len(r))
+		s := string(r[at:min(at+width, len(r))])
+		if at > 0 {
+			s = "…" + s
+		}
+		if at+width < len(r) {
+			s += "…"
+		}
+		return s
+	}
+	return cut(ra), cut(rb)
 }

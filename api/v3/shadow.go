@@ -21,7 +21,7 @@ type ShadowReport struct {
 	Dropped      map[string]uint64 `json:"dropped"`       // copies that were not sent or not answered in time, by reason
 	Compared     uint64            `json:"compared"`      // of which both answers are known
 	Probed       uint64            `json:"probed"`        // of these, asked of the main version a second time to learn what is noise
-	Equal        uint64            `json:"equal"`         // compared requests without any difference
+	Equal        uint64            `json:"equal"`         // compared requests without a difference but in fields that are noise
 	EqualPercent float64           `json:"equal_percent"` // 100 if nothing was compared
 
 	Endpoints []ShadowEndpoint `json:"endpoints"` // those that differ most surely first
@@ -45,6 +45,7 @@ type ShadowField struct {
 	Differs     uint64          `json:"differs"`      // requests for which the shadow's differed
 	OnlyShadow  uint64          `json:"only_shadow"`  // of those asked twice: only the shadow differed
 	OnlyNoise   uint64          `json:"only_noise"`   // of those asked twice: only the main version differed from itself
+	Noisy       uint64          `json:"noisy"`        // of those asked twice: the main version differed from itself
 	Evidence    float64         `json:"evidence"`     // 1 says nothing; see threshold
 	Threshold   float64         `json:"threshold"`    // at and above it the field is said to differ
 	IsDifferent bool            `json:"is_different"` // more than noise

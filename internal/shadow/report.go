@@ -32,7 +32,7 @@ type Report struct {
 	Since   time.Time `json:"since"`
 
 	Compared uint64 `json:"compared"`
-	Equal    uint64 `json:"equal"` // no field differed
+	Equal    uint64 `json:"equal"` // no field differed but such in which main was seen to differ from itself
 	Probed   uint64 `json:"probed"`
 
 	Endpoints map[string]*Endpoint `json:"endpoints"`
@@ -54,6 +54,7 @@ type Endpoint struct {
 // Field is what was found about one field of an endpoint's answers.
 type Field struct {
 	Differs  uint64       `json:"differs"` // requests for which the shadow's differed
+	Noisy    uint64       `json:"noisy"`   // of those asked twice, for which main differed from itself
 	Test     judge.Paired `json:"test"`
 	Examples []Example    `json:"examples,omitempty"`
 }
@@ -128,7 +129,7 @@ type verdict struct {
 }
 
 // compare counts the fields that differ and reports whether none of the
-// shadow's does.
+// shadow's does but where main differs from itself.
 func (e *Endpoint) compare(p *router.ShadowPair, main, shadow, probe map[string]string) (equal bool) {
 	found := map[string]*verdict{}
 	look := func(name string) {
@@ -160,10 +161,10 @@ func (e *Endpoint) compare(p *router.ShadowPair, main, shadow, probe map[string]
 	equal = true
 	for _, name := range slices.Sorted(maps.Keys(found)) {
 		v := found[name]
-		if v.shadow {
+		f := e.note(name, v, p, probe != nil)
+		if v.shadow && f.Noisy == 0 {
 			equal = false
 		}
-		e.note(name, v, p, probe != nil)
 	}
 	return equal
 }
@@ -186,7 +187,7 @@ func union(all ...map[string]string) map[string]struct{} {
 }
 
 // note counts what was found about one field of one request.
-func (e *Endpoint) note(name string, v *verdict, p *router.ShadowPair, probed bool) {
+func (e *Endpoint) note(name string, v *verdict, p *router.ShadowPair, probed bool) *Field {
 	f := e.Fields[name]
 	if f == nil && len(e.Fields) >= maxReportFields {
 		name = otherFields
@@ -199,8 +200,11 @@ func (e *Endpoint) note(name string, v *verdict, p *router.ShadowPair, probed bo
 	if probed && v.shadow != v.probe {
 		f.Test.Add(v.shadow)
 	}
+	if v.probe {
+		f.Noisy++
+	}
 	if !v.shadow {
-		return
+		return f
 	}
 	f.Differs++
 	if len(f.Examples) < maxExamples {
@@ -213,4 +217,5 @@ func (e *Endpoint) note(name string, v *verdict, p *router.ShadowPair, probed bo
 		}
 		f.Examples = append(f.Examples, x)
 	}
+	return f
 }

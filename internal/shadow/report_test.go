@@ -137,6 +137,16 @@ func TestReport_ComparesListsByIdentity(t *testing.T) {
 	}
 }
 
+func TestReport_CallsEqualWhatDiffersByNoiseOnly(t *testing.T) {
+	r, add := report(t)
+	add(pair("/n", `{"ts":1,"n":1}`, `{"ts":2,"n":1}`, `{"ts":3,"n":1}`))
+	add(pair("/n", `{"ts":4,"n":1}`, `{"ts":5,"n":1}`))
+	add(pair("/n", `{"ts":6,"n":1}`, `{"ts":7,"n":2}`))
+	if f := r.field("GET /n", "$.ts"); r.Equal != 2 || f.Noisy != 1 || f.Differs != 3 || f.Test.Noise != 0 {
+		t.Errorf("%d of %d equal, %+v", r.Equal, r.Compared, f)
+	}
+}
+
 func TestReport_Ignores(t *testing.T) {
 	r, add := report(t, "$.ts", "$..at", "header:X-Node")
 	p := pair("/i", `{"ts":1,"items":[{"at":5,"n":1}]}`, `{"ts":2,"items":[{"at":6,"n":1}]}`)

@@ -1,0 +1,3 @@
+module shadow-difference
+
+go 1.22
