@@ -16,8 +16,9 @@ import (
 
 func TestTerminate_ReachesAllOfTheSession(t *testing.T) {
 	inAllModes(t, func(t *testing.T, h *testHost) {
-		inst := h.start(h.spec(`set -m; (trap 'echo child; exit 0' TERM; echo up; while :; do sleep 0.02; done) &
-			trap 'wait; echo parent; exit 4' TERM; while :; do sleep 0.02; done`))
+		inst := h.start(h.spec(`set -m; trap 'wait; echo parent; exit 4' TERM
+			(trap 'echo child; exit 0' TERM; echo up; while :; do sleep 0.02; done) &
+			while :; do sleep 0.02; done`))
 		out := openOutput(t, inst, "stdout")
 		readUntil(t, out, "up\n")
 		inst.Terminate()

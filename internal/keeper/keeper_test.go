@@ -80,6 +80,7 @@ func TestKeeper_KilledAndStartedAgainAdoptsEverything(t *testing.T) {
 	must(t, err)
 	leaving, err := r.Start(t.Context(), instanceSpec(data, "leaving", "trap 'exit 42' TERM; while :; do sleep 0.02; done"))
 	must(t, err)
+	eventually(t, "the trap", func() bool { return catchesTerm(leaving.PID) })
 	router, controller := pidAt(t, first.http), pidAt(t, first.api)
 	l := underLoad(t, first.http)
 	first.kill()

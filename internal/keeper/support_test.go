@@ -321,3 +321,15 @@ func (l *load) end(t *testing.T, maxBroken int) {
 		t.Errorf("%d answered, %d broken (at most %d may be), refused: %v", l.ok, l.broken, maxBroken, l.refused)
 	}
 }
+
+// catchesTerm reports whether a process handles SIGTERM: its shell got that far.
+func catchesTerm(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, mask, ok := strings.Cut(string(b), "\nSigCgt:")
+	if err != nil || !ok {
+		return false
+	}
+	mask, _, _ = strings.Cut(mask, "\n")
+	bits, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+	return err == nil && bits&(1<<(syscall.SIGTERM-1)) != 0
+}
