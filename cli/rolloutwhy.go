@@ -35,7 +35,7 @@ func (c *call) rolloutWhy(ctx context.Context, r *rolloutCall) error {
 		pair("reason", x.Reason)
 		pair("meaning", x.Meaning)
 		for _, f := range failed {
-			pair("failed", fmt.Sprintf("%s %s %s at %s, request-id %s", f.Method, f.Path, f.outcome(), f.At.Local().Format("15:04:05.000"), f.RequestID))
+			pair("failed", fmt.Sprintf("%s %s %s at %s, request-id %s", f.Method, f.Path, f.outcome(), f.At.Local().Format(time.TimeOnly), f.RequestID))
 			for _, line := range f.lines {
 				pair("", line)
 			}
@@ -112,8 +112,9 @@ func (r *rolloutCall) failed(ctx context.Context) []failedRequest {
 	return all
 }
 
-// tookOf finds in a line of the access log how long a request took.
-var tookOf = regexp.MustCompile(`response_time:([0-9.]+)`)
+// timesOf finds in a line of the access log when a request began and how many
+// seconds it took.
+var timesOf = regexp.MustCompile(`\[([0-9TZ:.+-]+)\].* response_time:([0-9.]+)`)
 
 // linesOf returns the lines of the app's log that belong to a request: those
 // of the app that name it; else what the app wrote to stderr while it was
@@ -125,15 +126,17 @@ func (r *rolloutCall) linesOf(ctx context.Context, b v3.RolloutBadRequest) []str
 		StartTime: b.At.Add(-2 * time.Second).UnixNano(), EndTime: b.At.Add(time.Second).UnixNano(), Limit: 1000,
 	})
 	var named, around, access []string
-	began, ended := b.At.Add(-slack), b.At.Add(slack)
+	began, ended := b.At.Time, b.At.Add(time.Second) // the API's times are whole seconds; the access log knows better
 	for _, l := range lines {
 		if l.Log == nil || l.Tags["source_type"] != "RTR" || !strings.Contains(string(l.Log.Payload), b.RequestID) {
 			continue
 		}
 		access = append(access, "RTR: "+string(l.Log.Payload))
-		if m := tookOf.FindSubmatch(l.Log.Payload); m != nil {
-			if seconds, err := strconv.ParseFloat(string(m[1]), 64); err == nil {
-				began = b.At.Add(-time.Duration(seconds*float64(time.Second)) - slack)
+		if m := timesOf.FindSubmatch(l.Log.Payload); m != nil {
+			at, err := time.Parse(time.RFC3339Nano, string(m[1]))
+			seconds, err2 := strconv.ParseFloat(string(m[2]), 64)
+			if err == nil && err2 == nil {
+				began, ended = at.Add(-slack), at.Add(time.Duration(seconds*float64(time.Second))+slack)
 			}
 		}
 	}

@@ -30,6 +30,7 @@ type conductor struct {
 	wrote  time.Time
 	seen   time.Time // when the router last answered
 	killed bool      // the platform was killed; not yet looked at
+	since  time.Time // when the rollout was taken up
 	probed time.Time
 	asked  time.Time   // the gate
 	calls  chan func() // results of what runs beside
@@ -51,7 +52,7 @@ const keepPeriod = time.Second
 func newConductor(e *Engine, row platform.Rollout, again bool) (*conductor, error) {
 	c := &conductor{
 		e: e, row: row, inbox: make(chan command), ended: make(chan struct{}), judge: new(judge.Judge),
-		calls: make(chan func(), 4), // a probe or gate and a forecast, with room to spare
+		since: e.cfg.Now(), calls: make(chan func(), 4), // a probe or gate and a forecast, with room to spare
 	}
 	var err error
 	if c.plan, err = ParsePlan([]byte(row.Plan)); err != nil {
@@ -187,7 +188,7 @@ func (c *conductor) look(ctx context.Context) (*world, error) {
 		}
 		c.space = app.SpaceGUID
 	}
-	w := &world{now: c.e.cfg.Now().UTC(), r: &c.row, plan: &c.plan, p: &c.p, verdict: c.judge.Verdict(), killed: c.killed}
+	w := &world{now: c.e.cfg.Now().UTC(), r: &c.row, plan: &c.plan, p: &c.p, verdict: c.judge.Verdict(), killed: c.killed, since: c.since}
 	if w.frozen, err = c.e.frozen(ctx, c.space, &c.plan); err != nil {
 		return nil, err
 	}
@@ -203,7 +204,7 @@ func (c *conductor) look(ctx context.Context) (*world, error) {
 			w.moved = fmt.Sprintf("somebody made %s the main version meanwhile", v.Label)
 		}
 	}
-	if w.hasTraffic() && c.row.State != platform.RolloutScaling && w.moved == "" {
+	if w.hasTraffic() && w.state() != platform.RolloutScaling && w.moved == "" {
 		if s, t := c.plan.weights(c.row.Step); s != stable || t != candidate {
 			w.moved = fmt.Sprintf("somebody else set the weights to %s %d, %s %d", c.row.FromLabel, stable, c.row.ToLabel, candidate)
 		}

@@ -46,6 +46,9 @@ type world struct {
 	moved string
 	// killed says that the platform was killed and has just come back.
 	killed bool
+	// since is when the rollout was taken up: what should have happened while
+	// the platform was away is not late.
+	since time.Time
 }
 
 // killGrace is how long after the beginning of a step the end of the whole
@@ -104,13 +107,18 @@ func (w *world) ending() platform.RolloutState {
 	return platform.RolloutRolledBack
 }
 
+// state is the state that counts: of a paused rollout the one it is to go on
+// with.
+func (w *world) state() platform.RolloutState {
+	if w.r.State == platform.RolloutPaused {
+		return w.p.Before
+	}
+	return w.r.State
+}
+
 // hasTraffic reports whether requests may go to the candidate.
 func (w *world) hasTraffic() bool {
-	state := w.r.State
-	if state == platform.RolloutPaused {
-		state = w.p.Before
-	}
-	switch state {
+	switch w.state() {
 	case platform.RolloutWarming, platform.RolloutBaking, platform.RolloutWaiting:
 		return true
 	case platform.RolloutScaling:
@@ -153,6 +161,9 @@ func (w *world) guard() decision {
 			d.verb = pause
 		}
 		return d
+	}
+	if text := w.collapse(); text != "" && !w.p.Overruled {
+		return back("%s", text)
 	}
 	switch {
 	case isPaused:
@@ -211,7 +222,11 @@ func (w *world) need(step int) int {
 }
 
 func (w *world) timeOut(format string, v verb) decision {
-	if limit := w.plan.StartTimeout.Duration; w.now.Sub(w.r.Since) >= limit {
+	began := w.r.Since
+	if w.since.After(began) {
+		began = w.since
+	}
+	if limit := w.plan.StartTimeout.Duration; w.now.Sub(began) >= limit {
 		return decision{verb: v, step: w.r.Step, reason: fmt.Sprintf(format, limit)}
 	}
 	return decision{}

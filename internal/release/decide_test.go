@@ -98,6 +98,37 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// With all requests at the candidate there is nobody to compare with; that it
+// fails far more than the other one did is seen all the same.
+func TestDecide_CollapseWithAllOfTheTraffic(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		stable      Usage
+		bad, all    uint64
+		wantBack    bool
+		alterWeight bool
+	}{
+		{"all failing, little known", Usage{}, 12, 12, true, false},
+		{"all failing, known", Usage{Requests: 1000, Bad: 10}, 3, 3, true, false},
+		{"a third failing", Usage{Requests: 1000, Bad: 10}, 10, 30, true, false},
+		{"as before", Usage{Requests: 1000, Bad: 10}, 20, 2000, false, false},
+		{"twice as many, an incident perhaps", Usage{Requests: 1000, Bad: 50}, 200, 2000, false, false},
+		{"others are there: the judge's business", Usage{Requests: 1000, Bad: 10}, 10, 30, false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := bakingWorld(t)
+			w.r.Step = 3
+			if tt.alterWeight {
+				w.r.Step = 2
+			}
+			w.p.All[0], w.p.Step[1] = tt.stable, Usage{Requests: tt.all, Bad: tt.bad, Clients: 5}
+			if d := decide(w); (d.verb == rollBack) != tt.wantBack {
+				t.Errorf("got %+v", d)
+			}
+		})
+	}
+}
+
 // Whatever the world looks like, a rollout never goes on blindly.
 func TestDecide_NeverGivesMoreTrafficWithoutEveryCondition(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))

@@ -34,22 +34,30 @@ type stage struct {
 	history  []int              // weights of the candidate, in order
 	modes    []string           // of the candidate, in order
 	starting bool               // new versions do not get ready
+	scaling  bool               // more instances do not get ready
 	router   string
 	lines    []string
+	path     string // of the store
+	looked   int    // how often a conductor looked at the versions
+
+	// A change of shares meets the test before and after it is committed,
+	// unless these are nil: it sends, and waits until it may go on.
+	before, after chan struct{}
 }
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	ctx := t.Context()
-	s, err := store.Open(ctx, filepath.Join(t.TempDir(), "weir.db"))
+	path := filepath.Join(t.TempDir(), "weir.db")
+	s, err := store.Open(ctx, path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
 	g := &stage{
-		t: t, store: s, now: start, perLook: 1000, table: 100, router: "r1",
+		t: t, store: s, path: path, now: start, perLook: 1000, table: 100, router: "r1",
 		counted: map[uint64]map[string]*router.VersionEvidence{}, bad: map[uint64][]router.BadEvent{}, rates: map[string]float64{"v1": 0.01, "v2": 0.01},
 	}
+	t.Cleanup(func() { g.store.Close() })
 	org := platform.Organization{Resource: platform.NewResource(start), Name: "o"}
 	space := platform.Space{Resource: platform.NewResource(start), Name: "s", OrganizationGUID: org.GUID}
 	g.app = platform.App{Resource: platform.NewResource(start), Name: "web", SpaceGUID: space.GUID, State: platform.AppStarted}
@@ -181,16 +189,15 @@ func (g *stage) weights() (v1, v2 int) {
 }
 
 func (g *stage) StartVersion(ctx context.Context, _ platform.Actor, req platform.VersionRequest, also func(*store.Tx, platform.Version) error) (platform.Version, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	v := platform.Version{
-		Resource: platform.NewResource(g.now), AppGUID: req.AppGUID, Label: req.Label, Labelled: true, Mode: platform.ModeLive,
+		Resource: platform.NewResource(g.clock()), AppGUID: req.AppGUID, Label: req.Label, Labelled: true, Mode: platform.ModeLive,
 		Instances: *req.Instances, State: platform.AppStarted, DeploymentGUID: platform.NewGUID(),
 	}
-	err := g.store.Tx(ctx, func(tx *store.Tx) error { g.mu.Unlock(); defer g.mu.Lock(); return also(tx, v) })
-	if err != nil {
+	if err := g.store.Tx(ctx, func(tx *store.Tx) error { return also(tx, v) }); err != nil {
 		return v, err
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if old := g.find(byLabel(req.Label)); old != nil {
 		old.Label += "-old"
 	}
@@ -205,6 +212,7 @@ func (g *stage) StartVersion(ctx context.Context, _ platform.Actor, req platform
 func (g *stage) Versions(context.Context, string) ([]platform.VersionStatus, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.looked++
 	return append([]platform.VersionStatus(nil), g.versions...), nil
 }
 
@@ -247,23 +255,37 @@ func (g *stage) Promote(ctx context.Context, _ platform.Actor, _, version string
 // change alters the versions with what also writes, or not at all.
 func (g *stage) change(ctx context.Context, also func(*store.Tx, uint64, uint64) error, alter func() error) (platform.Change, error) {
 	g.mu.Lock()
-	split, table := g.split+1, g.table+1
+	split, table, before, after := g.split+1, g.table+1, g.before, g.after
 	g.mu.Unlock()
+	meet(before)
 	err := g.store.Tx(ctx, func(tx *store.Tx) error { return also(tx, split, table) })
 	if err != nil {
 		return platform.Change{}, err
 	}
+	meet(after)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.split, g.table = split, table
 	return platform.Change{Table: table}, alter()
 }
 
+// meet lets the test know that something is about to happen, and waits for its
+// leave.
+func meet(c chan struct{}) {
+	if c != nil {
+		c <- struct{}{}
+		<-c
+	}
+}
+
 func (g *stage) ScaleVersion(_ context.Context, _ platform.Actor, version string, instances int) (platform.Version, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	v := g.find(byGUID(version))
-	v.Instances, v.Wanted, v.Ready = instances, instances, instances
+	v.Instances, v.Wanted = instances, instances
+	if !g.scaling {
+		v.Ready = instances
+	}
 	return v.Version, nil
 }
 
