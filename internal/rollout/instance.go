@@ -282,5 +282,9 @@ func (e *Engine) logTags(ctx context.Context, row platform.Instance) map[string]
 			return map[string]string{logs.TagVersion: v.Label}
 		}
 	}
+	// What is to become the main version has its name from the deployment.
+	if d, err := e.store.Deployment(ctx, row.DeploymentGUID); err == nil && d.Label != "" {
+		return map[string]string{logs.TagVersion: d.Label}
+	}
 	return nil
 }

@@ -337,7 +337,7 @@ func (l *loop) act(ctx context.Context, wg *sync.WaitGroup, p plan) {
 			o.cancelStart()
 		}
 	}
-	if p.traffic {
+	if p.traffic || p.outcome != nil && p.outcome.serving != "" { // the main version has another label
 		l.publish(ctx, wg)
 	}
 	for _, a := range p.actions {

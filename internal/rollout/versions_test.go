@@ -352,6 +352,27 @@ func (b *bench) share(app platform.App, v platform.Version, weight int) error {
 	return err
 }
 
+func TestVersionHosts_AreThereFromTheFirstNamedPush(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	_, err := b.e.Stop(t.Context(), anna, app.GUID)
+	b.must(err)
+	_, d, err := b.e.StartAs(t.Context(), anna, app.GUID, "first")
+	b.must(err)
+	b.deployed(d)
+	b.shares("first.shop.apps.localhost", "shop/1:100")
+	_, d, err = b.e.Restart(t.Context(), anna, app.GUID)
+	b.must(err)
+	b.deployed(d)
+	b.shares("first.shop.apps.localhost", "shop/1:100") // the same droplet keeps its name
+	next := b.droplet(app, "two")
+	d, err = b.e.Deploy(t.Context(), anna, DeployRequest{AppGUID: app.GUID, DropletGUID: next.GUID, Label: "second"})
+	b.must(err)
+	b.deployed(d)
+	b.shares("second.shop.apps.localhost", "shop/1:100")
+	b.shares("first.shop.apps.localhost", "")
+}
+
 func TestVersionHosts_AreNobodysIfSomebodyAskedForThem(t *testing.T) {
 	b := newBench(t)
 	app := b.shop()
