@@ -250,7 +250,7 @@ func TestOutput_BlocksTheProgramOnlyAndIsKept(t *testing.T) {
 			t.Error("output is damaged")
 		}
 		out.Close() // a dead reader
-		time.Sleep(50 * time.Millisecond)
+		eventually(t, "a full pipe", func() bool { return waiting(t, inst, "stdout") >= 64<<10 })
 		inst.Terminate()
 		if exit := h.wait(inst); exit.Signal != "SIGTERM" {
 			t.Errorf("exit %+v: a reader that goes away must not end the program", exit)
@@ -260,6 +260,17 @@ func TestOutput_BlocksTheProgramOnlyAndIsKept(t *testing.T) {
 			t.Errorf("%d bytes were kept for the next reader, %v", len(rest), err)
 		}
 	})
+}
+
+// waiting returns how many bytes lie in one of the log pipes of an instance.
+func waiting(t *testing.T, inst *Instance, name string) int {
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(inst.Dir(), name), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	must(t, err)
+	defer f.Close()
+	n, err := unix.IoctlGetInt(int(f.Fd()), unix.TIOCINQ)
+	must(t, err)
+	return n
 }
 
 func TestOutput_CanBeOpenedAgainByName(t *testing.T) {
