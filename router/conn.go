@@ -19,12 +19,13 @@ type clientConn struct {
 	r    *Router
 	peer netip.Addr
 
-	reading sync.Mutex // one Read at a time; guards guard
-	guard   guard
-	meter   *h2meter      // nil unless the connection speaks HTTP/2
-	refused atomic.Uint32 // the reason, once the guard refused a head
-	badBody atomic.Bool   // the guard refused a body
-	open    atomic.Bool   // hijacked: the guard lets everything pass
+	reading  sync.Mutex // one Read at a time; guards guard
+	guard    guard
+	meter    *h2meter      // nil unless the connection speaks HTTP/2
+	refused  atomic.Uint32 // the reason, once the guard refused a head
+	badBody  atomic.Bool   // the guard refused a body
+	open     atomic.Bool   // hijacked: the guard lets everything pass
+	wasReset atomic.Bool   // the next Close is to be a reset
 
 	mu       sync.Mutex
 	deadline time.Time     // as net/http set it
@@ -186,13 +187,23 @@ func (c *clientConn) SetDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
-// Close implements net.Conn.
+// Close implements net.Conn. The client of a refused request may still be
+// sending: the kernel would take the answer back if nobody read that.
 func (c *clientConn) Close() error {
 	c.mu.Lock()
+	again := c.closed
 	c.closed = true
 	c.wakeLocked()
 	c.mu.Unlock()
-	return c.arrival.Close()
+	if again || c.refused.Load() == 0 && !c.badBody.Load() || c.wasReset.Load() || c.CloseWrite() != nil {
+		return c.arrival.Close()
+	}
+	_ = c.Conn.SetReadDeadline(time.Now().Add(lingerTime))
+	go func() {
+		_, _ = io.CopyN(io.Discard, c.Conn, lingerBytes)
+		_ = c.arrival.Close()
+	}()
+	return nil
 }
 
 // CloseWrite closes the sending half, if the connection has halves.
@@ -207,7 +218,10 @@ func (c *clientConn) wakeLocked() {
 
 // reset makes the next Close a reset, so that a client which reads until the
 // end of the connection does not take it for the end of the answer.
-func (c *clientConn) reset() { reset(c.Conn) }
+func (c *clientConn) reset() {
+	c.wasReset.Store(true)
+	reset(c.Conn)
+}
 
 func closeWrite(c any) error {
 	if h, ok := c.(interface{ CloseWrite() error }); ok {

@@ -73,7 +73,14 @@ func (f *slowFront) serve(r *Router) {
 			_ = f.rc.EnableFullDuplex() // an answer may come before the body ended
 		}
 	}
-	unhook := context.AfterFunc(f.req.Context(), func() { w.cancel(reasonClientGone) })
+	unhook := context.AfterFunc(f.req.Context(), func() {
+		// net/http ends it after any failed read.
+		if f.conn != nil && f.conn.badBody.Load() {
+			w.cancel(reasonBadRequest)
+		} else {
+			w.cancel(reasonClientGone)
+		}
+	})
 	defer unhook()
 	x.serve(r.now())
 	if x.source != nil {

@@ -3,6 +3,7 @@ package router
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"weir/router/wire"
@@ -21,6 +22,7 @@ type upload struct {
 	x    *exchange
 	u    *upConn
 	done chan struct{}
+	last atomic.Bool // the last of it is being sent
 	// What follows may be read after done was closed.
 	complete bool // all of it was sent
 }
@@ -52,6 +54,9 @@ func (p *upload) run() {
 		n, err := x.source.Read(room)
 		if got := w.got.Add(int64(n)); x.maxBody > 0 && got > x.maxBody {
 			n, err = 0, errBodyTooLarge
+		}
+		if err == io.EOF || left == int64(n) {
+			p.last.Store(true)
 		}
 		if n > 0 {
 			if w.up.enter(phaseUpWrite, x.r.now()); !p.send(buf, n) {
@@ -112,10 +117,22 @@ func (x *exchange) endUpload() {
 	x.rec.RequestBytes = x.watch.got.Load()
 }
 
+// lastMoment is what the last of a body gets to be sent when the answer is
+// here already, which may be because the instance has it.
+const lastMoment = 20 * time.Millisecond
+
 // isComplete reports whether the whole body was sent.
 func (p *upload) isComplete() bool {
 	if p == nil {
 		return true
+	}
+	if p.last.Load() {
+		timer := time.NewTimer(lastMoment)
+		defer timer.Stop()
+		select {
+		case <-p.done:
+		case <-timer.C:
+		}
 	}
 	select {
 	case <-p.done:
