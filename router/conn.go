@@ -21,7 +21,6 @@ type clientConn struct {
 
 	reading  sync.Mutex // one Read at a time; guards guard
 	guard    guard
-	meter    *h2meter      // nil unless the connection speaks HTTP/2
 	refused  atomic.Uint32 // the reason, once the guard refused a head
 	badBody  atomic.Bool   // the guard refused a body
 	open     atomic.Bool   // hijacked: the guard lets everything pass
@@ -70,10 +69,6 @@ func (c *clientConn) readGuarded(p []byte) (n int, err error, half bool) {
 	if !g.eof {
 		n, err = g.read(p, c.Conn)
 		g.eof = err == io.EOF
-		if n > 0 && g.mode == guardOpen && !c.metered(p[:n]) {
-			c.r.metrics.floods.Add(1)
-			return 0, errFlood, false
-		}
 		if g.wasSlow && !g.slow {
 			g.wasSlow = false
 			c.headDone()
@@ -87,14 +82,6 @@ func (c *clientConn) readGuarded(p []byte) (n int, err error, half bool) {
 	}
 	half = g.eof && len(p) == 1 && g.mode == guardHead
 	return n, err, half
-}
-
-// metered counts what came over HTTP/2.
-func (c *clientConn) metered(b []byte) bool {
-	if c.meter == nil {
-		c.meter = newH2Meter()
-	}
-	return c.meter.scan(b, c.r.now())
 }
 
 // release lets everything pass from now on: the connection is a tunnel.

@@ -16,16 +16,17 @@ import (
 // exchange with the instance. What is legal but rare it leaves to the slow
 // road, for good and before anything about framing was decided.
 type front1 struct {
-	r    *Router
-	slow func(*arrival)
-	last atomic.Bool // draining: no connection waits for another request
+	r     *Router
+	slow  func(*arrival)
+	http2 *front2     // takes connections that begin with its preface
+	last  atomic.Bool // draining: no connection waits for another request
 
 	mu   sync.Mutex // guards open
 	open map[*conn1]struct{}
 }
 
-func newFront1(r *Router, slow func(*arrival)) *front1 {
-	return &front1{r: r, slow: slow, open: make(map[*conn1]struct{})}
+func newFront1(r *Router, slow func(*arrival), http2 *front2) *front1 {
+	return &front1{r: r, slow: slow, http2: http2, open: make(map[*conn1]struct{})}
 }
 
 // conn1 is one connection.
@@ -67,19 +68,29 @@ func (f *front1) serve(a *arrival) {
 		slow = false
 	}
 	f.r.sweeper.drop(&c.watch, shard)
-	if slow {
+	var other *conn2
+	switch {
+	case slow:
 		// All unread bytes go along; nothing of them was interpreted.
+		isHTTP2 := bytes.HasPrefix(c.bytes(), preface)
 		a.Conn = &prefixConn{Conn: a.Conn, prefix: append([]byte(nil), c.bytes()...)}
 		c.drop()
 		_ = a.SetDeadline(time.Time{})
-		f.slow(a)
-	} else {
+		if isHTTP2 {
+			other = f.http2.take(a) // at any moment one of the two knows it
+		} else {
+			f.slow(a)
+		}
+	default:
 		c.finish()
 	}
 	f.mu.Lock()
 	delete(f.open, c)
 	f.mu.Unlock()
-	if !slow {
+	switch {
+	case other != nil:
+		f.http2.carry(other)
+	case !slow:
 		a.leave()
 	}
 }

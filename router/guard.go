@@ -21,9 +21,7 @@ import (
 // errBadBody.
 //
 // What net/http still decides by itself, and the guard leaves to it: 417 for
-// an Expect other than 100-continue, the HTTP/2 frame layer (where Connection
-// and TE fields are answered with 400 instead of a stream error, and a
-// duplicate SETTINGS closes the connection), and the answers of instances: a
+// an Expect other than 100-continue, and the answers of instances over HTTP/2: a
 // Content-Length beside Transfer-Encoding is dropped, not refused; heads may
 // be folded or end in a bare LF; options of a Connection that also says close
 // are not removed; a Content-Length of a 304 is not passed on; the head of an
@@ -55,15 +53,13 @@ const (
 	guardHead guardMode = iota
 	guardLength
 	guardChunks
-	guardOpen // no HTTP/1 any more: HTTP/2, or a tunnel
+	guardOpen // no HTTP any more: a tunnel
 )
 
 var (
 
 	// refusedTarget cannot be guessed; a client that could would gain a 400.
 	refusedTarget = "/refused/" + strconv.FormatUint(rand.Uint64(), 36) + strconv.FormatUint(rand.Uint64(), 36)
-
-	preface = []byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 
 	guardBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
 )
@@ -122,7 +118,7 @@ func (g *guard) readInto(p []byte, in io.Reader) (int, error) {
 		return k, nil
 	}
 	// Exactly one head is by far the most common.
-	if p[0] != '\r' && (g.begun || !isPreface(p)) && g.isOneHead(p) {
+	if p[0] != '\r' && g.isOneHead(p) {
 		return n, nil
 	}
 	if g.refused == reasonNone {
@@ -220,12 +216,6 @@ func (g *guard) admitHead() {
 		g.drop(2)
 		return
 	}
-	if !g.begun && isPreface(g.buf) {
-		if len(g.buf) >= len(preface) {
-			g.mode, g.ready, g.slow = guardOpen, len(g.buf), false
-		}
-		return
-	}
 	if !worthParsing(g.buf, g.seen) {
 		return
 	}
@@ -235,7 +225,6 @@ func (g *guard) admitHead() {
 	g.seen = len(g.buf)
 }
 
-// isPreface reports whether b is, or may become, the preface of HTTP/2.
 // reasonOf returns the reason for which a refused head is answered.
 func reasonOf(v wire.Verdict) reason {
 	switch v {
@@ -251,11 +240,6 @@ func reasonOf(v wire.Verdict) reason {
 		return reasonVersion
 	}
 	return reasonBadRequest
-}
-
-func isPreface(b []byte) bool {
-	n := min(len(b), len(preface))
-	return string(b[:n]) == string(preface[:n])
 }
 
 // worthParsing reports whether a head of which the first seen bytes are known

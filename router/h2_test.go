@@ -23,6 +23,7 @@ type h2conn struct {
 	fr   *http2.Framer // writes to out, reads from c
 	head bytes.Buffer
 	enc  *hpack.Encoder
+	dec  *hpack.Decoder
 }
 
 func (g *rig) h2raw(t *testing.T, settings ...http2.Setting) *h2conn {
@@ -32,7 +33,7 @@ func (g *rig) h2raw(t *testing.T, settings ...http2.Setting) *h2conn {
 	h := &h2conn{t: t, c: c, out: bufio.NewWriterSize(c, 1<<16)}
 	h.fr = http2.NewFramer(h.out, c)
 	h.fr.AllowIllegalWrites = true
-	h.enc = hpack.NewEncoder(&h.head)
+	h.enc, h.dec = hpack.NewEncoder(&h.head), hpack.NewDecoder(4096, nil)
 	_, _ = h.out.WriteString(http2.ClientPreface)
 	_ = h.fr.WriteSettings(settings...)
 	_ = h.out.Flush()
@@ -243,28 +244,7 @@ func TestH2_SaysGoAwayBeforeTheEnd(t *testing.T) {
 	}
 }
 
-func TestH2Meter_FollowsFramesHoweverTheyAreCut(t *testing.T) {
-	var wire bytes.Buffer
-	fr := http2.NewFramer(&wire, nil)
-	wire.WriteString(http2.ClientPreface)
-	for range 50 {
-		_ = fr.WriteSettings()
-		_ = fr.WriteData(1, false, make([]byte, 1000))
-		_ = fr.WritePing(false, [8]byte{})
-	}
-	for _, cut := range []int{1, 2, 3, 7, 8, 9, 10, 100, 1 << 20} {
-		m := newH2Meter()
-		for b := wire.Bytes(); len(b) > 0; {
-			n := min(cut, len(b))
-			if !m.scan(b[:n], 0) {
-				t.Fatal("ended")
-			}
-			b = b[n:]
-		}
-		if m.budget[frameSettings].used != 50 || m.budget[framePing].used != 50 || m.have != 0 || m.left != 0 {
-			t.Errorf("cut in pieces of %d: got %+v", cut, m)
-		}
-	}
+func TestBucket_FillsWithTime(t *testing.T) {
 	var b bucket
 	for i := range 1000 {
 		if !b.take(10, 100, int64(i)*int64(10*time.Millisecond)) {

@@ -80,10 +80,11 @@ func (r *Router) Run(ctx context.Context) error {
 	quic := newQUICRoad(r, road)
 	r.altSvc = quic.announcement()
 	background.Go(func() { r.sweeper.run(stop) })
-	front := newFront1(r, road.carry)
+	http2 := newFront2(r)
+	front := newFront1(r, road.carry, http2)
 	edge := newEdge(r, func(a *arrival) {
 		if a.alpn == "h2" {
-			road.carry(a)
+			http2.serve(a)
 		} else {
 			front.serve(a)
 		}
@@ -116,9 +117,15 @@ func (r *Router) Run(ctx context.Context) error {
 	drain, cancel := context.WithTimeout(context.Background(), r.cfg.DrainTimeout)
 	defer cancel()
 	background.Go(func() { quic.drain(drain) })
+	grace := min(r.cfg.IdleGrace, r.cfg.DrainTimeout)
+	silence := make(chan struct{})
+	background.Go(func() { http2.announce(grace, silence) })
 	edge.stop()
-	edge.awaitSilence(min(r.cfg.IdleGrace, r.cfg.DrainTimeout))
+	edge.awaitSilence(grace)
+	close(silence)
+	background.Go(func() { http2.drain(drain) })
 	front.drain(drain)
+	http2.drain(drain) // once more, for those that front handed on meanwhile
 	road.drain(drain)
 	close(stop)
 	background.Wait()

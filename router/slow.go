@@ -19,7 +19,7 @@ import (
 )
 
 // slowFront is the front of a request that came through net/http: a rare form
-// of HTTP/1.1, or HTTP/2. It turns the request into a head as the exchange
+// of HTTP/1.1, or HTTP/3. It turns the request into a head as the exchange
 // takes it, and the answer into what net/http takes.
 type slowFront struct {
 	w    http.ResponseWriter

@@ -15,8 +15,8 @@ import (
 	"weir/router/wire"
 )
 
-// stdRoad carries requests with net/http: HTTP/1.1 behind the guard, and
-// HTTP/2 with prior knowledge.
+// stdRoad carries rare forms of HTTP/1.1, with net/http behind the guard. Its
+// handler takes HTTP/3 too.
 type stdRoad struct {
 	r    *Router
 	http *http.Server
@@ -33,7 +33,6 @@ func newStdRoad(r *Router) *stdRoad {
 	s := &stdRoad{r: r, in: make(chan net.Conn), end: make(chan struct{}), fresh: make(map[net.Conn]bool)}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
-	protocols.SetUnencryptedHTTP2(true)
 	s.http = &http.Server{
 		Handler:                      s,
 		DisableGeneralOptionsHandler: true,
@@ -41,14 +40,7 @@ func newStdRoad(r *Router) *stdRoad {
 		IdleTimeout:                  r.cfg.IdleTimeout,
 		MaxHeaderBytes:               wire.MaxHead,
 		Protocols:                    &protocols,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: 250,
-			MaxReadFrameSize:     16 << 10,
-			SendPingTimeout:      30 * time.Second,
-			PingTimeout:          15 * time.Second,
-			WriteByteTimeout:     r.cfg.StallTimeout,
-		},
-		ErrorLog: slog.NewLogLogger(r.cfg.Logger.Handler(), slog.LevelDebug),
+		ErrorLog:                     slog.NewLogLogger(r.cfg.Logger.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, c)
 		},
@@ -130,7 +122,6 @@ func (s *stdRoad) serve() error {
 func (s *stdRoad) drain(ctx context.Context) {
 	close(s.end)
 	s.closeFresh()
-	// HTTP/2 connections are told by GOAWAY.
 	if err := s.http.Shutdown(ctx); err != nil {
 		s.r.cfg.Logger.Warn("requests cut off at the end of the drain", "requests", s.r.metrics.requests.Load())
 	}

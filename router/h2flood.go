@@ -1,18 +1,8 @@
 package router
 
-import "errors"
-
-// h2meter watches what a client sends over HTTP/2 and ends connections that
-// keep the router busy with frames that ask for nothing: net/http bounds what
-// they make it hold (streams, heads, answers that wait), not how many there
-// are of them.
-type h2meter struct {
-	head   [9]byte // of the frame at hand
-	have   int     // how much of it came
-	left   int     // of the payload, and of the preface at the beginning
-	budget [frameKinds]bucket
-}
-
+// Frames that ask for nothing keep the router busy: of each kind a client may
+// send so many, or its connection ends.
+//
 // The frames that are counted.
 const (
 	framePing = iota
@@ -35,7 +25,7 @@ var frameLimits = [frameKinds]struct{ burst, perSecond int64 }{
 	frameEmpty:    {1_000, 100},
 }
 
-var errFlood = errors.New("router: HTTP/2 frames that ask for nothing, too many")
+const tooMany = "frames that ask for nothing, too many"
 
 // bucket holds what may still come: full at first, emptied by each, filled
 // with time.
@@ -54,36 +44,6 @@ func (b *bucket) take(burst, perSecond, now int64) bool {
 	}
 	b.used++
 	return b.used <= burst
-}
-
-func newH2Meter() *h2meter { return &h2meter{left: len(preface)} }
-
-// scan counts the frames in b, which follows what came before, and reports
-// whether there are not too many.
-func (m *h2meter) scan(b []byte, now int64) bool {
-	for len(b) > 0 {
-		if m.left > 0 {
-			n := min(m.left, len(b))
-			m.left -= n
-			b = b[n:]
-			continue
-		}
-		n := copy(m.head[m.have:], b)
-		m.have += n
-		b = b[n:]
-		if m.have < len(m.head) {
-			return true
-		}
-		m.have = 0
-		m.left = int(m.head[0])<<16 | int(m.head[1])<<8 | int(m.head[2])
-		if kind := frameKind(m.head[3], m.head[4], m.left); kind >= 0 {
-			l := &frameLimits[kind]
-			if !m.budget[kind].take(l.burst, l.perSecond, now) {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // frameKind returns which of the counted kinds a frame is, or -1.
