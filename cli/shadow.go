@@ -30,6 +30,7 @@ func shadowCommands() []*command {
 			&cli.BoolFlag{Name: "reset", Usage: "begin the report anew"},
 			&cli.StringSliceFlag{Name: "ignore", Usage: "leave a `FIELD` out: '$.ts', '$.items[*].at', '$..ts', header:NAME, status, body; replaces former ones"},
 			&cli.BoolFlag{Name: "all-methods", Usage: "copy POST and other requests that change things as well: every one of them happens twice"},
+			&cli.StringFlag{Name: "noise", Usage: "ask the main version twice for `PERCENT` of the copies, to know by what it differs from itself (default 10%)"},
 			&cli.BoolFlag{Name: "strip-auth", Usage: "copies carry no Authorization and no Cookie"},
 			&cli.BoolFlag{Name: "off", Usage: "no copies any more"},
 		},
@@ -134,6 +135,13 @@ func (c *call) shadowUpdate(v v3.Version, share string) (v3.VersionUpdate, error
 	}
 	if c.IsSet("all-methods") {
 		options.AllMethods = c.Bool("all-methods")
+	}
+	if c.IsSet("noise") {
+		p, err := strconv.Atoi(strings.TrimSuffix(c.String("noise"), "%"))
+		if err != nil || p < 1 || p > 100 {
+			return v3.VersionUpdate{}, usagef("--noise %s is no percentage from 1%% to 100%%", c.String("noise"))
+		}
+		options.Noise = p
 	}
 	if c.IsSet("strip-auth") {
 		options.StripAuth = c.Bool("strip-auth")

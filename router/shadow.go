@@ -226,11 +226,18 @@ func (s *shadows) submit(c *copied) {
 func (s *shadows) next() *copied {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.queue.len() == 0 && !s.stopped {
-		s.more.Wait()
-	}
-	if !s.stopped {
-		return s.queue.pop()
+	for !s.stopped {
+		if s.queue.len() == 0 {
+			s.more.Wait()
+			continue
+		}
+		c := s.queue.pop()
+		n := s.countLocked(c.key)
+		if n.asleepUntil <= s.r.now() {
+			return c
+		}
+		s.dropLocked(n, dropAsleep)
+		c.release()
 	}
 	for s.queue.len() > 0 {
 		c := s.queue.pop()

@@ -39,7 +39,9 @@ const (
 	saveEvery = 2 * time.Second
 	tidyEvery = 10 * time.Minute
 	waitFor   = 10 * time.Second
+	pause     = 250 * time.Millisecond // between questions, so that each brings more than one pair
 	retryIn   = time.Second
+	enough    = 300 // pairs after which the next question follows at once: more may wait
 )
 
 // Collector keeps the reports of all shadow versions.
@@ -73,10 +75,7 @@ func (c *Collector) Run(ctx context.Context) error {
 			if ctx.Err() == nil {
 				c.cfg.Logger.Debug("asking the router for compared requests", "err", err)
 			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(retryIn):
-			}
+			rest(ctx, retryIn)
 			continue
 		}
 		c.add(ctx, pairs, counts)
@@ -84,9 +83,19 @@ func (c *Collector) Run(ctx context.Context) error {
 			c.save()
 			saved = time.Now()
 		}
+		if len(pairs) < enough {
+			rest(ctx, pause)
+		}
 	}
 	c.save()
 	return nil
+}
+
+func rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
 }
 
 func (c *Collector) add(ctx context.Context, pairs []router.ShadowPair, counts []router.ShadowCounts) {

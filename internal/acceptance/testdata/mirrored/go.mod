@@ -1,0 +1,3 @@
+module mirrored
+
+go 1.22
