@@ -111,6 +111,12 @@ func serveCommand() cli.Command {
 				fmt.Fprint(std.Stdout, cfg.Print())
 				return nil
 			}
+			// Asked a second time, as by Ctrl-C of a terminal and a script that
+			// passes it on, it must not die and leave instances behind: the
+			// stop that began ends by itself.
+			again := make(chan os.Signal, 1)
+			signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+			defer signal.Stop(again)
 			return server.Serve(ctx, cfg, std.Stdout)
 		},
 	}

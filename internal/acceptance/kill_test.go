@@ -1,6 +1,7 @@
 package acceptance
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -251,6 +252,36 @@ func TestRestart_EverythingComesBack(t *testing.T) {
 		if _, same := before[guid]; same {
 			t.Errorf("instance %s was killed and is shown as running", guid)
 		}
+	}
+}
+
+// TestStop_AskedTwiceLeavesNothing is Ctrl-C in a terminal whose shell passes
+// a SIGTERM on as well, while an instance takes its time.
+func TestStop_AskedTwiceLeavesNothing(t *testing.T) {
+	s := start(t)
+	app := t.TempDir()
+	procfile := "web: trap 'sleep 2; exit 0' TERM; while :; do sleep 0.05; done\n"
+	must(t, "writing the app", os.WriteFile(filepath.Join(app, "Procfile"), []byte(procfile), 0o644))
+	s.mustIn(app, "push", "slow", "--no-route", "-u", "process", "-m", "64M")
+	inits := s.inits()
+	if len(inits) != 1 {
+		t.Fatalf("instances: %v", inits)
+	}
+	must(t, "interrupting", s.cmd.Process.Signal(os.Interrupt))
+	s.eventually(30*time.Second, "the stop to begin", func() error {
+		if !strings.Contains(s.log(), "msg=stopping") {
+			return errors.New("the log does not say so")
+		}
+		return nil
+	})
+	s.stop()
+	for _, pid := range inits {
+		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+			t.Errorf("init %d is left: %v", pid, err)
+		}
+	}
+	if left := processes(t, s.data()); len(left) > 0 {
+		t.Errorf("these are left: %v", left)
 	}
 }
 
