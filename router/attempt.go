@@ -78,7 +78,14 @@ func (x *exchange) lostWrite(u *upConn, err error) (outcome, error) {
 			return o, nil
 		}
 	}
-	return outcome{why: reasonClosed, sent: u.sent.Load() > 0, answered: len(u.bytes()) > 0}, err
+	return u.closedEarly(), err
+}
+
+// closedEarly is what became of an attempt that u ended before the head of the
+// answer was here.
+func (u *upConn) closedEarly() outcome {
+	answered := len(u.bytes()) > 0
+	return outcome{why: reasonClosed, sent: u.sent.Load() > 0, answered: answered, stale: u.reuse && !answered}
 }
 
 // readHead reads the head of the answer.
@@ -181,7 +188,7 @@ func (x *exchange) lostRead(u *upConn, err error) outcome {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return outcome{why: reasonTimeout, sent: true}
 	}
-	o := outcome{why: reasonClosed, sent: u.sent.Load() > 0, answered: len(u.bytes()) > 0}
+	o := u.closedEarly()
 	if o.answered {
 		o.why = reasonBadResponse
 	}

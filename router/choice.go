@@ -206,8 +206,11 @@ func (t *trip) pick() (*destination, *backend) {
 	}
 	if t.ask.wish.isSet() {
 		d, b := t.rt.indexed(t.ask.wish)
-		if d != nil && b == nil {
+		switch {
+		case d != nil && b == nil:
 			b = d.pick(tried, t)
+		case isTried(tried, b) && !t.stale:
+			b = nil
 		}
 		t.made.how = byWish
 		return d, b
@@ -248,8 +251,9 @@ func (t *trip) failover(d *destination, b *backend) (*destination, *backend) {
 }
 
 // pickAgain chooses for another attempt: a backend of the same destination
-// that was not tried, then one of another destination, then, if there is
-// nothing else at all, the same again.
+// that was not tried, then one of another destination. The same again is
+// chosen only if nothing but its old connection was at fault and there is no
+// other.
 func (t *trip) pickAgain(tried []*backend) (*destination, *backend) {
 	same := t.rt.like(t.dest)
 	if same != nil {
@@ -257,16 +261,19 @@ func (t *trip) pickAgain(tried []*backend) (*destination, *backend) {
 			return same, b
 		}
 	}
-	if t.made.how == byVersion {
-		return nil, nil
-	}
-	for d := range t.rt.live {
-		if b := d.pick(tried, t); b != nil {
-			return d, b
+	if t.made.how != byVersion {
+		for d := range t.rt.live {
+			if b := d.pick(tried, t); b != nil {
+				return d, b
+			}
 		}
 	}
-	if d := t.rt.only(); d != nil && t.rt.share == nil && len(d.backends) == 1 {
-		return d, d.backends[0]
+	if same != nil && t.stale {
+		for _, b := range same.backends {
+			if b == t.b {
+				return same, b
+			}
+		}
 	}
 	return nil, nil
 }
@@ -286,7 +293,7 @@ func (t *trip) nobody() reason {
 func (t *trip) blame(o outcome) {
 	switch o.why {
 	case reasonUnreachable, reasonClosed, reasonBadResponse, reasonTimeout:
-		if !o.local && t.dest.like(t.made.first) {
+		if !o.local && !o.stale && t.dest.like(t.made.first) {
 			t.made.blamed = true
 		}
 	}

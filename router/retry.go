@@ -14,6 +14,10 @@ type outcome struct {
 	sent bool
 	// answered: at least one byte of an answer came back.
 	answered bool
+	// stale: it went over a connection that had carried requests before, and
+	// nothing came back. Such a connection may end at any time; the instance
+	// is not to blame.
+	stale bool
 	// local: it failed for want of something on this side, such as file
 	// descriptors; the instance is not to blame.
 	local bool

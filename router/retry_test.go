@@ -143,9 +143,42 @@ func TestRouter_TriesAtMostThreeTimesAndNeverTheSameTwice(t *testing.T) {
 	if rec := g.nthRecord(1); tries != maxAttempts || rec.FailedAttempts != maxAttempts || rec.Reason != "endpoint_closed" {
 		t.Errorf("%d tries, record %+v", tries, rec)
 	}
-	// The only one there is may be tried again.
-	if got := get(t, c, "http://one.test/"); got.status != 502 || hits[0].Load() != maxAttempts {
-		t.Errorf("%d tries, got %+v", hits[0].Load(), got)
+	if got := get(t, c, "http://one.test/"); got.status != 502 || hits[0].Load() != 1 {
+		t.Errorf("%d tries of the only one, got %+v", hits[0].Load(), got)
+	}
+	if got := get(t, c, "http://five.test/", "X-Cf-App-Instance", "five:3"); got.status != 502 || hits[3].Load() != 1 {
+		t.Errorf("%d tries of the one that was asked for, got %+v", hits[3].Load(), got)
+	}
+}
+
+// An instance may close a connection that has been idle at the moment the next
+// request is sent on it. That is nothing against the instance.
+func TestRouter_RepeatsAtTheOnlyInstanceWhatAnOldConnectionLost(t *testing.T) {
+	g := run(t)
+	var conns atomic.Int32
+	app := serveRaw(t, func(c net.Conn) {
+		conns.Add(1)
+		readRequestHead(c)
+		fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+		readRequestHead(c) // and this one is not answered
+	})
+	g.mapRoute("a.test", "", to("a", app))
+	c := g.client()
+	const n = 3 * maxBrokenOff
+	for range n {
+		if got := get(t, c, "http://a.test/"); got.status != 200 || got.body != "ok" {
+			t.Fatalf("got %+v", got)
+		}
+	}
+	if conns.Load() != n {
+		t.Errorf("%d connections for %d requests", conns.Load(), n)
+	}
+	stats, err := g.ctl.Stats(t.Context())
+	if err != nil || len(stats.Instances) != 1 || stats.Instances[0].Failures != 0 || stats.Instances[0].Ejected {
+		t.Errorf("stats %+v, %v", stats, err)
+	}
+	if got := do(t, c, request1(t, "POST", "http://a.test/", strings.NewReader("x"))); got.status != 502 {
+		t.Errorf("a POST that may have been done was repeated: %+v", got)
 	}
 }
 

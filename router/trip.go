@@ -17,6 +17,7 @@ type trip struct {
 
 	tried    [maxAttempts]*backend
 	attempts int
+	stale    bool  // the last one, for want of nothing but a fresh connection
 	lastSent int64 // when the last attempt began
 
 	rec Record
@@ -81,9 +82,12 @@ func (t *trip) lost(o outcome, q request) (again bool) {
 			t.b.unreachable(t.r.now())
 		}
 	case reasonClosed, reasonBadResponse, reasonTimeout:
-		t.b.failures.Add(1)
-		t.b.brokeOff(t.r.now())
+		if !o.stale {
+			t.b.failures.Add(1)
+			t.b.brokeOff(t.r.now())
+		}
 	}
+	t.stale = o.stale
 	t.blame(o)
 	t.unclaim()
 	if !mayRetry(o, q, t.attempts) {
