@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -210,9 +211,10 @@ func (c *call) watchRollout(ctx context.Context, s *session, app string, r v3.Ro
 			return r, err
 		}
 		r = now
-		if text := fmt.Sprintf("%-9s %-6s %s", r.State, r.Share, r.Reason); text != last {
+		text := fmt.Sprintf("%-11s %-6s %s", words(r.State), r.Share, r.Reason)
+		if shape := digits.ReplaceAllString(text, "0"); shape != last { // counts that grow are the status line's
 			c.out.step("%s", strings.TrimRight(text, " "))
-			last = text
+			last = shape
 		}
 		c.out.setStatus("%s", rolloutLine(r))
 		switch {
@@ -229,6 +231,9 @@ func (c *call) watchRollout(ctx context.Context, s *session, app string, r v3.Ro
 		}
 	}
 }
+
+// digits are what a text may differ in and still say the same.
+var digits = regexp.MustCompile(`[0-9]+`)
 
 // rolloutLine is the state of a rollout in one line.
 func rolloutLine(r v3.Rollout) string {

@@ -1,5 +1,7 @@
 package judge
 
+import "time"
+
 // Stream names what evidence is about.
 type Stream int
 
@@ -34,6 +36,10 @@ type Config struct {
 	// ErrorTolerance and LatencyTolerance are by how much the candidate may be
 	// worse: 0.1 is 10 %. Default 0.
 	ErrorTolerance, LatencyTolerance float64
+	// LatencySlack is by how much the candidate's requests may take longer
+	// however short they are: few requests meet colder caches and sleeping
+	// processors. Default 1 ms; negative: none.
+	LatencySlack time.Duration
 	// Renew is every how many requests a regression may begin; see the
 	// package's comment. Default 5000.
 	Renew uint64
@@ -55,6 +61,9 @@ func (c Config) withDefaults() Config {
 	set(&c.ErrorAlpha, 0.005)
 	set(&c.LatencyAlpha, 0.003)
 	set(&c.CustomAlpha, 0.002)
+	if c.LatencySlack == 0 {
+		c.LatencySlack = time.Millisecond
+	}
 	if c.Renew == 0 {
 		c.Renew = 5000
 	}
@@ -151,7 +160,7 @@ type Totals struct{ Requests, Bad, Custom uint64 }
 func New(cfg Config) *Judge {
 	j := &Judge{cfg: cfg.withDefaults()}
 	j.errors.Tolerance = cfg.ErrorTolerance
-	j.latency.Tolerance = cfg.LatencyTolerance
+	j.latency.Tolerance, j.latency.Slack = cfg.LatencyTolerance, max(j.cfg.LatencySlack, 0)
 	j.cold = j.cfg.Warmup
 	if cfg.Sticky {
 		j.clients = NewClients(clientsKept)

@@ -244,3 +244,29 @@ func TestDetect_MoreEvidenceIsNeededForSmallerRegressions(t *testing.T) {
 		t.Errorf("100 requests of a service that never fails would have shown %v, want nothing", got)
 	}
 }
+
+// A version with few requests meets colder caches: a fraction of a millisecond
+// is nobody's regression, ten times that is.
+func TestJudge_ASliverOfAMillisecondIsNoRegression(t *testing.T) {
+	run := func(more time.Duration) bool {
+		j := judge.New(judge.Config{Warmup: -1})
+		j.Begin()
+		for i := range 400 {
+			var b judge.Batch
+			b.Share = 0.05
+			for k := range 19 {
+				b.Stable.Latency[judge.Bucket(time.Duration(200+(i*19+k)%150)*time.Microsecond)]++
+			}
+			b.Stable.Requests, b.Candidate.Requests = 19, 1
+			b.Candidate.Latency[judge.Bucket(time.Duration(200+i%150)*time.Microsecond+more)]++
+			j.Add(&b)
+		}
+		return j.Verdict().Rejected
+	}
+	if run(700 * time.Microsecond) {
+		t.Error("0.7 ms more were held against it")
+	}
+	if !run(5 * time.Millisecond) {
+		t.Error("5 ms more were not seen")
+	}
+}

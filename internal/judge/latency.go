@@ -1,6 +1,9 @@
 package judge
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // quantiles are the shares of the stable version's requests that lie beyond
 // the thresholds.
@@ -37,8 +40,10 @@ const (
 // ready for use and tolerates nothing.
 type Latency struct {
 	// Tolerance is by how much the candidate may be slower: 0.1 means that
-	// 10 % longer is still good, to the precision of a bucket.
+	// 10 % longer is still good, to the precision of a bucket. Slack is by how
+	// much it may be slower besides, however quick both are.
 	Tolerance float64
+	Slack     time.Duration
 	latencyState
 }
 
@@ -104,7 +109,7 @@ func (l *Latency) Add(w float64, stable, candidate *Histogram) float64 {
 		return l.Evidence()
 	}
 	var shifted Histogram
-	if l.Tolerance > 0 {
+	if l.Tolerance > 0 || l.Slack > 0 {
 		l.tolerate(candidate, &shifted)
 		candidate = &shifted
 	}
@@ -121,10 +126,17 @@ func (l *Latency) Add(w float64, stable, candidate *Histogram) float64 {
 // tolerate writes the candidate's latencies as they would be were it not
 // slower than tolerated.
 func (l *Latency) tolerate(candidate, out *Histogram) {
-	less := math.Log(1 + l.Tolerance)
+	less, slack := math.Log(1+l.Tolerance), l.Slack.Seconds()
 	to := 0
 	for i, c := range candidate {
-		for to < Buckets-1 && (logs[to]+logs[to+1])/2 <= logs[i]-less {
+		if c == 0 {
+			continue
+		}
+		at := logs[i]
+		if slack > 0 {
+			at = math.Log(max(math.Exp(at)-slack, 1e-9))
+		}
+		for to < Buckets-1 && (logs[to]+logs[to+1])/2 <= at-less {
 			to++
 		}
 		out[to] += c

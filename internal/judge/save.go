@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // saved is a Judge as it is kept: fixed in size, little-endian, every float
@@ -25,12 +26,13 @@ type saved struct {
 
 type savedConfig struct {
 	ErrorAlpha, LatencyAlpha, CustomAlpha, ErrorTolerance, LatencyTolerance float64
+	LatencySlack                                                            time.Duration
 	Renew                                                                   uint64
 	Warmup                                                                  int64
 	Sticky                                                                  bool
 }
 
-const savedFormat = 1
+const savedFormat = 2
 
 // MarshalBinary returns everything the Judge knows, which clients have failed
 // apart. It is about 2 KiB, whatever was told.

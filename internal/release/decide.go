@@ -291,7 +291,7 @@ func (w *world) afterBake() decision {
 	if len(missing) == 0 {
 		return decision{verb: enter, state: platform.RolloutWaiting, step: w.r.Step, reason: "the step is passed" + w.seen()}
 	}
-	text := "too little traffic to tell: " + strings.Join(missing, ", ")
+	text := tooLittle + ": " + strings.Join(missing, ", ")
 	if w.p.Baked-w.p.Silent < w.plan.MaxBake.Duration {
 		return decision{reason: text}
 	}
@@ -316,6 +316,9 @@ func (w *world) seen() string {
 	}
 	return text
 }
+
+// tooLittle begins what is said while a step waits for usage.
+const tooLittle = "too little traffic to tell"
 
 // afterGate goes to the next step unless something holds it.
 func (w *world) afterGate() decision {

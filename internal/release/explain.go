@@ -56,7 +56,7 @@ func (s *Status) Explain() Explanation {
 		x.What = row.ToLabel + " has not begun"
 	default:
 		x.What = fmt.Sprintf("%s is %s, with %s", row.ToLabel, row.State, s.share())
-		if missing := s.Missing; len(missing) > 0 && row.State == platform.RolloutBaking {
+		if missing := s.Missing; len(missing) > 0 && row.State == platform.RolloutBaking && !strings.HasPrefix(row.Reason, tooLittle) {
 			x.Meaning = "the step still has to see " + strings.Join(missing, ", ")
 		}
 	}
@@ -70,12 +70,20 @@ func (s *Status) whenEnded() string {
 		return "before it got any request"
 	}
 	after := p.Ending.At.Sub(p.StepBegan)
-	text := fmt.Sprintf("%s after step %d of %d (%s) began", after.Round(min(max(after/100, 10*time.Millisecond), time.Second)),
+	text := fmt.Sprintf("%s after step %d of %d (%s) began", span(after),
 		s.Row.Step+1, len(s.Plan.Steps), s.Plan.stepText(s.Row.Step))
 	if p.Ending.Took > 0 {
 		text += fmt.Sprintf(", within %s of the decision", short(p.Ending.Took))
 	}
 	return text
+}
+
+// span writes a time a person waits for.
+func span(d time.Duration) string {
+	if d < 10*time.Second {
+		return d.Round(10 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
 }
 
 // share says what the candidate gets.

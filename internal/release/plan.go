@@ -119,7 +119,9 @@ type StreamPlan struct {
 	Alpha float64 `json:"alpha,omitempty"`
 	// Tolerate is by how much the candidate may be worse.
 	Tolerate Percent `json:"tolerate,omitempty"`
-	Off      bool    `json:"off,omitempty"`
+	// Slack is by how much latencies may be longer besides. Default 1 ms.
+	Slack *Duration `json:"slack,omitempty"`
+	Off   bool      `json:"off,omitempty"`
 }
 
 // Duration is a time span, written "90s" or "5m".
@@ -219,6 +221,11 @@ func (p *Plan) JudgeConfig(sticky bool, instances int) judge.Config {
 	}
 	if c.Warmup == 0 {
 		c.Warmup = -1
+	}
+	if s := p.Judge.Latency.Slack; s != nil {
+		if c.LatencySlack = s.Duration; c.LatencySlack == 0 {
+			c.LatencySlack = -1
+		}
 	}
 	return c
 }

@@ -218,13 +218,20 @@ func (e *Engine) begin(ctx context.Context, who platform.Actor, req Request, que
 		if err := prune(ctx, tx, row.AppGUID); err != nil {
 			return err
 		}
-		return e.event(ctx, tx, who, row, fmt.Sprintf("starting %d instances of %s", first, v.Label), map[string]any{"hotfix": req.Plan.Hotfix})
+		return e.event(ctx, tx, who, row, fmt.Sprintf("starting %s of %s", instances(first), v.Label), map[string]any{"hotfix": req.Plan.Hotfix})
 	})
 	if err != nil {
 		return platform.Rollout{}, err
 	}
 	e.cfg.Line(row.AppGUID, fmt.Sprintf("Rollout r-%d: %s is to replace %s", row.Number, row.ToLabel, row.FromLabel))
 	return row, e.conduct(row, false)
+}
+
+func instances(n int) string {
+	if n == 1 {
+		return "1 instance"
+	}
+	return fmt.Sprintf("%d instances", n)
 }
 
 // keptPerApp bounds how many rollouts an app remembers.

@@ -1,0 +1,3 @@
+module canary-gone-wrong
+
+go 1.22
