@@ -40,6 +40,7 @@ type exchange struct {
 	upload *upload // a body that is on its way beside the answer
 	res    wire.Response
 	reply  reply
+	mirror *mirror      // makes copies for shadow versions; nil: there are none
 	other  *otherAnswer // an answer that came over HTTP/2
 
 	id      [36]byte    // of the request
@@ -128,6 +129,7 @@ func (r *Router) newExchange() *exchange {
 
 // done gives x back. Nothing of it, and no view into it, may be used after.
 func (x *exchange) done() {
+	x.endMirror()
 	if x.held != nil {
 		x.held.free()
 	}
@@ -202,7 +204,6 @@ func (x *exchange) start(now int64) {
 func (x *exchange) finishTrip() {
 	x.dropUp(false)
 	x.watch.begun.Store(0)
-	x.endTee()
 	x.unclaim()
 	x.finish(x.why)
 	x.r.metrics.requests.Add(-1)

@@ -98,9 +98,28 @@ func (x *exchange) mirrored() front {
 	if to == nil {
 		return x.front
 	}
-	m := &mirror{front: x.front, x: x, to: to}
-	m.answer.held = &x.r.shadows.held
-	return m
+	x.mirror = &mirror{front: x.front, x: x, to: to}
+	x.mirror.answer.held = &x.r.shadows.held
+	return x.mirror
+}
+
+// endMirror makes the copies of a request that is over, and gives back what
+// was kept for them.
+func (x *exchange) endMirror() {
+	if m := x.mirror; m != nil {
+		x.mirror = nil
+		if m.whole {
+			m.copy()
+		} else {
+			m.giveUp(dropMain)
+		}
+	}
+	if t, ok := x.source.(*tee); ok {
+		t.mu.Lock()
+		t.shut = true
+		t.kept.free()
+		t.mu.Unlock()
+	}
 }
 
 // isSampled reports whether a request is one of those a shadow is to see.
@@ -190,23 +209,14 @@ func (t *tee) body() (b []byte, why drop) {
 	return bytes.Clone(t.kept.b), ""
 }
 
-// endTee gives back what was kept for copies of a request that ends.
-func (x *exchange) endTee() {
-	if t, ok := x.source.(*tee); ok {
-		t.mu.Lock()
-		t.shut = true
-		t.kept.free()
-		t.mu.Unlock()
-	}
-}
-
 // mirror passes an answer on to a front and keeps what shadows are compared
-// with. The copies are made at its end.
+// with.
 type mirror struct {
 	front
 	x      *exchange
 	to     []*destination
 	answer answerParts
+	whole  bool // all of it was passed on
 }
 
 // begin implements front.
@@ -254,16 +264,8 @@ func (m *mirror) splice(from *net.TCPConn, n int64) (moved int64, ok bool, err e
 // end implements front.
 func (m *mirror) end(trailers []byte) error {
 	err := m.front.end(trailers)
-	if err == nil {
-		m.copy()
-	}
+	m.whole = err == nil
 	return err
-}
-
-// abort implements front.
-func (m *mirror) abort() {
-	m.front.abort()
-	m.giveUp(dropMain)
 }
 
 // giveUp makes no copies.
@@ -272,7 +274,6 @@ func (m *mirror) giveUp(why drop) {
 		m.x.r.shadows.drop(d.shadowKey(), why)
 	}
 	m.answer.free()
-	m.to = nil
 }
 
 // copy makes the copies: the client has its answer.
