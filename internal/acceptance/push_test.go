@@ -24,9 +24,12 @@ func TestExamples_PushAndAnswer(t *testing.T) {
 		{"hello-node", "npm", "hello"},
 		{"hello-python", "python3", "hello"},
 		{"hello-static", "", "<html"},
-		{"hello-procfile", "python3", "hello"},
+		{"hello-procfile", "perl", "hello"},
 		{"hello-binary", "", "hello"},
 		{"web-and-worker", "", ""},
+		{"canary-gone-wrong", "go", "shop v1"},
+		{"shadow-difference", "go", ""},
+		{"sticky-ab", "go", "blue"},
 	}
 	for _, c := range cases {
 		t.Run(c.example, func(t *testing.T) {

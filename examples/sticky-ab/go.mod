@@ -1,0 +1,3 @@
+module sticky-ab
+
+go 1.22
