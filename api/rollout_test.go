@@ -1,11 +1,41 @@
 package api_test
 
 import (
+	"encoding/json"
+	"reflect"
 	"strings"
 	"testing"
 
+	"gopkg.in/yaml.v3"
+
 	v3 "weir/api/v3"
+	"weir/internal/release"
 )
+
+// The plan that help shows can be read, and has every key.
+func TestRollouts_TheExampleOfAPlanIsWhole(t *testing.T) {
+	var manifest struct {
+		Applications []struct{ Rollout map[string]any }
+	}
+	if err := yaml.Unmarshal([]byte(v3.RolloutPlanExample), &manifest); err != nil {
+		t.Fatal(err)
+	}
+	block := manifest.Applications[0].Rollout
+	text, err := json.Marshal(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := release.ParsePlan(text)
+	if err != nil || len(plan.Steps) != 6 {
+		t.Fatalf("%v: %d steps", err, len(plan.Steps))
+	}
+	for f := range reflect.TypeFor[release.Plan]().Fields() {
+		key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if _, has := block[key]; !has && key != "hotfix" {
+			t.Errorf("it does not show %s", key)
+		}
+	}
+}
 
 func TestRollouts_AVersionGetsEverything(t *testing.T) {
 	f := newFixture(t)

@@ -25,7 +25,7 @@ func rolloutFlags() []cli.Flag {
 		&cli.IntFlag{Name: "min-clients", Usage: "clients a step must see, `NUMBER`"},
 		&cli.StringFlag{Name: "min-endpoints", Usage: "share of the endpoints a step must see, `PERCENT`"},
 		&cli.StringFlag{Name: "max-bake", Usage: "`TIME` a step may wait for usage before the rollout pauses: 2h"},
-		&cli.StringFlag{Name: "warmup", Usage: "`TIME` at the beginning of a step that is not judged: 30s"},
+		&cli.StringFlag{Name: "warmup", Usage: "`TIME` at the beginning of a step that is no bake time: 30s"},
 		&cli.StringFlag{Name: "gate", Usage: "what opens each next step: approve, or a `URL`"},
 		&cli.StringSliceFlag{Name: "probe", Usage: "`PATH` that the new version must answer before it gets requests; may be repeated"},
 		&cli.StringFlag{Name: "on-fail", Usage: "`WHAT` to do when it is rejected: rollback (default), pause or report"},

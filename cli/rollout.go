@@ -37,7 +37,7 @@ func rolloutCommands() []*command {
 			"not rejected the new version, its gate is open and no freeze forbids it. Too little traffic never counts as consent: " +
 			"the rollout then pauses and says what is missing. promote leaves out what the step still waits for, but neither the " +
 			"judge nor a freeze. abort takes all requests back at once.\n\n" +
-			"why says in a sentence what happened, with counts. replay tells a new judge everything the rollout's was told and says " +
+			"why says what happened, with counts, the first failed requests, their lines of the log and what can be done. replay tells a new judge everything the rollout's was told and says " +
 			"whether it comes to the same, bit by bit. simulate says after how many requests a regression would be caught.",
 		flags: []cli.Flag{
 			&cli.IntFlag{Name: "number", Usage: "the rollout with this `NUMBER`: 31 for r-31"},
@@ -46,9 +46,10 @@ func rolloutCommands() []*command {
 			&cli.StringFlag{Name: "step", Usage: "simulate: `SHARE` of the new version", Value: "5%"},
 			&cli.StringFlag{Name: "error", Usage: "simulate: `RATIO` of failures, such as 5x", Value: "5x"},
 			&cli.StringFlag{Name: "rate", Usage: "simulate: `SHARE` of requests that fail today; default: what the last rollout saw"},
-			&cli.DurationFlag{Name: "wait-timeout", Usage: "watch: give up after `TIME` (exit code 7); the rollout goes on", Value: defaultWait},
+			&cli.DurationFlag{Name: "wait-timeout", Usage: "watch: give up after `TIME` (exit code 7); the rollout goes on", Value: rolloutWait},
 		},
-		run: runRollout,
+		topic: drawPlan,
+		run:   runRollout,
 	}}
 }
 
@@ -196,10 +197,18 @@ func (c *call) rolloutWatch(ctx context.Context, r *rolloutCall) error {
 	return c.showRollout(r.app.Name, got)
 }
 
+// rolloutWait is how long a rollout is watched: its plan says how long it
+// takes.
+const rolloutWait = 24 * time.Hour
+
 // watchRollout follows a rollout until it is over. One that was taken back, or
 // waits for a person, is a failure.
 func (c *call) watchRollout(ctx context.Context, s *session, app string, r v3.Rollout) (v3.Rollout, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.Duration("wait-timeout"))
+	wait := rolloutWait
+	if c.has("wait-timeout") {
+		wait = c.Duration("wait-timeout")
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	last := ""
 	for {
