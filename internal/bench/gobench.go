@@ -18,7 +18,11 @@ var goGates = []struct {
 	must        float64
 	what        string
 }{
-	{"BenchmarkFastPath", "allocs/op", 0, "allocations per request on the fast path"},
+	{"BenchmarkFastPath/GET", "allocs/op", 0, "allocations per request on the fast path: GET"},
+	{"BenchmarkFastPath/pinned_session", "allocs/op", 0, "  a session that is held to its instance"},
+	{"BenchmarkFastPath/POST", "allocs/op", 0, "  POST"},
+	{"BenchmarkFastPath/chunked_POST", "allocs/op", 0, "  a chunked POST"},
+	{"BenchmarkFastPath/chunked_answer", "allocs/op", 0, "  a chunked answer"},
 	{"BenchmarkFind/1000000", "ns/op", 250, "look-up among 1,000,000 routes, ns"},
 	{"BenchmarkFind/1000000", "B/route", 250, "memory of a route among 1,000,000, bytes"},
 	{"BenchmarkApply/1000000", "ns/op", 5000, "update among 1,000,000 routes, ns"},
@@ -56,7 +60,7 @@ func figuresOf(ctx context.Context, pkg string, benches ...goBench) (map[string]
 
 // goGated runs the benchmarks of package router that have a gate.
 func goGated(ctx context.Context) error {
-	figures, err := figuresOf(ctx, "./router", goBench{"^BenchmarkFastPath$", "1s"}, goBench{"^Benchmark(Find|Apply)$/^1000000$", "1s"})
+	figures, err := figuresOf(ctx, "./router", goBench{"^BenchmarkFastPath$", "10000x"}, goBench{"^Benchmark(Find|Apply)$/^1000000$", "1s"})
 	if err != nil {
 		return err
 	}

@@ -29,15 +29,17 @@ func main() {
 	only := flag.String("only", "", "comma-separated `parts`: "+partNames()+"; without it, all up to start")
 	m := matrix{}
 	flag.IntVar(&m.rounds, "rounds", 3, "proxies: how often each is measured")
-	flag.DurationVar(&m.each, "each", 1300*time.Millisecond, "proxies, stand: how long each load lasts")
+	flag.IntVar(&m.turns, "turns", 3, "proxies: how often each load is run in a round")
+	flag.DurationVar(&m.each, "each", 450*time.Millisecond, "proxies, stand: how long each load lasts")
 	loads := flag.String("loads", "", "proxies: comma-separated `loads`: h1-64, h1-256, h1-tls, h2-tls, new-conn, large, rate, idle; slow: heads, bodies, ranges, readers")
+	beside := flag.String("beside", "", "proxies: another `binary` of weir, measured along: what a change brings")
 	peers := flag.String("peers", "", "proxies: comma-separated `names`: weir, nginx, haproxy, caddy, reverseproxy")
 	flag.Parse()
 	exe, err := filepath.Abs(*weir)
 	if err != nil {
 		fatal(err)
 	}
-	m.weir, m.only, m.peers = exe, list(*loads), list(*peers)
+	m.weir, m.beside, m.only, m.peers = exe, *beside, list(*loads), list(*peers)
 	b := bench{weir: exe, apps: *apps, matrix: &m}
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	failed := false

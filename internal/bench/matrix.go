@@ -16,9 +16,11 @@ import (
 // matrix is every measure of every proxy, by turns.
 type matrix struct {
 	weir   string
+	beside string   // another weir; empty: none
 	only   []string // measures; empty: all
 	peers  []string // proxies; empty: all
 	rounds int
+	turns  int           // how often each load comes by in a round
 	each   time.Duration // how long a load lasts
 
 	measures []measure
@@ -69,7 +71,10 @@ func (m *matrix) prepare() (l *load.Loop, g *ground, done func(), err error) {
 		l.Close()
 		return nil, nil, nil, err
 	}
-	return l, g, func() { g.clear(); l.Close() }, nil
+	g.beside = m.beside
+	self := []int{os.Getpid()}
+	hurry(self)
+	return l, g, func() { calm(self); g.clear(); l.Close() }, nil
 }
 
 // stand starts the proxies and answers for their instance for a while, so that
@@ -101,7 +106,9 @@ func (b bench) stand(ctx context.Context) error {
 	return nil
 }
 
-// round starts all proxies, measures each with each load, and stops them.
+// round starts all proxies, measures each with each load, and stops them. The
+// proxies take turns quickly, because other guests of the machine make it
+// slower or faster from one second to the next.
 func (m *matrix) round(ctx context.Context, l *load.Loop, g *ground) error {
 	running, stop, err := m.start(ctx, g)
 	if err != nil {
@@ -109,11 +116,17 @@ func (m *matrix) round(ctx context.Context, l *load.Loop, g *ground) error {
 	}
 	defer stop()
 	for _, x := range slices.Backward(m.measures) { // idle memory first, on fresh processes
-		for _, p := range running {
-			if ctx.Err() != nil {
-				return errors.New("interrupted")
+		turns := m.turns
+		if x.fresh {
+			turns = 1
+		}
+		for range turns {
+			for _, p := range running {
+				if ctx.Err() != nil {
+					return errors.New("interrupted")
+				}
+				m.note(x, p, l, g)
 			}
-			m.note(x, p, l, g)
 		}
 	}
 	return nil
@@ -127,7 +140,11 @@ func (m *matrix) start(ctx context.Context, g *ground) (running []*proxy, stop f
 		}
 	}
 	for _, s := range starters {
-		if m.absent[s.name] != "" || len(m.peers) > 0 && !slices.Contains(m.peers, s.name) {
+		wanted := len(m.peers) == 0 || slices.Contains(m.peers, s.name)
+		if s.name == besideName {
+			wanted = m.beside != ""
+		}
+		if m.absent[s.name] != "" || !wanted {
 			continue
 		}
 		p, err := s.start(ctx, g)
@@ -139,6 +156,8 @@ func (m *matrix) start(ctx context.Context, g *ground) (running []*proxy, stop f
 			stop()
 			return nil, nil, fmt.Errorf("starting %s: %w", s.name, err)
 		}
+		p.name = s.name
+		hurry(p.pids)
 		running = append(running, p)
 	}
 	return running, stop, nil

@@ -31,6 +31,7 @@ type proxy struct {
 // ground is what all proxies are started on.
 type ground struct {
 	weir     string // the binary
+	beside   string // another one
 	cpu      int    // that proxies run on
 	dir      string
 	instance string // where requests go
@@ -71,6 +72,9 @@ func (g *ground) conns() int { return (g.files - 1000) / 2 }
 
 func (g *ground) clear() { os.RemoveAll(g.dir) }
 
+// besideName is another weir, as one before a change.
+const besideName = "other-weir"
+
 // errAbsent says that a proxy is not installed here.
 var errAbsent = errors.New("not installed")
 
@@ -80,6 +84,11 @@ var starters = []struct {
 	start func(context.Context, *ground) (*proxy, error)
 }{
 	{"weir", startWeir},
+	{besideName, func(ctx context.Context, g *ground) (*proxy, error) {
+		other := *g
+		other.weir = g.beside
+		return startWeir(ctx, &other)
+	}},
 	{"nginx", foreign("nginx", nginxConf, "-p", "{{.Dir}}", "-c", "{{.Conf}}", "-e", "stderr")},
 	{"haproxy", foreign("haproxy", haproxyConf, "-q", "-db", "-f", "{{.Conf}}")},
 	{"caddy", foreign("caddy", caddyConf, "run", "--adapter", "caddyfile", "--config", "{{.Conf}}")},

@@ -11,6 +11,10 @@ import (
 
 func startOn(_ int, cmd *exec.Cmd) error { return cmd.Start() }
 
+func hurry([]int) {}
+
+func calm([]int) {}
+
 func cpuOf(int) time.Duration { return 0 }
 
 func manyFiles() int { return 1024 }

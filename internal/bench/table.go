@@ -8,8 +8,8 @@ import (
 
 // print prints a block for each measure and then the gates.
 func (m *matrix) print(took time.Duration) {
-	fmt.Printf("\nweir's router beside others: medians of %d rounds, %s each, one processor for the proxy, one for the load; %s in all\n",
-		m.rounds, m.each, toSecond(took))
+	fmt.Printf("\nweir's router beside others: medians of %d × %d turns of %s, one processor for the proxy, one for the load; %s in all\n",
+		m.rounds, m.turns, m.each, toSecond(took))
 	fmt.Println("weir: 10,000 hosts, two weighted destinations, metrics, access log, sticky check; nginx: one host, access log; the others: one host, no log.")
 	fmt.Printf("cost is CPU of the proxy's processes; × is its ratio to ours; others: processors used by anybody else, ! above %.2f\n", noisy)
 	for _, x := range m.measures {

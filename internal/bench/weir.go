@@ -30,7 +30,7 @@ func startWeir(ctx context.Context, g *ground) (*proxy, error) {
 		w.stop()
 		return nil, err
 	}
-	return &proxy{name: "weir", plain: w.http, secure: w.https, pids: []int{w.router}, stop: w.stop}, nil
+	return &proxy{plain: w.http, secure: w.https, pids: []int{w.router}, stop: w.stop}, nil
 }
 
 // routed is a weir whose router we feed.

@@ -19,6 +19,9 @@ const Host = "app.example.com"
 // LargeBytes is the length of a large answer's body.
 const LargeBytes = 1 << 20
 
+// Precedence is the nice value of the loop and of what is measured.
+const Precedence = -10
+
 // Proto is how clients speak to the proxy.
 type Proto int
 

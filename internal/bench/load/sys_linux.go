@@ -68,15 +68,12 @@ func connOf(fd int) (net.Conn, error) {
 	return net.FileConn(f)
 }
 
-// precedence is the nice value of what is measured.
-const precedence = -10
-
 // Hurry gives the calling thread, and what it starts, precedence over others
 // if that is allowed, and returns how to give it back. The thread must be
 // locked.
 func Hurry() (back func()) {
 	before, err := unix.Getpriority(unix.PRIO_PROCESS, 0) // 20 minus the nice value
-	if err != nil || unix.Setpriority(unix.PRIO_PROCESS, 0, precedence) != nil {
+	if err != nil || unix.Setpriority(unix.PRIO_PROCESS, 0, Precedence) != nil {
 		return func() {}
 	}
 	return func() { _ = unix.Setpriority(unix.PRIO_PROCESS, 0, 20-before) }
