@@ -3,6 +3,7 @@ package router
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -169,4 +170,91 @@ func TestHost_WithManyPathsAnswersWithTheLongest(t *testing.T) {
 			t.Errorf("%q: got %q, want %q", path, got, want)
 		}
 	}
+}
+
+// Beside a writer that never rests, each reader gets for each host what it
+// had at some moment between question and answer: neither what was replaced
+// before nor anything else.
+func TestTable_IsNeverWrongWhileItChanges(t *testing.T) {
+	const hosts, changes = 20_000, 6000
+	r := New(Config{})
+	// Host i in its state n: its own route if n is even, else the wildcard's.
+	host := func(i int) string { return fmt.Sprintf("h%d.z%d.test", i, i%7) }
+	guid := func(i int, n int64) string {
+		if n%2 == 1 {
+			return fmt.Sprintf("*%d", i%7)
+		}
+		return fmt.Sprintf("%d/%d", i, n)
+	}
+	first := Table{Number: 1}
+	for z := range 7 {
+		first.Routes = append(first.Routes, Route{Host: fmt.Sprintf("*.z%d.test", z), GUID: fmt.Sprintf("*%d", z)})
+	}
+	for i := range hosts {
+		first.Routes = append(first.Routes, Route{Host: host(i), GUID: guid(i, 0)})
+	}
+	if err := r.put(first); err != nil {
+		t.Fatal(err)
+	}
+	begun, done := make([]atomic.Int64, hosts), make([]atomic.Int64, hosts)
+	var stop atomic.Bool
+	var asked atomic.Int64
+	var readers sync.WaitGroup
+	for seed := range uint64(3) {
+		readers.Go(func() {
+			rnd := rand.New(rand.NewPCG(seed, 1))
+			for n := 0; !stop.Load(); n++ {
+				i := rnd.IntN(hosts)
+				if n%2 == 0 {
+					i = rnd.IntN(50) // that change all the time
+				}
+				from := done[i].Load()
+				rt := r.table.Load().find(host(i), "/x")
+				to := begun[i].Load()
+				if asked.Add(1); rt == nil || !isOneOf(rt.src.GUID, from, to, func(n int64) string { return guid(i, n) }) {
+					t.Errorf("%s between its states %d and %d: %+v", host(i), from, to, rt)
+					return
+				}
+			}
+		})
+	}
+	rnd := rand.New(rand.NewPCG(9, 9))
+	for n := uint64(1); n <= changes && !t.Failed(); n++ {
+		u := Update{From: n, Number: n + 1}
+		var changed []int
+		for range 1 + rnd.IntN(3) {
+			i := rnd.IntN(50)
+			if rnd.IntN(2) == 0 {
+				i = rnd.IntN(hosts)
+			}
+			if slices.Contains(changed, i) {
+				continue
+			}
+			changed = append(changed, i)
+			if next := begun[i].Add(1); next%2 == 1 {
+				u.Delete = append(u.Delete, RouteKey{Host: host(i)})
+			} else {
+				u.Upsert = append(u.Upsert, Route{Host: host(i), GUID: guid(i, next)})
+			}
+		}
+		if err := r.apply(u); err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range changed {
+			done[i].Add(1)
+		}
+	}
+	eventually(t, "the readers had their say", func() bool { return asked.Load() > changes || t.Failed() })
+	stop.Store(true)
+	readers.Wait()
+}
+
+// isOneOf reports whether got is what say tells of one of the states.
+func isOneOf(got string, from, to int64, say func(int64) string) bool {
+	for n := from; n <= to; n++ {
+		if got == say(n) {
+			return true
+		}
+	}
+	return false
 }
