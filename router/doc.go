@@ -7,12 +7,12 @@
 //
 // Each request makes one trip, whichever road carries it:
 //
-//	choose    which route, destination and instance     trip.go, route.go
+//	choose    which route, destination and instance     choice.go, route.go
 //	claim     count it in flight, unless the instance left the table
-//	exchange  send it, relay the answer                 stdroad.go, stdexchange.go
+//	exchange  send it, relay the answer                 exchange.go, attempt.go, relay.go
 //	release   count it, log it, judge the instance      trip.go, metrics.go
 //
-// Choosing, claiming, releasing, the header rules (headers.go), the retry
-// rules (retry.go) and the error vocabulary (errors.go) know no net/http
-// types beyond http.Header, so that another road can share them.
+// In the middle every head is HTTP/1.1 bytes, parsed once by package wire. The
+// roads are fronts of the exchange: front1.go for HTTP/1.1, front2.go for
+// HTTP/2, slow.go for what net/http serves. What net/http reads of HTTP/1.1 has passed the guard first.
 package router

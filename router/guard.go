@@ -20,12 +20,8 @@ import (
 // counted and logged like any other request. A body it refuses ends in
 // errBadBody.
 //
-// What net/http still decides by itself, and the guard leaves to it: 417 for
-// an Expect other than 100-continue, and the answers of instances over HTTP/2: a
-// Content-Length beside Transfer-Encoding is dropped, not refused; heads may
-// be folded or end in a bare LF; options of a Connection that also says close
-// are not removed; a Content-Length of a 304 is not passed on; the head of an
-// answer whose length is known waits for the first bytes of its body.
+// What net/http still decides by itself, and the guard leaves to it, is 417 for
+// an Expect other than 100-continue.
 type guard struct {
 	mode    guardMode
 	begun   bool   // a message was seen
