@@ -243,7 +243,7 @@ func runMoveTraffic(ctx context.Context, c *call) error {
 	}
 	c.out.banner("Moving traffic of app %s in org %s / space %s as %s...", name, sp.Org.Name, sp.Name, s.user)
 	t, err := s.SetSplit(ctx, f.app.GUID, v3.SplitUpdate{
-		Weights: map[string]int{old.GUID: 0, next.GUID: movedWeight(old, next)}, Verb: "route", TrafficOptions: c.trafficOptions(),
+		Weights: map[string]int{old.GUID: 0, next.GUID: f.movedWeight(old, next)}, Verb: "route", TrafficOptions: c.trafficOptions(),
 	})
 	if err != nil {
 		return err
@@ -251,9 +251,13 @@ func runMoveTraffic(ctx context.Context, c *call) error {
 	return c.showTraffic(t, f.app.Name)
 }
 
-// movedWeight is what a version has after it got the share of another.
-func movedWeight(from, to v3.Version) int {
-	if w := from.Weight + to.Weight; w > 0 {
+// movedWeight is what a version has after it got the share of another: both
+// together or, if nobody else gets anything, 100 as in tenement.
+func (f fleet) movedWeight(from, to v3.Version) int {
+	others := slices.ContainsFunc(f.versions, func(v v3.Version) bool {
+		return v.GUID != from.GUID && v.GUID != to.GUID && v.SharePercent > 0
+	})
+	if w := from.Weight + to.Weight; others && w > 0 {
 		return min(w, maxWeight)
 	}
 	return defaultWeight

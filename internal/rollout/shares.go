@@ -196,6 +196,7 @@ func (t *traffic) store(ctx context.Context, and also) (platform.Change, error) 
 		Before: t.before, After: t.state(), Table: t.table, By: t.who,
 		Undone: t.opt.Why == verbUndo, // the next undo goes further back
 	}
+	c.Undone = c.Undone || sameState(c.Before, c.After) // nor has this left anything to undo
 	moved := map[string]bool{}
 	for i, v := range c.After.Versions {
 		if !sameTraffic(c.Before.Versions[i], v) {
@@ -230,6 +231,21 @@ func (t *traffic) store(ctx context.Context, and also) (platform.Change, error) 
 		return c, err
 	}
 	return c, and(t.tx, split, t.table)
+}
+
+// sameState reports whether requests go where they went.
+func sameState(a, b platform.TrafficState) bool {
+	for i := range a.Versions {
+		if !sameTraffic(a.Versions[i], b.Versions[i]) {
+			return false
+		}
+	}
+	for i := range a.Routes {
+		if !sameWays(a.Routes[i].Destinations, b.Routes[i].Destinations) {
+			return false
+		}
+	}
+	return true
 }
 
 // noteLeaving writes down when a version lost the last of its share, unless it

@@ -217,3 +217,14 @@ func TestUndo_DoesNotMissVersionsThatGotNothing(t *testing.T) {
 		t.Errorf("undo without v2: %v", err)
 	}
 }
+
+func TestUndo_PassesOverChangesThatChangedNothing(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	b.version(app, "v2", nil)
+	b.setShares(app, map[string]int{"v2": 10})
+	b.setShares(app, map[string]int{"v2": 10})
+	_, err := b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{})
+	b.must(err)
+	b.shares("shop.apps.localhost", "shop/1:100 shop/1:0")
+}
