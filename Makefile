@@ -54,7 +54,7 @@ bench-slow: build ## slowhttptest in its four modes beside healthy requests
 	$(GO) run ./internal/bench -weir $(BIN) -only slow
 
 e2e-release: ## releases with real processes and real requests: figures and bars (LONG=1: the long form)
-	WEIR_LONG=$(LONG) $(GO) test -count=1 -timeout 120m -v -run '^TestRelease' ./internal/acceptance | grep -E 'FIGURE|^(---|FAIL|ok|PASS)'; exit $${PIPESTATUS[0]}
+	WEIR_LONG=$(LONG) $(GO) test -count=1 -timeout 120m -v -run '^(TestRelease|TestKilled)' ./internal/acceptance ./internal/release | grep -E 'FIGURE|^(---|FAIL|ok|PASS)'; exit $${PIPESTATUS[0]}
 
 judge-sim: ## simulate rollouts: false alarms and time to detection of the judge, beside other tests
 	$(GO) run ./internal/judge/sim

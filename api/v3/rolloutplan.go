@@ -28,7 +28,7 @@ const RolloutPlanExample = `applications:
     count-probes: false    # for min-requests
     judge:
       error: {alpha: 0.005, tolerate: 0%}          # wrong once in 200 rollouts
-      latency: {alpha: 0.003, tolerate: 10%, slack: 1ms}
+      latency: {alpha: 0.003, tolerate: 10%, slack: 5ms}
       detect: 5            # times as many failures
     on-fail: rollback      # pause, report
     on-silence: extend     # promote, rollback

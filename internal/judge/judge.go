@@ -37,8 +37,9 @@ type Config struct {
 	// worse: 0.1 is 10 %. Default 0.
 	ErrorTolerance, LatencyTolerance float64
 	// LatencySlack is by how much the candidate's requests may take longer
-	// however short they are: few requests meet colder caches and sleeping
-	// processors. Default 1 ms; negative: none.
+	// however short they are: a version with few requests meets colder caches,
+	// and on a busy machine waits for a processor that others keep warm.
+	// Default 5 ms; negative: none.
 	LatencySlack time.Duration
 	// Renew is every how many requests a regression may begin; see the
 	// package's comment. Default 5000.
@@ -62,7 +63,7 @@ func (c Config) withDefaults() Config {
 	set(&c.LatencyAlpha, 0.003)
 	set(&c.CustomAlpha, 0.002)
 	if c.LatencySlack == 0 {
-		c.LatencySlack = time.Millisecond
+		c.LatencySlack = 5 * time.Millisecond
 	}
 	if c.Renew == 0 {
 		c.Renew = 5000

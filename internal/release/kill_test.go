@@ -2,6 +2,8 @@ package release
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +26,7 @@ func (g *stage) kill(stop func(), let func()) (*Engine, func()) {
 		g.t.Fatal(err)
 	}
 	g.set(func() { g.store, g.before, g.after = s, nil, nil })
-	g.set(func() { g.now = g.now.Add(10 * time.Minute) }) // it was away
+	g.set(func() { g.now = g.now.Add(time.Minute) }) // it was away
 	return g.engine()
 }
 
@@ -125,7 +127,7 @@ func (g *stage) reach(e *Engine, guid string, state platform.RolloutState, step 
 			state == platform.RolloutWaiting && row.State == platform.RolloutBaking:
 			p, err := readProgress(row.Progress)
 			if err == nil && !p.Skip && !p.GateOpen {
-				skipBake(g, e, guid, row.Step < step)
+				skipBake(g, e, guid, row.Step, row.Step < step)
 			}
 		}
 		if time.Now().After(deadline) {
@@ -134,10 +136,13 @@ func (g *stage) reach(e *Engine, guid string, state platform.RolloutState, step 
 	}
 }
 
-// skipBake leaves the rest of a step out; with gate its gate is opened too.
-func skipBake(g *stage, e *Engine, guid string, gate bool) {
+// skipBake leaves the rest of a step out, if it is still that step; with gate
+// its gate is opened too.
+func skipBake(g *stage, e *Engine, guid string, step int, gate bool) {
 	e.tell(g.t.Context(), guid, func(_ context.Context, c *conductor) error {
-		c.p.Skip, c.p.GateOpen = true, gate
+		if c.row.Step == step {
+			c.p.Skip, c.p.GateOpen = true, gate
+		}
 		return nil
 	})
 }
@@ -146,6 +151,20 @@ func skipBake(g *stage, e *Engine, guid string, gate bool) {
 // goes on blindly, never loses evidence that the router still has, and ends
 // as it would have.
 func TestKilled_InEveryStateItGoesOnWhereItWas(t *testing.T) {
+	kills := 2
+	if os.Getenv("WEIR_LONG") != "" {
+		kills = 20
+	}
+	t.Run("states", func(t *testing.T) { inEveryStateIsKilled(t, kills) })
+	verdict := "holds"
+	if t.Failed() {
+		verdict = "MISSED"
+	}
+	t.Logf("FIGURE %-4s %-58s %-22s bar %-22s %s", "G13", fmt.Sprintf("kill -9 in %d states, %d times each: went on elsewhere", len(stops), kills),
+		map[bool]string{true: "some", false: "0"}[t.Failed()], "0", verdict)
+}
+
+func inEveryStateIsKilled(t *testing.T, kills int) {
 	for _, at := range stops {
 		t.Run(at.name, func(t *testing.T) {
 			t.Parallel()
@@ -169,7 +188,7 @@ func TestKilled_InEveryStateItGoesOnWhereItWas(t *testing.T) {
 			if at.old {
 				g.looks(70)
 			}
-			for range 3 {
+			for range kills {
 				e, stop = g.survives(stop, guid, at.state, at.step)
 			}
 			if at.loose != nil {
@@ -222,7 +241,7 @@ func (g *stage) survives(stop func(), guid string, state platform.RolloutState, 
 	if row.State != state || row.Step != step {
 		g.t.Errorf("it was %s at step %d and is %s at step %d (%s)", state, step, row.State, row.Step, row.Reason)
 	}
-	if away := p.Baked - old.Baked; away < -time.Second || away > 5*time.Minute {
+	if away := p.Baked - old.Baked; away < -time.Second || away > 40*time.Second {
 		g.t.Errorf("it has baked %s more while nobody looked", away)
 	}
 	return e, again
@@ -287,7 +306,7 @@ func TestKilled_AroundTheTransactionThatMovesTraffic(t *testing.T) {
 					}
 				})
 				if move != "rollback" {
-					skipBake(g, e, guid, true)
+					skipBake(g, e, guid, step, true)
 				}
 				<-met
 				e, _ = g.kill(stop, func() { met <- struct{}{} })

@@ -119,7 +119,8 @@ type StreamPlan struct {
 	Alpha float64 `json:"alpha,omitempty"`
 	// Tolerate is by how much the candidate may be worse.
 	Tolerate Percent `json:"tolerate,omitempty"`
-	// Slack is by how much latencies may be longer besides. Default 1 ms.
+	// Slack is by how much latencies may be longer besides. Default 5 ms; 0 for
+	// none.
 	Slack *Duration `json:"slack,omitempty"`
 	Off   bool      `json:"off,omitempty"`
 }
