@@ -272,9 +272,12 @@ func TestRouter_EndsSlowClientsAndServesTheOthersMeanwhile(t *testing.T) {
 			}
 		})
 	}
-	for name, misbehave := range modes {
-		slowClients(t, g, 50, misbehave).Wait()
-		t.Logf("slow %s: all are gone", name)
+	var slow []*sync.WaitGroup
+	for _, misbehave := range modes {
+		slow = append(slow, slowClients(t, g, 50, misbehave))
+	}
+	for _, all := range slow {
+		all.Wait()
 	}
 	// Those that do not read.
 	for range 50 {
