@@ -6,8 +6,9 @@
 //	SIGMA       the spread of log times (default 0.5)
 //	TAIL        the share of requests that take TAIL_TIMES as long (default 5)
 //
-// /slow?for=DURATION holds its answer that long, and /held says how many are
-// held now; /page/N answers as /. What fails is logged.
+// /set?ERRORS=0.1 tells it anew. /slow?for=DURATION holds its answer that long,
+// and /held says how many are held now; /page/N answers as /. What fails is
+// logged.
 package main
 
 import (
@@ -21,11 +22,18 @@ import (
 	"time"
 )
 
+// knobs are what it is told.
+type knobs struct{ errors, median, sigma, tail, times float64 }
+
 func main() {
 	label := os.Getenv("LABEL")
-	errors, median, sigma := number("ERRORS", 0), number("MEDIAN_MS", 0), number("SIGMA", 0.5)
-	tail, times := number("TAIL", 0), number("TAIL_TIMES", 5)
+	var told atomic.Pointer[knobs]
+	told.Store(read(os.Getenv, knobs{sigma: 0.5, times: 5}))
 	var held atomic.Int64
+	http.HandleFunc("/set", func(w http.ResponseWriter, r *http.Request) {
+		told.Store(read(r.FormValue, *told.Load()))
+		fmt.Fprint(w, label)
+	})
 	http.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
 		held.Add(1)
 		defer held.Add(-1)
@@ -35,14 +43,15 @@ func main() {
 	})
 	http.HandleFunc("/held", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, held.Load()) })
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		if median > 0 {
-			ms := median * math.Exp(sigma*rand.NormFloat64())
-			if rand.Float64() < tail {
-				ms *= times
+		k := told.Load()
+		if k.median > 0 {
+			ms := k.median * math.Exp(k.sigma*rand.NormFloat64())
+			if rand.Float64() < k.tail {
+				ms *= k.times
 			}
 			time.Sleep(time.Duration(ms * float64(time.Millisecond)))
 		}
-		if rand.Float64() < errors {
+		if rand.Float64() < k.errors {
 			fmt.Fprintf(os.Stderr, "%s could not answer %s %s\n", label, r.Method, r.URL.Path)
 			http.Error(w, label+" failed", http.StatusInternalServerError)
 			return
@@ -53,9 +62,14 @@ func main() {
 	os.Exit(1)
 }
 
-func number(name string, otherwise float64) float64 {
-	if f, err := strconv.ParseFloat(os.Getenv(name), 64); err == nil {
-		return f
+// read changes the knobs that value has a number for.
+func read(value func(name string) string, k knobs) *knobs {
+	for name, knob := range map[string]*float64{
+		"ERRORS": &k.errors, "MEDIAN_MS": &k.median, "SIGMA": &k.sigma, "TAIL": &k.tail, "TAIL_TIMES": &k.times,
+	} {
+		if f, err := strconv.ParseFloat(value(name), 64); err == nil {
+			*knob = f
+		}
 	}
-	return otherwise
+	return &k
 }
