@@ -95,6 +95,12 @@ const (
 	// a hash in their name that the one chosen does not know.
 	OptionAssetFallback = "asset-fallback"
 
+	// OptionWebSocketDrain says what becomes of WebSockets when their instance
+	// leaves the route, and when the router is replaced: "stay" (the default:
+	// until the drain is over), "close-gently" with over how long they are
+	// told to close ("close-gently 60s"; 20 s without it), or "cut".
+	OptionWebSocketDrain = "websocket-drain"
+
 	// OptionStripPrefix set to "on" cuts the route's path off what the app
 	// sees, and says so in X-Forwarded-Prefix.
 	OptionStripPrefix = "strip-prefix"
@@ -135,6 +141,7 @@ var optionParsers = map[string]func(r *rules, value string) error{
 		r.limit.head, err = duration(v, time.Millisecond, maxResponseTimeout)
 		return err
 	},
+	OptionWebSocketDrain: func(r *rules, v string) (err error) { r.farewell, err = parseFarewell(v); return err },
 	OptionIdleTimeout: func(r *rules, v string) (err error) {
 		r.limit.idle, err = duration(v, time.Millisecond, maxIdleTimeout)
 		return err

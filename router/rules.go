@@ -36,6 +36,7 @@ type rules struct {
 	sticky                sticky
 	skew                  skew
 	strip                 bool
+	farewell              farewell // of WebSockets
 
 	shadows []*destination // that get copies of requests
 

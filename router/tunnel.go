@@ -30,6 +30,12 @@ type tunnel struct {
 	instance io.ReadWriteCloser
 	moved    atomic.Int64 // when bytes last moved
 
+	b        *backend // of the instance
+	farewell farewell
+	polite   *politeConn // client, if it is to be told gently
+	tellAt   int64       // when it is told; 0: not yet. Guarded by the set's mu
+	told     bool        // likewise
+
 	up, down int64 // bytes
 }
 
@@ -89,7 +95,14 @@ func (x *exchange) tunnel() {
 		x.front.abort()
 		return
 	}
-	t := &tunnel{idle: time.Duration(x.watch.stream.Load()), r: r, client: client, instance: u}
+	t := &tunnel{idle: time.Duration(x.watch.stream.Load()), r: r, client: client, instance: u, b: x.b}
+	if x.rt.rules != nil {
+		t.farewell = x.rt.rules.farewell
+	}
+	if t.farewell.kind == farewellGentle {
+		t.polite = &politeConn{Conn: client}
+		t.client = t.polite
+	}
 	defer t.close()
 	_ = u.c.SetDeadline(time.Time{})
 	_ = client.SetReadDeadline(time.Time{})
