@@ -315,20 +315,32 @@ func (x *exchange) prepareBody() reason {
 	if x.source == nil || n < 0 || n > smallBody || x.asked.expect {
 		return reasonNone
 	}
-	x.held = takeBuffer(int(n))
-	body := x.held.b[:n]
-	for got := 0; got < int(n); {
+	return x.gather(int(n))
+}
+
+// gather reads a body of n bytes. Its buffer grows with what has come: a slow
+// client is not given more memory than it filled.
+func (x *exchange) gather(n int) reason {
+	w := x.watch
+	x.held = takeBuffer(min(n, headBuffer))
+	for got := 0; got < n; {
+		if got == len(x.held.b) {
+			more := takeBuffer(min(n, 2*got))
+			copy(more.b, x.held.b)
+			x.held.free()
+			x.held = more
+		}
 		w.up.enter(phaseUpRead, x.r.now())
-		k, err := x.source.Read(body[got:])
+		k, err := x.source.Read(x.held.b[got:min(n, len(x.held.b))])
 		w.up.enter(phaseNone, 0)
 		got += k
 		w.got.Add(int64(k))
 		x.rec.RequestBytes = int64(got)
-		if err != nil && got < int(n) {
+		if err != nil && got < n {
 			return bodyFault(err)
 		}
 	}
-	x.whole, x.source = body, nil
+	x.whole, x.source = x.held.b[:n], nil
 	return reasonNone
 }
 
