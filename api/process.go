@@ -288,7 +288,7 @@ func presentStats(s rollout.InstanceStats) v3.InstanceStats {
 	}
 	out.Usage = &v3.Usage{
 		Time: v3.At(s.Time), CPU: s.CPU, CPUEntitlement: s.CPU,
-		Mem: s.MemoryBytes, Disk: s.DiskBytes,
+		Mem: s.MemoryBytes, Disk: s.DiskBytes, LogRate: s.LogRate,
 	}
 	return out
 }

@@ -24,10 +24,14 @@ func (s *Store) Writer(app, sourceType, instance string, stderr bool) io.WriteCl
 }
 
 // WriterAs is Writer for envelopes like meta, tags included.
-func (s *Store) WriterAs(meta Envelope) io.WriteCloser {
+func (s *Store) WriterAs(meta Envelope) io.WriteCloser { return s.WriterWithin(meta, NewQuota(-1)) }
+
+// WriterWithin is WriterAs for lines that q lets pass.
+func (s *Store) WriterWithin(meta Envelope, q *Quota) io.WriteCloser {
 	return &lineWriter{
 		store: s,
 		meta:  meta,
+		quota: q,
 		limit: limiter{perSecond: s.opts.BytesPerSecond},
 	}
 }
@@ -35,6 +39,7 @@ func (s *Store) WriterAs(meta Envelope) io.WriteCloser {
 type lineWriter struct {
 	store *Store
 	meta  Envelope
+	quota *Quota
 
 	mu      sync.Mutex // guards the following
 	partial []byte
@@ -76,6 +81,16 @@ func (w *lineWriter) lineLocked(line []byte) {
 }
 
 func (w *lineWriter) emitLocked(line []byte) {
+	ok, tell := w.quota.take(len(line))
+	if tell {
+		w.appendLocked(w.quota.exceeded())
+	}
+	if ok {
+		w.appendLocked(line)
+	}
+}
+
+func (w *lineWriter) appendLocked(line []byte) {
 	if w.dropped > 0 {
 		e := w.meta
 		e.Payload = fmt.Appendf(nil, "weir: %d log lines were lost: the log could not be written", w.dropped)

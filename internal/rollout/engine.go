@@ -85,6 +85,9 @@ type Engine struct {
 	pub    *publisher
 	// starts holds a token for each instance that is starting.
 	starts chan struct{}
+	// meters holds the *logs.Quota of each instance whose output is read, by
+	// its GUID.
+	meters sync.Map
 
 	mu      sync.Mutex
 	loops   map[string]*loop    // by app; guarded by mu

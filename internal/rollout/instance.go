@@ -246,7 +246,8 @@ func (l *loop) observe(guid string, r *run, f func(*run)) {
 	})
 }
 
-// pump copies the output of an instance into the app's log until it ended.
+// pump copies the output of an instance into the app's log until it ended, as
+// far as its log rate limit goes.
 func (e *Engine) pump(ctx context.Context, row platform.Instance) {
 	if e.cfg.Logs == nil {
 		return
@@ -265,8 +266,14 @@ func (e *Engine) pump(ctx context.Context, row platform.Instance) {
 	}
 	errs := meta
 	errs.Stderr = true
-	wg.Go(func() { copyFIFO(stdout, e.cfg.Logs.WriterAs(meta)) })
-	wg.Go(func() { copyFIFO(stderr, e.cfg.Logs.WriterAs(errs)) })
+	quota := logs.NewQuota(platform.DefaultLogRateLimit)
+	if c, err := e.copySpec(ctx, row); err == nil {
+		quota = logs.NewQuota(c.process.LogRateLimit)
+	}
+	e.meters.Store(row.GUID, quota)
+	defer e.meters.Delete(row.GUID)
+	wg.Go(func() { copyFIFO(stdout, e.cfg.Logs.WriterWithin(meta, quota)) })
+	wg.Go(func() { copyFIFO(stderr, e.cfg.Logs.WriterWithin(errs, quota)) })
 	wg.Wait()
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"weir/internal/logs"
 	"weir/internal/platform"
 	"weir/internal/store"
 )
@@ -290,6 +291,7 @@ type InstanceStats struct {
 	MemoryBytes int64
 	DiskBytes   int64
 	FDs         int
+	LogRate     int64 // bytes per second
 }
 
 // failedFor is how long the failure of a restart is shown in place of the
@@ -323,6 +325,9 @@ func (e *Engine) addUsage(ctx context.Context, stats []InstanceStats) {
 		s := &stats[i]
 		if s.State != platform.InstanceRunning && s.State != platform.InstanceStarting {
 			continue
+		}
+		if q, ok := e.meters.Load(s.InstanceGUID); ok {
+			s.LogRate = q.(*logs.Quota).Rate()
 		}
 		wg.Go(func() {
 			limit <- struct{}{}
