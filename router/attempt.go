@@ -57,7 +57,16 @@ func (x *exchange) send() (outcome, error) {
 	if len(late) <= cap(x.out)-len(x.out) || len(late) < 4096 {
 		x.out, late = append(x.out, late...), nil
 	}
-	_, err := u.Write(x.out)
+	var err error
+	unsent := x.out
+	if len(late) == 0 && x.source == nil && u.isHot(x.lastSent) {
+		if unsent, err = u.ask(unsent); err != nil && len(unsent) == 0 {
+			return x.lostRead(u, err), err
+		}
+	}
+	if err == nil && len(unsent) > 0 {
+		_, err = u.Write(unsent)
+	}
 	if err == nil && len(late) > 0 {
 		_, err = u.Write(late)
 	}

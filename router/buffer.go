@@ -3,11 +3,12 @@ package router
 import "sync"
 
 // The sizes of pooled buffers. A head begins in the smallest; bodies on their
-// way use the largest.
-var bufferSizes = [...]int{8 << 10, 16 << 10, 32 << 10, 64 << 10}
+// way use the largest. The smallest is no power of two, because then the heads
+// of many buffers would compete for the same lines of the processor's caches.
+var bufferSizes = [...]int{headBuffer, 16 << 10, 32 << 10, 64 << 10}
 
 const (
-	headBuffer  = 8 << 10
+	headBuffer  = 9472
 	relayBuffer = 64 << 10
 )
 

@@ -49,8 +49,9 @@ type conn1 struct {
 	begun   bool        // the head of the answer is in x.out, or sent
 	dirty   atomic.Bool // unblock was called
 
-	body   body1
-	served uint64
+	body    body1
+	served  uint64
+	waiting func(fd uintptr) bool // readable
 }
 
 // serve carries a connection to its end.
@@ -129,10 +130,14 @@ func (c *conn1) next() *exchange {
 			return nil
 		}
 		c.release()
-		if err := c.fill(); err != nil {
+		if err := c.await(); err != nil || c.closing || c.from == c.to {
 			return nil
 		}
 	}
+	return c.newExchange()
+}
+
+func (c *conn1) newExchange() *exchange {
 	x := c.r.newExchange()
 	x.front, x.watch = c, &c.watch
 	c.x = x
@@ -360,20 +365,35 @@ func (c *conn1) write(p []byte) error {
 	if c.chunked {
 		x.out = wire.AppendChunkHead(x.out, len(p))
 	}
-	if len(p) <= cap(x.out)-len(x.out)-2 {
+	if len(p) <= cap(x.out)-len(x.out)-2 || c.tcp == nil && len(x.out)+len(p) < recordSize {
 		x.out = append(x.out, p...)
-	} else {
-		if err := c.flush(); err != nil {
-			return err
-		}
-		if _, err := c.c.Write(p); err != nil {
-			return err
-		}
+	} else if err := c.sendBoth(p); err != nil {
+		return err
 	}
 	if c.chunked {
 		x.out = append(x.out, '\r', '\n')
 	}
 	return nil
+}
+
+// recordSize is up to how many bytes TLS sends as one.
+const recordSize = 16 << 10
+
+// sendBoth sends what is held back and a large piece, at once where it can.
+func (c *conn1) sendBoth(p []byte) error {
+	x := c.x
+	if c.tcp == nil || len(x.out) == 0 {
+		if err := c.flush(); err != nil {
+			return err
+		}
+		_, err := c.c.Write(p)
+		return err
+	}
+	x.pieces = [2][]byte{x.out, p}
+	x.both = x.pieces[:]
+	_, err := x.both.WriteTo(c.tcp)
+	x.out, x.pieces = x.out[:0], [2][]byte{}
+	return err
 }
 
 // flush implements front.
@@ -382,7 +402,7 @@ func (c *conn1) flush() error {
 	if len(x.out) == 0 || !c.begun {
 		return nil
 	}
-	_, err := c.c.Write(x.out)
+	_, err := c.send(x.out)
 	x.out = x.out[:0]
 	return err
 }
@@ -425,9 +445,8 @@ func (f *front1) drain(ctx context.Context) {
 	}
 	f.r.cfg.Logger.Warn("requests cut off at the end of the drain", "requests", f.r.metrics.requests.Load())
 	f.each(func(c *conn1) {
-		c.unblock(true, true)
-		_ = c.c.Close()
 		c.watch.cancel(reasonStopping)
+		c.unblock(true, true)
 	})
 	last, cancel := context.WithTimeout(context.Background(), 6*time.Second)
 	defer cancel()

@@ -2,6 +2,7 @@ package router
 
 import (
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,4 +29,28 @@ func stateOf(raw syscall.RawConn) (st clientState) {
 		return clientState{known: true, gone: true}
 	}
 	return st
+}
+
+// sockRead reads from a socket that does not block: such a call is too short
+// for the scheduler to be told of.
+func sockRead(fd uintptr, p []byte) (int, error) {
+	return sockCall(syscall.SYS_READ, fd, p)
+}
+
+// sockWrite writes to a socket that does not block.
+func sockWrite(fd uintptr, p []byte) (int, error) {
+	return sockCall(syscall.SYS_WRITE, fd, p)
+}
+
+func sockCall(call, fd uintptr, p []byte) (int, error) {
+	for {
+		n, _, err := syscall.RawSyscall(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		switch err {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
+		default:
+			return 0, err
+		}
+	}
 }

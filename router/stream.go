@@ -17,10 +17,14 @@ type stream struct {
 	buf      *buffer // nil: nothing is held
 	from, to int     // the bytes of buf that were not taken yet
 
-	ready func(fd uintptr) bool // reads once; made once, because a closure costs memory
+	ready func(fd uintptr) bool // readReady, or what stands for it; made once, because a closure costs memory
 	n     int                   // what ready read
 	err   error
 	one   [1]byte
+
+	writable func(fd uintptr) bool // writeReady
+	rest     []byte                // what it has not written yet
+	failed   error                 // what it met
 }
 
 func newStream(c net.Conn) stream {
@@ -69,13 +73,18 @@ func (s *stream) fill() error {
 	if s.ready == nil {
 		s.ready = s.readReady
 	}
-	if err := s.raw.Read(s.ready); err != nil {
+	return s.result(s.raw.Read(s.ready))
+}
+
+// result is what came of a call of readReady, the last of a Read of raw that
+// returned err.
+func (s *stream) result(err error) error {
+	switch {
+	case err != nil:
 		return err
-	}
-	if s.err != nil {
+	case s.err != nil:
 		return s.err
-	}
-	if s.n == 0 {
+	case s.n == 0:
 		return io.EOF
 	}
 	return nil
@@ -87,21 +96,47 @@ func (s *stream) readReady(fd uintptr) bool {
 	if buf == nil {
 		buf = takeBuffer(headBuffer)
 	}
-	for {
-		s.n, s.err = syscall.Read(int(fd), buf.b[s.to:])
-		if s.err != syscall.EINTR {
-			break
-		}
-	}
-	if s.err == syscall.EAGAIN || s.n <= 0 {
+	s.n, s.err = sockRead(fd, buf.b[s.to:])
+	if s.n <= 0 {
 		if s.buf == nil {
 			buf.free()
 		}
-		s.n = 0
 		return s.err != syscall.EAGAIN
 	}
 	s.buf = buf
 	s.to += s.n
+	return true
+}
+
+// send writes all of p, as the connection does, with less ado.
+func (s *stream) send(p []byte) (n int, err error) {
+	if s.raw == nil {
+		return s.c.Write(p)
+	}
+	if s.writable == nil {
+		s.writable = s.writeReady
+	}
+	s.rest, s.failed = p, nil
+	err = s.raw.Write(s.writable)
+	n = len(p) - len(s.rest)
+	s.rest = nil
+	if err == nil {
+		err = s.failed
+	}
+	return n, err
+}
+
+// writeReady writes what is left; false means that the socket is full.
+func (s *stream) writeReady(fd uintptr) bool {
+	for len(s.rest) > 0 {
+		n, err := sockWrite(fd, s.rest)
+		if err != nil {
+			s.failed = err
+			return err != syscall.EAGAIN
+		}
+		s.rest = s.rest[n:]
+	}
+	s.failed = nil
 	return true
 }
 

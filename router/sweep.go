@@ -254,6 +254,9 @@ func (s *sweeper) look(w *watch, now int64) {
 	if begun := w.begun.Load(); begun != 0 && now-begun > int64(time.Second) {
 		s.probe(w, now)
 	}
+	if p == phaseIdle && now-since < 4*int64(cfg.period()) {
+		s.lookForEnd(w, v)
+	}
 	limit := w.limit(p, cfg)
 	if limit == 0 || time.Duration(now-since) < limit {
 		if p != phaseSplice || time.Duration(now-since) < cfg.StallTimeout {
@@ -306,6 +309,18 @@ func (s *sweeper) lookUpload(w *watch, p phase, since, v, now int64) {
 		} else {
 			w.endWrite()
 		}
+	}
+}
+
+// lookForEnd ends the wait for another request if there will be none. An end
+// that comes together with a request wakes nobody, because a wait that follows
+// it is for what comes then.
+func (s *sweeper) lookForEnd(w *watch, v int64) {
+	if st := w.ends.client(); !st.gone && !st.halved {
+		return
+	}
+	if w.down.v.CompareAndSwap(v, int64(phaseIdle)<<8|int64(phaseExpired)) {
+		w.ends.unblock(true, false)
 	}
 }
 

@@ -19,14 +19,59 @@ type upConn struct {
 	limit int64 // for how long it may lie unused after that
 	sent  atomic.Int64
 	ended bool // a wait for it was ended; guarded by the watch that did
+
+	asking func(fd uintptr) bool // exchange
 }
 
 // Write implements io.Writer. It counts what the kernel took, because whether
 // a request may be repeated hangs on whether any of it was sent.
 func (u *upConn) Write(p []byte) (int, error) {
-	n, err := u.c.Write(p)
+	n, err := u.send(p)
 	u.sent.Add(int64(n))
 	return n, err
+}
+
+// ask writes p, a whole request, and waits for the first bytes of the answer.
+// unsent says that not all of p was written: an error is about that, and
+// without one the rest is for the caller to write and the answer to wait for.
+//
+// Both are done within one wait for the answer, which began before the request
+// left. So the kernel need not be asked in vain whether the answer is there;
+// but what the instance said before, such as that it closed the connection,
+// may be forgotten. That is why it is for a connection that was just used.
+func (u *upConn) ask(p []byte) (unsent []byte, err error) {
+	if u.asking == nil {
+		u.asking = u.exchange
+	}
+	u.rest, u.failed, u.n, u.err = p, nil, 0, nil
+	err = u.raw.Read(u.asking)
+	unsent, u.rest = u.rest, nil
+	switch {
+	case len(unsent) == 0:
+		return nil, u.result(err)
+	case err == nil:
+		err = u.failed
+	}
+	return unsent, err
+}
+
+// exchange writes when it is called first, and reads when it is called again.
+func (u *upConn) exchange(fd uintptr) bool {
+	if len(u.rest) == 0 {
+		return u.readReady(fd)
+	}
+	n, err := sockWrite(fd, u.rest)
+	u.sent.Add(int64(n))
+	u.rest = u.rest[n:]
+	if err != nil && err != syscall.EAGAIN {
+		u.failed = err
+	}
+	return len(u.rest) > 0
+}
+
+// isHot reports whether u was used so lately that ask may be used.
+func (u *upConn) isHot(now int64) bool {
+	return u.raw != nil && u.reuse && now-u.used < int64(hotReuse)
 }
 
 // CloseWrite closes the sending half.
@@ -49,6 +94,9 @@ const (
 	blindReuse = time.Second
 	// hastyReuse is the same for a request that could not be repeated.
 	hastyReuse = 100 * time.Millisecond
+	// hotReuse is for how long an instance is believed not to have begun to
+	// close.
+	hotReuse = time.Millisecond
 )
 
 // idlePool holds the idle connections to one instance, the last used on top. The
