@@ -7,8 +7,8 @@ const RolloutPlanExample = `applications:
     preset: canary         # all-at-once, blue-green, canary, canary-10-5m,
                            # linear, linear-10-1m, rings, shadow
     steps:                 # instead of the preset's
-    - {ring: copies, bake: 10m, probe: /health}    # nobody in it: gets copies
-    - {ring: staff, bake: 1h}                      # those who match get it
+    - {ring: copies, bake: 10m, min-compared: 500} # nobody in it: gets copies
+    - {ring: staff, bake: 1h, probe: /health}      # those who match get it
     - {weight: 1, bake: 5m, min-clients: 20}       # percent of the requests
     - {weight: 10, gate: approve}                  # weir rollout promote web
     - {weight: 50, gate: "https://ci.example.com/gate"}  # 200 opens, 202 waits

@@ -111,3 +111,25 @@ func TestRelease_RingsGatesProbesAndHooks(t *testing.T) {
 		t.Errorf("in the end: %v", got)
 	}
 }
+
+// A ring without members gets copies of what the others ask, and no users; if
+// its answers differ the rollout waits for a person.
+func TestRelease_ARingOfCopiesComparesWithoutUsers(t *testing.T) {
+	s := start(t)
+	s.pushVersions("web", nil, "v1")
+	r := s.roll("web", "v2", nil, `{"rings":{"copies":[]},"steps":[{"ring":"copies","bake":"1s","probe":"/held","min-compared":5},{"weight":100}],"warmup":"0s"}`)
+	s.eventually(60*time.Second, "the difference to be found", func() error {
+		if got := s.served("web.apps.localhost", 20); got["v1"] != 20 {
+			t.Fatalf("users got %v", got)
+		}
+		if r = s.rolled("/v3/rollouts/" + r.GUID); r.State != "paused" {
+			return fmt.Errorf("it is %s: %s", r.State, r.Reason)
+		}
+		return nil
+	})
+	t.Logf("it is paused: %s", r.Reason)
+	s.must("rollout", "promote", "web", "--reason", "another label is meant")
+	if r = s.ended(r); r.State != "done" {
+		t.Errorf("it is %s: %s", r.State, r.Reason)
+	}
+}

@@ -42,6 +42,20 @@ func (c *conductor) ask(ctx context.Context, w *world) {
 	}
 }
 
+// compare looks once a second at what the comparison of a shadow has found.
+func (c *conductor) compare(ctx context.Context) error {
+	now := c.e.cfg.Now()
+	if c.e.cfg.Compared == nil || c.p.StepBegan.IsZero() || c.plan.Steps[c.row.Step].Shadow == 0 || now.Sub(c.compared) < time.Second {
+		return nil
+	}
+	c.compared = now
+	n, different, err := c.e.cfg.Compared(ctx, c.row.AppGUID, c.row.ToGUID)
+	if err == nil && (n != c.p.Compared || len(different) != len(c.p.Different)) {
+		c.p.Compared, c.p.Different, c.dirty = n, different, true
+	}
+	return err
+}
+
 // beside runs f in a goroutine and what it returns in the conductor's.
 func (c *conductor) beside(ctx context.Context, f func(context.Context) func()) {
 	c.busy++

@@ -38,6 +38,8 @@ type conductor struct {
 	space  string      // of the app
 
 	foreseeing bool // it is being worked out what could be seen
+
+	compared time.Time // when what is compared was looked at
 }
 
 // command is something that another goroutine wants done.
@@ -187,6 +189,9 @@ func (c *conductor) look(ctx context.Context) (*world, error) {
 			return nil, err
 		}
 		c.space = app.SpaceGUID
+	}
+	if err := c.compare(ctx); err != nil {
+		return nil, err
 	}
 	w := &world{now: c.e.cfg.Now().UTC(), r: &c.row, plan: &c.plan, p: &c.p, verdict: c.judge.Verdict(), killed: c.killed, since: c.since}
 	if w.frozen, err = c.e.frozen(ctx, c.space, &c.plan); err != nil {

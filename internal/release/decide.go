@@ -170,6 +170,8 @@ func (w *world) guard() decision {
 		return decision{}
 	case w.moved != "":
 		return decision{verb: pause, step: w.r.Step, reason: w.moved}
+	case len(w.p.Different) > 0 && !w.p.DifferentFine && w.plan.OnFail != "report":
+		return decision{verb: pause, step: w.r.Step, reason: w.differences()}
 	case w.killed && w.hasTraffic() && w.r.UpdatedAt.Sub(w.p.StepBegan) < killGrace:
 		return decision{verb: pause, step: w.r.Step, reason: "the platform was killed within a minute of the step's beginning, which the new version may have caused"}
 	}
@@ -315,6 +317,20 @@ func (w *world) seen() string {
 		text += fmt.Sprintf("; %s as many failures would have been caught nine times of ten", times(w.p.CouldSee))
 	}
 	return text
+}
+
+// differencesNamed bounds how many differences a reason names.
+const differencesNamed = 3
+
+// differences says what a shadow answers otherwise. Whether that is meant
+// only a person can know.
+func (w *world) differences() string {
+	all := w.p.Different
+	text := strings.Join(all[:min(len(all), differencesNamed)], ", ")
+	if more := len(all) - differencesNamed; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return fmt.Sprintf("%s answers otherwise than %s: %s (of %d answers compared; weir shadow shows how)", w.r.ToLabel, w.r.FromLabel, text, w.p.Compared)
 }
 
 // tooLittle begins what is said while a step waits for usage.

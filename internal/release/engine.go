@@ -38,6 +38,9 @@ type Config struct {
 	Store    *store.Store
 	Versions Versions
 	Evidence Evidence
+	// Compared says how many answers of a shadow version were compared with the
+	// main version's, and what is different in them. Nil: nobody compares.
+	Compared func(ctx context.Context, app, version string) (compared uint64, different []string, err error)
 	// Line writes a line into an app's log. Nil drops it.
 	Line func(app, text string)
 	// HTTP calls hooks, gates and probes. Default: a client that follows no

@@ -368,6 +368,7 @@ func TestRollout_GoesWithItsApp(t *testing.T) {
 
 func TestRollout_RingsAndShadowComeBeforeUsers(t *testing.T) {
 	g := newStage(t)
+	g.set(func() { g.compared = 100 })
 	e, _ := g.engine()
 	row := g.start(e, `{"rings":{"friends":[{"header":"X-Ring","exact":"1"}]},"steps":[{"shadow":20},{"ring":"friends","gate":"approve"},{"weight":10},{"weight":100}],"bake":"5s","warmup":"0s","min-requests":0}`)
 	row = g.until(row.GUID, platform.RolloutWaiting)
@@ -384,6 +385,31 @@ func TestRollout_RingsAndShadowComeBeforeUsers(t *testing.T) {
 		}
 	})
 	if _, err := e.Promote(t.Context(), platform.System, row.GUID, false, ""); err != nil {
+		t.Fatal(err)
+	}
+	g.until(row.GUID, platform.RolloutDone)
+}
+
+// A shadow whose answers differ harms nobody and is no accident either: a
+// person looks, and says how it goes on.
+func TestRollout_AShadowThatDiffersWaitsForAPerson(t *testing.T) {
+	g := newStage(t)
+	e, _ := g.engine()
+	row := g.start(e, `{"steps":[{"shadow":20,"min-compared":50},{"weight":10},{"weight":100}],"bake":"5s","warmup":"0s","min-requests":0,"max-bake":"30s"}`)
+	if row = g.until(row.GUID, platform.RolloutPaused); !strings.Contains(row.Reason, "0 of 50 compared answers") {
+		t.Errorf("it is paused for %q", row.Reason)
+	}
+	g.set(func() { g.compared, g.differs = 60, []string{"GET /prices/{id} $.gross"} })
+	if _, err := e.Resume(t.Context(), platform.System, row.GUID, ""); err != nil {
+		t.Fatal(err)
+	}
+	for !strings.Contains(row.Reason, "GET /prices/{id} $.gross") {
+		row = g.until(row.GUID, platform.RolloutPaused)
+	}
+	if _, v2 := g.weights(); v2 != 0 {
+		t.Errorf("it has weight %d", v2)
+	}
+	if _, err := e.Promote(t.Context(), platform.System, row.GUID, false, "it is meant to"); err != nil {
 		t.Fatal(err)
 	}
 	g.until(row.GUID, platform.RolloutDone)

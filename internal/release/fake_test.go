@@ -38,7 +38,9 @@ type stage struct {
 	router   string
 	lines    []string
 	path     string // of the store
-	looked   int    // how often a conductor looked at the versions
+	compared uint64 // answers of the shadow
+	differs  []string
+	looked   int // how often a conductor looked at the versions
 
 	// A change of shares meets the test before and after it is committed,
 	// unless these are nil: it sends, and waits until it may go on.
@@ -83,6 +85,11 @@ func (g *stage) engine() (*Engine, func()) {
 	g.t.Helper()
 	e := New(Config{
 		Store: g.store, Versions: g, Evidence: g, Now: g.clock, Poll: time.Millisecond,
+		Compared: func(context.Context, string, string) (uint64, []string, error) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return g.compared, g.differs, nil
+		},
 		Line: func(_, text string) { g.mu.Lock(); g.lines = append(g.lines, text); g.mu.Unlock() },
 	})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -261,6 +261,7 @@ func (c *conductor) resume(ctx context.Context, who platform.Actor, why string) 
 		row.State, row.Reason, row.Since = p.Before, why, c.e.cfg.Now().UTC()
 		p.Before, p.Silent = "", p.Baked
 		p.Overruled = p.Overruled || w.verdict.Rejected
+		p.DifferentFine = len(p.Different) > 0
 	})
 }
 

@@ -86,6 +86,9 @@ type Step struct {
 	MinRequests  *Amount   `json:"min-requests,omitempty"`
 	MinClients   *int      `json:"min-clients,omitempty"`
 	MinEndpoints *Percent  `json:"min-endpoints,omitempty"`
+	// MinCompared is how many answers of a shadow must have been compared.
+	// Default 1; of other steps 0.
+	MinCompared *int `json:"min-compared,omitempty"`
 	// Gate holds the next step until it is opened: "approve" by a person, a
 	// URL by its answer.
 	Gate string `json:"gate,omitempty"`

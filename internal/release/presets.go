@@ -149,6 +149,10 @@ func (p *Plan) completeStep(s *Step) {
 	if s.MinEndpoints == nil {
 		s.MinEndpoints = &p.MinEndpoints
 	}
+	if s.MinCompared == nil && s.Shadow > 0 {
+		n := 1
+		s.MinCompared = &n
+	}
 }
 
 // gateApprove is a gate that a person opens.
@@ -217,8 +221,10 @@ func (p *Plan) checkStep(s Step) error {
 		return platform.Invalidf("a shadow has no users: give it a step without a weight and with no ring, or one without members")
 	case s.Gate != "" && s.Gate != gateApprove && !isURL(s.Gate):
 		return platform.Invalidf("gate must be %q or an http or https URL (got %q)", gateApprove, s.Gate)
-	case *s.MinEndpoints < 0 || *s.MinEndpoints > 100 || *s.MinClients < 0 || s.MinRequests.N < 0:
+	case *s.MinEndpoints < 0 || *s.MinEndpoints > 100 || *s.MinClients < 0 || s.MinRequests.N < 0 || s.MinCompared != nil && *s.MinCompared < 0:
 		return platform.Invalidf("usage goals are not negative")
+	case s.MinCompared != nil && *s.MinCompared > 0 && s.Shadow == 0:
+		return platform.Invalidf("min-compared is for a shadow: only its answers are compared")
 	}
 	if _, known := p.Rings[s.Ring]; s.Ring != "" && !known {
 		return platform.Invalidf("the plan has no ring %q", s.Ring)

@@ -45,6 +45,13 @@ type Progress struct {
 	Step [2]Usage `json:"step"`
 	All  [2]Usage `json:"all"`
 
+	// Compared is how many answers of a shadow were compared in this step, and
+	// Different what is different in them. DifferentFine says that somebody has
+	// seen that and said to go on.
+	Compared      uint64   `json:"compared,omitempty"`
+	Different     []string `json:"different,omitempty"`
+	DifferentFine bool     `json:"different_fine,omitempty"`
+
 	Probed      int    `json:"probed,omitempty"` // probes that went well in this step
 	ProbeFailed int    `json:"probe_failed,omitempty"`
 	ProbeText   string `json:"probe_text,omitempty"`
@@ -192,6 +199,7 @@ func (p *Progress) beginStep(now time.Time) {
 	p.Skip, p.GateOpen, p.GateClosed, p.GateText = false, false, false, ""
 	p.Step = [2]Usage{}
 	p.Probed, p.ProbeFailed, p.ProbeText = 0, 0, ""
+	p.Compared, p.Different, p.DifferentFine = 0, nil, false
 	p.Auto, p.AutoBase, p.CouldSee, p.CouldBase = 0, 0, 0, 0
 }
 
@@ -211,6 +219,9 @@ func (p *Progress) missing(plan *Plan, step int) []string {
 		if got < want {
 			all = append(all, fmt.Sprintf("%d of %d requests", got, want))
 		}
+	}
+	if s.MinCompared != nil && p.Compared < uint64(*s.MinCompared) {
+		all = append(all, fmt.Sprintf("%d of %d compared answers", p.Compared, *s.MinCompared))
 	}
 	if want := *s.MinClients; int(candidate.Clients) < want {
 		all = append(all, fmt.Sprintf("%d of %d clients", candidate.Clients, want))

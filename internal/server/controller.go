@@ -79,19 +79,19 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 		Exe:          cfg.Exe,
 		Logger:       logger,
 	})
-	releases := release.New(release.Config{
-		Store: db, Versions: engine, Evidence: routes, Logger: logger,
-		Line: func(app, text string) {
-			if err := appLogs.Append(logs.Envelope{App: app, SourceType: "API", Instance: "0", Payload: []byte(text)}); err != nil {
-				logger.Warn("a line of an app's log is lost", "app", app, "err", err)
-			}
-		},
-	})
 	shadows := shadow.New(shadow.Config{
 		Dir: filepath.Join(cfg.DataDir, "shadow"), Source: routes, Logger: logger,
 		Ignores: func(ctx context.Context, version string) ([]string, error) {
 			v, err := db.Version(ctx, version)
 			return v.Shadow.Ignore, err
+		},
+	})
+	releases := release.New(release.Config{
+		Store: db, Versions: engine, Evidence: routes, Compared: compared(shadows), Logger: logger,
+		Line: func(app, text string) {
+			if err := appLogs.Append(logs.Envelope{App: app, SourceType: "API", Instance: "0", Payload: []byte(text)}); err != nil {
+				logger.Warn("a line of an app's log is lost", "app", app, "err", err)
+			}
 		},
 	})
 	builds := stager.New(stager.Config{
