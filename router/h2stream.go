@@ -24,6 +24,7 @@ type stream2 struct {
 	wake   sync.Cond // something below changed
 	ended  bool      // the client sends no more of it
 	reset  bool      // nobody wants the answer any more
+	spoke  bool      // some of the answer was sent
 	waits  bool      // for a window, or for room
 	noRead bool      // reads fail
 	noSend bool      // and writes
@@ -233,11 +234,11 @@ func (s *stream2) allowLocked(n int64) {
 // Read implements bodySource.
 func (s *stream2) Read(b []byte) (n int, err error) {
 	c := s.c
+	c.mu.Lock()
 	if s.expect {
 		s.expect = false
-		_ = c.send(s, append(appendFrameHead(nil, 5, h2Headers, h2EndHeaders, s.id), 8, 3, '1', '0', '0'), nil)
+		s.continueLocked()
 	}
-	c.mu.Lock()
 	for len(s.body) == 0 && err == nil {
 		switch {
 		case s.noRead:
@@ -266,6 +267,18 @@ func (s *stream2) Read(b []byte) (n int, err error) {
 		c.push()
 	}
 	return n, err
+}
+
+// continueLocked asks for the body, unless the answer is on its way already.
+func (s *stream2) continueLocked() {
+	c := s.c
+	if s.spoke || s.errLocked() != nil {
+		return
+	}
+	c.out = append(appendFrameHead(c.out, 5, h2Headers, h2EndHeaders, s.id), 8, 3, '1', '0', '0')
+	c.mu.Unlock()
+	c.push()
+	c.mu.Lock()
 }
 
 // trailers implements bodySource.

@@ -24,6 +24,7 @@ func (c *conn2) send(s *stream2, frames, more []byte) error {
 	s.waits = false
 	err := s.errLocked()
 	if err == nil {
+		s.spoke = true
 		c.out = append(append(c.out, frames...), more...)
 	}
 	c.mu.Unlock()
