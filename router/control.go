@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -77,8 +78,13 @@ func (c *controlServer) close() {
 
 func (c *controlServer) putTable(w http.ResponseWriter, req *http.Request) {
 	var t Table
-	if read(w, req, &t) {
-		done(w, c.r.put(t))
+	if !read(w, req, &t) {
+		return
+	}
+	large := len(t.Routes) >= largeTable
+	done(w, c.r.put(t))
+	if t = (Table{}); large {
+		debug.FreeOSMemory()
 	}
 }
 

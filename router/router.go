@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,6 +71,9 @@ func (r *Router) Run(ctx context.Context) error {
 	var background sync.WaitGroup
 	background.Go(func() { r.log.run(stop) })
 	background.Go(func() { r.shadows.run(stop) })
+	if r.table.Load().routes() >= largeTable {
+		background.Go(debug.FreeOSMemory)
+	}
 	stopControl := make(chan struct{})
 	control := r.newControlServer(stopControl)
 	failed := make(chan error, 2+len(r.cfg.Listeners)+len(r.cfg.TLSListeners)) // one from each that serves

@@ -8,6 +8,11 @@ import (
 // errInvalidTable marks a table or update that is refused.
 var errInvalidTable = errors.New("invalid table")
 
+// largeTable is from how many routes on the text they came in, several times
+// as large as what is made of it, is given back to the system at once. It
+// would otherwise lie about until as much again was needed.
+const largeTable = 50_000
+
 // put makes t the table in use. It returns once every request that begins
 // uses it.
 func (r *Router) put(t Table) error {
