@@ -162,12 +162,35 @@ func TestShadow_GetsOnlyWhatIsSafeToDoTwice(t *testing.T) {
 	}
 	g.pairs(3)
 	g.dropped(dropMethod, 4)
+	g.freed()
+	for name, want := range map[string]float64{"weir_router_shadow_copies_total": 3, "weir_router_shadow_dropped_total": 4, "weir_router_shadow_bytes": 0} {
+		if got := g.metric(name); got != want {
+			t.Errorf("%s is %v, want %v", name, got, want)
+		}
+	}
 	reqs, _ := shadow.all()
 	for _, r := range reqs {
 		if !isSafe(r.Method) {
 			t.Errorf("the shadow got a %s", r.Method)
 		}
 	}
+}
+
+// metric returns the sum of a metric over its labels.
+func (g *rig) metric(name string) (sum float64) {
+	g.t.Helper()
+	all, err := g.r.registry.Gather()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for _, family := range all {
+		if family.GetName() == name {
+			for _, m := range family.GetMetric() {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
 }
 
 func TestShadow_GetsBodiesUpToALimit(t *testing.T) {
