@@ -401,7 +401,7 @@ func (a answer) guid(t *testing.T) string {
 
 func (f *fixture) eventually(what string, cond func() bool) {
 	f.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !cond(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !cond(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			f.t.Fatalf("waited too long for %s", what)
 		}

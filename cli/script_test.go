@@ -142,13 +142,13 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-ended:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			_ = cmd.Process.Kill()
 			<-ended
 			ts.Logf("the server had to be killed")
 		}
 	})
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		if b, err := os.ReadFile(filepath.Join(data, "server.json")); err == nil && len(b) > 0 {
 			return
@@ -160,7 +160,7 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 		case <-time.After(20 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			ts.Fatalf("the server is not ready after 20s\n%s", ts.ReadFile("serve.log"))
+			ts.Fatalf("the server is not ready after a minute\n%s", ts.ReadFile("serve.log"))
 		}
 	}
 }
@@ -221,14 +221,14 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// until runs a command until its output matches, for at most ten seconds.
+// until runs a command until its output matches, for at most half a minute.
 func until(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: until REGEXP COMMAND ARG...")
 	}
 	re, err := regexp.Compile(args[0])
 	ts.Check(err)
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		err := ts.Exec(args[1], args[2:]...)
 		if out := ts.ReadFile("stdout") + ts.ReadFile("stderr"); re.MatchString(out) {
 			return
@@ -239,8 +239,8 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// httpGet asks the router until the answer is as wanted, for at most five
-// seconds. Negated, the first answer must not be so.
+// httpGet asks the router until the answer is as wanted, for at most half a
+// minute. Negated, the first answer must not be so.
 func httpGet(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 {
 		ts.Fatalf("usage: http HOST[/PATH] STATUS [REGEXP]")
@@ -253,7 +253,7 @@ func httpGet(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 	}
 	host, path, _ := strings.Cut(args[0], "/")
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		status, body, err := ask(addr, host, "/"+path)
 		match := err == nil && fmt.Sprint(status) == args[1] && re.MatchString(body)
 		switch {

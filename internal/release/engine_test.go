@@ -41,7 +41,7 @@ func TestRollout_AGoodCandidateGetsEverythingInSteps(t *testing.T) {
 		table = ev.Table
 	}
 	g.set(func() { g.now = g.now.Add(time.Minute) })
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for v1, _ := g.weights(); v1 >= 0; v1, _ = g.weights() { // it is kept for 30 s
 		if time.Now().After(deadline) {
 			t.Fatal("the old version was never taken away")
@@ -127,7 +127,7 @@ func TestRollout_AKilledPlatformPausesAYoungStep(t *testing.T) {
 	if err != nil || p.Clean {
 		t.Fatalf("%v %v", p.Clean, err)
 	}
-	row.UpdatedAt = p.StepBegan.Add(20 * time.Second)
+	row.UpdatedAt = p.StepBegan.Add(time.Minute)
 	if err := g.store.UpdateRollout(t.Context(), row); err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestRollout_CommandsOfPeople(t *testing.T) {
 	}
 	must(e.Resume(ctx, platform.System, row.GUID, ""))
 	must(e.Promote(ctx, platform.System, row.GUID, false, ""))
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for _, v2 := g.weights(); v2 != 500; _, v2 = g.weights() {
 		if time.Now().After(deadline) {
 			t.Fatalf("the next step never came: weight %d", v2)
@@ -413,4 +413,26 @@ func TestRollout_AShadowThatDiffersWaitsForAPerson(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.until(row.GUID, platform.RolloutDone)
+}
+
+func TestRollout_WhatOthersReportCounts(t *testing.T) {
+	g := newStage(t)
+	e, _ := g.engine()
+	row := g.start(e, strings.Replace(quick, "20s", "10h", 1))
+	if _, err := e.Report(t.Context(), row.GUID, 0, 1); err == nil {
+		g.until(row.GUID, platform.RolloutWarming, platform.RolloutBaking) // it had begun already
+	}
+	g.until(row.GUID, platform.RolloutBaking)
+	for range 10 {
+		if _, err := e.Report(t.Context(), row.GUID, 1, 2); err != nil && platform.KindOf(err) != platform.KindInvalid {
+			t.Fatal(err)
+		}
+	}
+	row = g.until(row.GUID, platform.RolloutRolledBack)
+	if !strings.HasPrefix(row.Reason, "custom: ") {
+		t.Errorf("it was taken back for %q", row.Reason)
+	}
+	if r, err := e.Replay(t.Context(), row.GUID); err != nil || !r.Same {
+		t.Errorf("replay: %v, the same: %v", err, r.Same)
+	}
 }

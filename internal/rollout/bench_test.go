@@ -271,7 +271,7 @@ func (b *bench) run() {
 			select {
 			case err := <-done:
 				b.must(err)
-			case <-time.After(20 * time.Second):
+			case <-time.After(time.Minute):
 				b.Error("the engine does not end")
 			}
 		})
@@ -372,7 +372,7 @@ func (b *bench) deployed(d platform.Deployment) platform.Deployment {
 // await waits for a condition on the rows.
 func (b *bench) await(what string, cond func(context.Context) (bool, error)) {
 	b.Helper()
-	ctx, cancel := context.WithTimeout(b.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()
 	if err := b.db.Wait(ctx, cond); err != nil {
 		b.Fatalf("waiting for %s: %v\n%s", what, err, b.tell())
@@ -400,7 +400,7 @@ func (b *bench) awaitBackends(host string, want ...string) {
 // eventually waits for something outside the rows.
 func (b *bench) eventually(what string, cond func() bool) {
 	b.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !cond(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			b.Fatalf("waiting for %s\n%s", what, b.tell())
 		}

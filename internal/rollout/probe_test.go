@@ -47,7 +47,7 @@ func closedPort(t *testing.T) endpoint {
 // outcomeOf runs a probe until its first report and returns what it saw.
 func outcomeOf(t *testing.T, p *probe) run {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	var r run
 	p.note = func(string, ...any) {}

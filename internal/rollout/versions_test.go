@@ -51,7 +51,7 @@ func (b *bench) main(app platform.App) platform.Version {
 func (b *bench) shares(host, want string) {
 	b.Helper()
 	got := ""
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		if got = b.router.shares(host); got == want {
 			return
 		}
