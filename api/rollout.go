@@ -26,6 +26,8 @@ func rolloutRoutes() []route {
 		{post, "/v3/rollouts/:guid/actions/promote", auth.Write, handle((*API).promoteRollout)},
 		{post, "/v3/rollouts/:guid/actions/abort", auth.Write, handle((*API).abortRollout)},
 
+		{post, "/v3/rollouts/:guid/actions/report", auth.Write, handle((*API).reportToRollout)},
+
 		{get, "/v3/apps/:guid/rollouts", auth.Read, handle((*API).listAppRollouts)},
 		{post, "/v3/apps/:guid/rollouts", auth.Write, handle((*API).createRollout)},
 		{post, "/v3/apps/:guid/actions/simulate_rollout", auth.Write, handle((*API).simulateRollout)},
@@ -127,6 +129,18 @@ func (a *API) promoteRollout(ctx context.Context, c call, req rolloutAction) (re
 
 func (a *API) abortRollout(ctx context.Context, c call, req rolloutAction) (reply, error) {
 	if _, err := a.releases.Abort(ctx, c.actor(), req.GUID, req.Body.Reason); err != nil {
+		return reply{}, err
+	}
+	return a.rolloutNow(ctx, c, req.GUID, http.StatusOK)
+}
+
+type rolloutReport struct {
+	GUID string           `path:"guid"`
+	Body v3.RolloutReport `body:"json"`
+}
+
+func (a *API) reportToRollout(ctx context.Context, c call, req rolloutReport) (reply, error) {
+	if _, err := a.releases.Report(ctx, req.GUID, req.Body.Stable, req.Body.Candidate); err != nil {
 		return reply{}, err
 	}
 	return a.rolloutNow(ctx, c, req.GUID, http.StatusOK)

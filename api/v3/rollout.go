@@ -124,6 +124,12 @@ type RolloutAction struct {
 	Full   bool   `json:"full,omitempty"` // promote: leave out all steps that are left
 }
 
+// RolloutReport tells of bad events of another kind than failed requests.
+type RolloutReport struct {
+	Stable    uint64 `json:"stable"`    // of requests to the version before
+	Candidate uint64 `json:"candidate"` // of requests to the new one
+}
+
 // RolloutEvent is one transition of a rollout.
 type RolloutEvent struct {
 	At    Time           `json:"at"`

@@ -52,6 +52,10 @@ type Progress struct {
 	Different     []string `json:"different,omitempty"`
 	DifferentFine bool     `json:"different_fine,omitempty"`
 
+	// Custom are the bad events that were reported, of the stable version and of
+	// the candidate.
+	Custom [2]uint64 `json:"custom"`
+
 	Probed      int    `json:"probed,omitempty"` // probes that went well in this step
 	ProbeFailed int    `json:"probe_failed,omitempty"`
 	ProbeText   string `json:"probe_text,omitempty"`
