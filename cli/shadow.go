@@ -29,10 +29,11 @@ func shadowCommands() []*command {
 			&cli.BoolFlag{Name: "report", Usage: "show what comparing the answers has found"},
 			&cli.BoolFlag{Name: "reset", Usage: "begin the report anew"},
 			&cli.StringSliceFlag{Name: "ignore", Usage: "leave a `FIELD` out: '$.ts', '$.items[*].at', '$..ts', header:NAME, status, body; replaces former ones"},
-			&cli.BoolFlag{Name: "all-methods", Usage: "copy POST and other requests that change things as well: every one of them happens twice"},
+			&cli.BoolFlag{Name: "all-methods", Usage: "copy POST and other requests that change things as well, which then happen twice; asks before"},
 			&cli.StringFlag{Name: "noise", Usage: "ask the main version twice for `PERCENT` of the copies, to know by what it differs from itself (default 10%)"},
 			&cli.BoolFlag{Name: "strip-auth", Usage: "copies carry no Authorization and no Cookie"},
 			&cli.BoolFlag{Name: "off", Usage: "no copies any more"},
+			forceFlag(),
 		},
 		run: runShadow,
 	}}
@@ -69,6 +70,12 @@ func runShadow(ctx context.Context, c *call) error {
 	u, err := c.shadowUpdate(v, share)
 	if err != nil {
 		return err
+	}
+	if u.Shadow != nil && u.Shadow.AllMethods && !v.Shadow.AllMethods && !c.Bool("force") {
+		err := c.out.confirm(ctx, "-y", "Really copy requests that change something to %s too? Each of them happens twice then.", f.ref(v))
+		if err != nil {
+			return err
+		}
 	}
 	if v, err = s.UpdateVersion(ctx, v.GUID, u); err != nil {
 		return err

@@ -125,7 +125,7 @@ func TestRelease_ShadowDoesTheMainVersionNoHarm(t *testing.T) {
 	s := start(t)
 	s.pushMirrored("web", map[string]string{"v2": "HARM=hang", "v3": "HARM=endless", "v4": "HARM=slow", "v5": "HARM=die"})
 	for _, v := range []string{"v2", "v3", "v4", "v5"} {
-		s.must("shadow", "web:"+v, "--all-methods")
+		s.must("shadow", "web:"+v, "--all-methods", "-y")
 	}
 	router := s.child("router")
 	s.times("http://web.apps.localhost/", 10) // what every router needs

@@ -34,6 +34,9 @@ func (e *Engine) SetShadow(ctx context.Context, who platform.Actor, version stri
 		}
 		v.Shadow = o
 		t.text = fmt.Sprintf("Set what version %s of app %s is compared by", v.Label, t.app(v.AppGUID).Name)
+		if o.AllMethods {
+			t.text += ": requests of all methods"
+		}
 		return nil
 	}, nil)
 }
