@@ -3,6 +3,7 @@ package router
 import (
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,7 +29,7 @@ type accessLog struct {
 	redact redaction
 
 	queue   chan Record // buffered: it is what lies between requests and a slow log
-	shards  [logShards]logShard
+	shards  []logShard
 	wake    chan struct{} // one signal: there are lines
 	hurry   chan struct{} // one signal: there are many
 	dropped atomic.Uint64
@@ -36,10 +37,13 @@ type accessLog struct {
 }
 
 const (
-	logShards = 8
-	// shardBytes is how much a shard holds until its lines are dropped: at
-	// 100,000 requests a second a tenth of a second.
-	shardBytes = 512 << 10
+	maxLogShards = 8
+	// logBytes is how much all shards hold until lines are dropped: at 100,000
+	// requests a second a tenth of a second.
+	logBytes = 4 << 20
+	// hurryBytes is how much a shard holds when its lines are handed on at
+	// once: so little that they are still in the processor's cache.
+	hurryBytes = 64 << 10
 	// logDelay is how long lines are gathered.
 	logDelay = 20 * time.Millisecond
 )
@@ -71,6 +75,7 @@ func newAccessLog(cfg *Config) *accessLog {
 	l := &accessLog{
 		to: cfg.AccessLog, lines: cfg.AccessLines, redact: redaction{cfg.RedactIPs, cfg.RedactQueries},
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
+		shards: make([]logShard, min(runtime.GOMAXPROCS(0), maxLogShards)),
 	}
 	if l.to != nil {
 		l.queue = make(chan Record, cfg.LogQueue)
@@ -93,9 +98,12 @@ func (l *accessLog) offer(rec *Record) {
 	if l.lines == nil && l.file == nil {
 		return
 	}
-	s := &l.shards[rand.Uint32()%logShards]
+	s := &l.shards[0]
+	if len(l.shards) > 1 {
+		s = &l.shards[rand.Uint32N(uint32(len(l.shards)))]
+	}
 	s.mu.Lock()
-	if len(s.buf) > shardBytes {
+	if len(s.buf) > logBytes/len(l.shards) {
 		s.mu.Unlock()
 		l.dropped.Add(1)
 		return
@@ -103,7 +111,7 @@ func (l *accessLog) offer(rec *Record) {
 	first := len(s.list) == 0
 	s.buf = append(rec.append(s.buf, &s.stamp, l.redact), '\n')
 	s.list = append(s.list, shardLine{rec.AppGUID, rec.InstanceIndex, rec.Start.Add(rec.Total), len(s.buf)})
-	many := len(s.buf) > shardBytes/4
+	many := len(s.buf) > hurryBytes
 	s.mu.Unlock()
 	if first {
 		signal(l.wake)

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -56,7 +55,7 @@ func Router(ctx context.Context, cfg Config) error {
 		AccessFile:      cfg.AccessLog,
 		RedactIPs:       cfg.RedactIPs,
 		RedactQueries:   cfg.RedactQueries,
-		AccessLines:     func(lines []router.AccessLine) { logAccess(access, lines) },
+		AccessLines:     (&accessWriter{logs: access}).write,
 		Logger:          logger,
 	}
 	secure(&rc, in, certificates)
@@ -98,29 +97,37 @@ func tryAccessLog(path string) error {
 	return f.Close()
 }
 
-// logAccess writes requests to the logs of the apps that got them. Requests
-// that found no app are in the metrics only.
-func logAccess(l *logs.Store, lines []router.AccessLine) {
-	slices.SortStableFunc(lines, func(a, b router.AccessLine) int {
-		if c := strings.Compare(a.AppGUID, b.AppGUID); c != 0 {
-			return c
-		}
-		return a.At.Compare(b.At)
-	})
-	var batch []logs.Envelope
-	for i, line := range lines {
-		if line.AppGUID == "" {
-			continue
-		}
-		batch = append(batch, logs.Envelope{
+// accessWriter writes requests to the logs of the apps that got them. It is
+// used by one goroutine at a time.
+type accessWriter struct {
+	logs *logs.Store
+	apps map[string][]logs.Envelope // lines of the batch; kept for their room
+}
+
+// maxAppRoom is for how many apps room is kept.
+const maxAppRoom = 100
+
+// write writes a batch. Requests that found no app are in the metrics only.
+func (w *accessWriter) write(lines []router.AccessLine) {
+	inTime := func(a, b router.AccessLine) int { return a.At.Compare(b.At) }
+	if !slices.IsSortedFunc(lines, inTime) {
+		slices.SortStableFunc(lines, inTime)
+	}
+	if w.apps == nil || len(w.apps) > maxAppRoom {
+		w.apps = make(map[string][]logs.Envelope)
+	}
+	for _, line := range lines {
+		w.apps[line.AppGUID] = append(w.apps[line.AppGUID], logs.Envelope{
 			App: line.AppGUID, Instance: strconv.Itoa(line.Instance), SourceType: "RTR",
 			Timestamp: line.At.UnixNano(), Payload: line.Line,
 		})
-		if i+1 == len(lines) || lines[i+1].AppGUID != line.AppGUID {
+	}
+	for app, list := range w.apps {
+		if app != "" && len(list) > 0 {
 			// A log that cannot be written must not stop traffic.
-			_ = l.AppendAll(line.AppGUID, batch)
-			batch = batch[:0]
+			_ = w.logs.AppendAll(app, list)
 		}
+		w.apps[app] = list[:0]
 	}
 }
 
