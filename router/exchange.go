@@ -191,6 +191,9 @@ func (x *exchange) start(now int64) {
 	w := x.watch
 	w.cause.Store(uint32(reasonNone))
 	w.begun.Store(now)
+	if w.slowSince.Load() != 0 {
+		w.slowSince.Store(0)
+	}
 	if w.halved.Load() != 0 {
 		w.halved.Store(0)
 	}

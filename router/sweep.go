@@ -52,16 +52,18 @@ func (m *moment) load() (p phase, since, v int64) {
 // for what and since when, and the sweeper, which comes by several times a
 // second, ends the waits that took too long.
 type watch struct {
-	down   moment                             // the way of the answer, and between requests
-	up     moment                             // an upload beside it
-	head   atomic.Int64                       // limit of phaseHead
-	stream atomic.Int64                       // limit of phaseBody
-	moved  atomic.Uint64                      // what the client had taken when last looked at
-	begun  atomic.Int64                       // of the request under way; 0: none
-	halved atomic.Int64                       // since when the client's sending half is known to be closed
-	stop   atomic.Pointer[context.CancelFunc] // ends an exchange over HTTP/2
-	hasty  atomic.Bool                        // the upload must come at a minimum rate
-	got    atomic.Int64                       // bytes of the upload
+	down      moment                             // the way of the answer, and between requests
+	up        moment                             // an upload beside it
+	head      atomic.Int64                       // limit of phaseHead
+	stream    atomic.Int64                       // limit of phaseBody
+	moved     atomic.Uint64                      // what the client had taken when last looked at
+	begun     atomic.Int64                       // of the request under way; 0: none
+	slowSince atomic.Int64                       // since when a client that takes little was waited for; 0: it is not
+	slowFrom  atomic.Uint64                      // what it had taken then
+	halved    atomic.Int64                       // since when the client's sending half is known to be closed
+	stop      atomic.Pointer[context.CancelFunc] // ends an exchange over HTTP/2
+	hasty     atomic.Bool                        // the upload must come at a minimum rate
+	got       atomic.Int64                       // bytes of the upload
 
 	cause atomic.Uint32 // a reason: why the exchange was ended from outside
 	ends  ends
@@ -204,7 +206,7 @@ func (s *sweeper) drop(w *watch, shard uint32) {
 // the limits.
 func (c *Config) period() time.Duration {
 	d := time.Second
-	for _, t := range []time.Duration{c.HeadTimeout, c.IdleTimeout, c.HalfCloseGrace, c.ResponseTimeout, c.StallTimeout, c.StreamTimeout, c.IdleGrace, c.BackendIdleTimeout} {
+	for _, t := range []time.Duration{c.HeadTimeout, c.IdleTimeout, c.HalfCloseGrace, c.ResponseTimeout, c.StallTimeout, c.SlowTimeout, c.StreamTimeout, c.IdleGrace, c.BackendIdleTimeout} {
 		d = min(d, t/8)
 	}
 	return min(max(d, 2*time.Millisecond), 250*time.Millisecond)
@@ -257,6 +259,13 @@ func (s *sweeper) look(w *watch, now int64) {
 	if p == phaseIdle && now-since < 4*int64(cfg.period()) {
 		s.lookForEnd(w, v)
 	}
+	if (p == phaseWrite || p == phaseSplice) && s.takesTooLittle(w, since, now) {
+		if w.down.v.CompareAndSwap(v, int64(p)<<8|int64(phaseExpired)) {
+			w.endRead()
+			w.ends.unblock(false, true)
+		}
+		return
+	}
 	limit := w.limit(p, cfg)
 	if limit == 0 || time.Duration(now-since) < limit {
 		if p != phaseSplice || time.Duration(now-since) < cfg.StallTimeout {
@@ -295,10 +304,33 @@ func (s *sweeper) look(w *watch, now int64) {
 	}
 }
 
+// takesTooLittle reports whether a client that is written to takes the answer
+// so slowly that it can only mean to keep us busy. Since when is counted from
+// the first time it was waited for; what it took by then does not count.
+func (s *sweeper) takesTooLittle(w *watch, since, now int64) bool {
+	if now-since < int64(s.r.cfg.SlowTimeout)/10 && w.slowSince.Load() == 0 {
+		return false // it is not waited for
+	}
+	st := w.ends.client()
+	if !st.known || !st.behind {
+		w.slowSince.Store(0)
+		return false
+	}
+	if w.slowSince.Load() == 0 {
+		w.slowSince.Store(since)
+		w.slowFrom.Store(st.taken)
+		return false
+	}
+	waited := time.Duration(now - w.slowSince.Load())
+	return waited >= s.r.cfg.SlowTimeout && float64(st.taken-w.slowFrom.Load()) < slowReadRate*waited.Seconds()
+}
+
 func (s *sweeper) lookUpload(w *watch, p phase, since, v, now int64) {
 	waited := time.Duration(now - since)
 	begun := time.Duration(now - w.begun.Load())
-	slow := p == phaseUpRead && w.hasty.Load() && begun > slowBodyAfter &&
+	down, _, _ := w.down.load()
+	slow := p == phaseUpRead && (down == phaseHead || down == phaseNone) && w.hasty.Load() &&
+		begun >= s.r.cfg.SlowTimeout && waited >= s.r.cfg.SlowTimeout/10 &&
 		float64(w.got.Load()) < slowBodyRate*begun.Seconds()
 	if waited < w.limit(p, &s.r.cfg) && !slow {
 		return

@@ -9,11 +9,11 @@ import (
 	"weir/router/wire"
 )
 
-// A body that needs more waiting than this, at less than that, is a slow
-// attack: it is cut off.
+// Who sends or takes less than this in a second, on average over
+// Config.SlowTimeout, is there to keep us busy, and cut off.
 const (
-	slowBodyAfter = 20 * time.Second
-	slowBodyRate  = 240 // bytes per second
+	slowBodyRate = 240  // bytes of a request
+	slowReadRate = 1024 // bytes of an answer
 )
 
 // upload is a request's body on its way to an instance while the answer may

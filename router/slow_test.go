@@ -1,0 +1,118 @@
+package router
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// endless answers with bytes without end, in the given framing, and tells
+// when nobody took them any more.
+func endless(ended *atomic.Int64) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		defer ended.Add(1)
+		if r.URL.Path == "/sized" {
+			w.Header().Set("Content-Length", strconv.Itoa(1<<40))
+		}
+		for {
+			if _, err := w.Write(make([]byte, 1<<16)); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func TestSlow_EndsClientsThatTakeNextToNothing(t *testing.T) {
+	g := run(t, func(c *Config) { c.SlowTimeout = 500 * time.Millisecond }) // StallTimeout stays a minute
+	var ended atomic.Int64
+	g.mapRoute("a.test", "", to("a", serveApp(t, endless(&ended))))
+	for _, path := range []string{"/sized", "/chunked"} {
+		c := g.dial()
+		defer c.Close()
+		_ = c.(*net.TCPConn).SetReadBuffer(4096)
+		fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: a.test\r\n\r\n", path)
+		go func() { // until it is closed
+			for b := make([]byte, 8); ; time.Sleep(50 * time.Millisecond) {
+				if _, err := c.Read(b); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	h := g.h2raw(t)
+	h.ask(1)
+	_ = h.out.Flush() // and opens no window
+	eventually(t, "the instance is left alone", func() bool { return ended.Load() == 3 })
+	eventually(t, "nothing is in flight", func() bool { s, _ := g.ctl.Status(t.Context()); return s.InFlight == 0 })
+}
+
+func TestSlow_EndsBodiesThatDrip(t *testing.T) {
+	g := run(t, func(c *Config) { c.SlowTimeout = 300 * time.Millisecond })
+	g.mapRoute("a.test", "", to("a", serveApp(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })))
+	for _, framing := range []string{"Content-Length: 8192", "Content-Length: 10000000"} {
+		c := g.dial()
+		defer c.Close()
+		fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: a.test\r\n%s\r\n\r\n", framing)
+		go func() { // until it is closed
+			for {
+				time.Sleep(100 * time.Millisecond)
+				if _, err := io.WriteString(c, "x=y"); err != nil {
+					return
+				}
+			}
+		}()
+		_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+		b, err := io.ReadAll(c)
+		if !strings.HasPrefix(string(b), "HTTP/1.1 408 ") || err != nil {
+			t.Errorf("%s: got %q, %v", framing, b, err)
+		}
+	}
+}
+
+func TestSlow_LetsSlowButHonestClientsFinish(t *testing.T) {
+	g := run(t, func(c *Config) { c.SlowTimeout = 200 * time.Millisecond })
+	const size = 8 << 20
+	g.mapRoute("a.test", "", to("a", serveApp(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "POST" {
+			b, _ := io.ReadAll(r.Body)
+			fmt.Fprint(w, len(b))
+			return
+		}
+		_, _ = w.Write(make([]byte, size))
+	})))
+	for _, c := range []*http.Client{g.client(), g.h2c()} {
+		res, err := c.Get("http://a.test/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0
+		for b := make([]byte, 256<<10); err == nil; time.Sleep(20 * time.Millisecond) {
+			var n int
+			n, err = io.ReadFull(res.Body, b)
+			got += n
+		}
+		_ = res.Body.Close()
+		if got != size {
+			t.Errorf("got %d bytes of %d: %v", got, size, err)
+		}
+		out, in := io.Pipe()
+		go func() {
+			for range 20 {
+				_, _ = in.Write(make([]byte, 1000))
+				time.Sleep(50 * time.Millisecond)
+			}
+			_ = in.Close()
+		}()
+		req, _ := http.NewRequest("POST", "http://a.test/", out)
+		req.ContentLength = 20_000
+		if got := do(t, c, req); got.body != "20000" {
+			t.Errorf("got %+v", got)
+		}
+	}
+}
