@@ -38,6 +38,7 @@ type cfCLI struct {
 // TestCfCLI_PushAppMapUnmapLogsDelete replays cf push, cf app, cf map-route,
 // cf unmap-route, cf logs and cf delete.
 func TestCfCLI_PushAppMapUnmapLogsDelete(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	cf := loginCf(t, s)
 	app := cf.push("shop", filepath.Join(repo(t), "examples/hello-go"))

@@ -23,6 +23,7 @@ import (
 // TestGoCfclient_DrivesAnAppThroughItsLife is Cloud Foundry's own Go client
 // against weir: whatever it refuses to decode or expects otherwise fails here.
 func TestGoCfclient_DrivesAnAppThroughItsLife(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()

@@ -212,6 +212,7 @@ func (s *server) nothingLeft() {
 // TestRestart_EverythingComesBack stops and kills the whole platform and
 // starts it again.
 func TestRestart_EverythingComesBack(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	dir := filepath.Join(repo(t), "examples/hello-go")
 	s.mustIn(dir, "push", "web", "-i", "2", "-m", "64M")
@@ -258,6 +259,7 @@ func TestRestart_EverythingComesBack(t *testing.T) {
 // TestStop_AskedTwiceLeavesNothing is Ctrl-C in a terminal whose shell passes
 // a SIGTERM on as well, while an instance takes its time.
 func TestStop_AskedTwiceLeavesNothing(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	app := t.TempDir()
 	procfile := "web: trap 'sleep 2; exit 0' TERM; while :; do sleep 0.05; done\n"
@@ -287,6 +289,7 @@ func TestStop_AskedTwiceLeavesNothing(t *testing.T) {
 
 // TestCrash_SaysWhyAndComesBack ends an instance in three ways.
 func TestCrash_SaysWhyAndComesBack(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	s.mustIn(filepath.Join(repo(t), "examples/hello-go"), "push", "web", "-m", "64M")
 	s.crash("web")

@@ -14,6 +14,7 @@ import (
 // TestExamples_PushAndAnswer pushes every example as its README says and reads
 // what it answers.
 func TestExamples_PushAndAnswer(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	cases := []struct {
 		example string
@@ -72,6 +73,7 @@ func onPath(program string) bool {
 // TestPush_SecondUploadCarriesOnlyWhatChanged pushes an app of many files
 // twice and reads how much travelled.
 func TestPush_SecondUploadCarriesOnlyWhatChanged(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	dir := t.TempDir()
 	files := 2_000
