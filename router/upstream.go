@@ -96,7 +96,7 @@ const (
 	hastyReuse = 100 * time.Millisecond
 	// hotReuse is for how long an instance is believed not to have begun to
 	// close.
-	hotReuse = time.Millisecond
+	hotReuse = 10 * time.Millisecond
 )
 
 // idlePool holds the idle connections to one instance, the last used on top. The
