@@ -41,7 +41,18 @@ func (s *server) rolled(args ...string) (r rolled) {
 	return r
 }
 
-// ended waits until a rollout is over.
+// replays checks that what a rollout's judge was told comes to the same again,
+// bit by bit.
+func (s *server) replays(r rolled) {
+	s.t.Helper()
+	var again struct{ Same, Rejected bool }
+	s.json("/v3/rollouts/"+r.GUID+"/replay", &again)
+	if !again.Same {
+		s.t.Errorf("G23: a replay of %s (%s) comes to something else", r.GUID, r.Reason)
+	}
+}
+
+// ended waits until a rollout is over, and replays it.
 func (s *server) ended(r rolled) rolled {
 	s.t.Helper()
 	for deadline := time.Now().Add(2 * time.Minute); !r.Over; {
@@ -49,5 +60,6 @@ func (s *server) ended(r rolled) rolled {
 			s.t.Fatalf("the rollout is %s: %s", r.State, r.Reason)
 		}
 	}
+	s.replays(r)
 	return r
 }

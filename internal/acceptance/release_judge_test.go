@@ -1,0 +1,213 @@
+package acceptance
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// crowd sends requests, each client the next one a moment after the answer,
+// until it goes.
+type crowd struct {
+	going chan struct{}
+	wg    sync.WaitGroup
+	sent  atomic.Int64
+}
+
+func (s *server) startCrowd(host string, clients int) *crowd {
+	w := &crowd{going: make(chan struct{})}
+	c := s.client(true)
+	for range clients {
+		w.wg.Go(func() {
+			for {
+				select {
+				case <-w.going:
+					return
+				case <-time.After(3 * time.Millisecond):
+				}
+				resp, err := c.Get("http://" + host + "/")
+				if err != nil {
+					time.Sleep(10 * time.Millisecond)
+					continue
+				}
+				io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+				w.sent.Add(1)
+			}
+		})
+	}
+	return w
+}
+
+func (w *crowd) goes() {
+	close(w.going)
+	w.wg.Wait()
+}
+
+// tell sets the knobs of one version, at its own address: such requests are
+// no evidence.
+func (s *server) tell(version, knobs string) {
+	s.t.Helper()
+	if status, body, err := s.get(version+"--web.apps.localhost", "/set?"+knobs); err != nil || status != http.StatusOK {
+		s.t.Fatalf("telling %s: %d %s (%v)", version, status, body, err)
+	}
+}
+
+// onlyStep is a plan that stays at a share until the judge objects.
+func onlyStep(percent int, judge string) string {
+	return fmt.Sprintf(`{"steps":[{"weight":%d,"bake":"1h"}],"judge":{%s},"min-requests":0,"warmup":"0s","warmup-requests":0,"keep-bad":"0s"}`, percent, judge)
+}
+
+// What the judge looks at: the machine that these tests run on is busy.
+const (
+	onlyErrors  = `"latency":{"off":true}`
+	onlyLatency = `"latency":{"slack":"0s"}`
+)
+
+// quantiles returns the median and the nine-tenths quantile.
+func quantiles(all []int) (median, most int) {
+	slices.Sort(all)
+	return all[(len(all)-1)/2], all[(len(all)*9-1)/10]
+}
+
+// G8, G10, G11: how many requests of the new version a regression takes until
+// it is found, and how long it takes from then until nobody gets it any more.
+func TestRelease_RegressionsAreFoundSoon(t *testing.T) {
+	s := start(t)
+	s.pushVersions("web", nil, "v1")
+	number, slowest, hurt := 1, 0.0, 0
+	for _, c := range []struct {
+		goal, what   string
+		main         string // knobs
+		env          map[string]string
+		short, runs  int    // how often, in the short and in the long form
+		median, most int    // of the long form
+		single       int    // of the median in the short form: what next to no run needs
+		clients      int    // at a time
+		by           string // what must have found it
+		judge        string
+	}{
+		{"G8", "errors 1→5 % at 5 %", "ERRORS=0.01", map[string]string{"ERRORS": "0.05"}, 2, 100, 170, 350, 700, 4, "errors", onlyErrors},
+		{"G8", "all failing at 5 %", "ERRORS=0.01", map[string]string{"ERRORS": "1"}, 3, 50, 5, 8, 8, 1, "errors", onlyErrors},
+		{"G10", "20 % slower (σ 0.5) at 5 %", "ERRORS=0&MEDIAN_MS=100", map[string]string{"MEDIAN_MS": "120"}, 2, 50, 100, 200, 600, 64, "latency", onlyLatency},
+	} {
+		runs := c.short
+		if long() {
+			runs = c.runs
+		}
+		s.tell("v1", c.main)
+		w := s.startCrowd("web.apps.localhost", c.clients)
+		var requests []int
+		for range runs {
+			number++
+			r := s.ended(s.roll("web", fmt.Sprintf("v%d", number), c.env, onlyStep(5, c.judge)))
+			if r.State != "rolled-back" || len(r.Reason) < len(c.by) || r.Reason[:len(c.by)] != c.by {
+				t.Fatalf("%s: it is %s: %s", c.what, r.State, r.Reason)
+			}
+			requests = append(requests, r.Usage.Candidate.Requests)
+			slowest, hurt = max(slowest, r.Explanation.SwitchSeconds), max(hurt, r.Usage.Candidate.Bad)
+		}
+		w.goes()
+		median, most := quantiles(requests)
+		got := fmt.Sprintf("%d (90 %%: %d)", median, most)
+		if long() {
+			figure(t, c.goal, fmt.Sprintf("%s: canary requests until found, %d runs", c.what, runs), got,
+				fmt.Sprintf("≤ %d (%d)", c.median, c.most), median <= c.median && most <= c.most)
+		} else {
+			figure(t, c.goal, fmt.Sprintf("%s: canary requests until found, %d runs", c.what, runs), got,
+				fmt.Sprintf("≤ %d (long form: %d)", c.single, c.median), median <= c.single)
+		}
+	}
+	t.Logf("FIGURE G11  %-58s %-22s bar %-22s %s", "slowest of all ways back, from the decision to the router",
+		fmt.Sprintf("%.0f ms", 1000*slowest), "< 50 ms", "printed only: depends on the machine's load")
+	figure(t, "G23", fmt.Sprintf("replays of %d rollouts that came to something else", number-1), fmt.Sprint(map[bool]string{true: "some", false: "0"}[t.Failed()]), "0", !t.Failed())
+	t.Logf("FIGURE G11  %-58s %-22s bar %-22s %s", "most users hit by a failure before a way back", fmt.Sprint(hurt), "none given", "printed")
+	if got := s.served("web.apps.localhost", 100); got["v1"] != 100 {
+		t.Errorf("after all of them: %v", got)
+	}
+}
+
+// G9, G12: a version as good as the other is left alone, whatever hits both;
+// one that turns bad late is found all the same.
+func TestRelease_HealthyVersionsAreLeftAlone(t *testing.T) {
+	s := start(t)
+	s.pushVersions("web", nil, "v1")
+	rollouts, perStep, calm := 2, 600, 2000
+	if long() {
+		rollouts, perStep, calm = 40, 12_500, 170_000
+	}
+	plan := `{"steps":[{"weight":5,"bake":"1h"},{"weight":25,"bake":"1h"},{"weight":50,"bake":"1h"}],"min-requests":0,"warmup":"0s","keep-bad":"0s","keep-old":"0s"}`
+	w := s.startCrowd("web.apps.localhost", 4)
+	defer w.goes()
+	await := func(n int) {
+		t.Helper()
+		from := w.sent.Load()
+		s.eventually(5*time.Minute, "requests", func() error {
+			if sent := w.sent.Load() - from; sent < int64(n) {
+				return fmt.Errorf("%d of %d", sent, n)
+			}
+			return nil
+		})
+	}
+	alarms, main := 0, "v1"
+	for i := range rollouts {
+		s.tell(main, "ERRORS=0.01")
+		label := fmt.Sprintf("v%d", i+2)
+		r := s.roll("web", label, map[string]string{"ERRORS": "0.01"}, plan)
+		for step := 1; step <= 3; step++ {
+			s.eventually(30*time.Second, "the step", func() error {
+				if r = s.rolled("/v3/rollouts/" + r.GUID); r.Over || r.Step == step && r.State == "baking" {
+					return nil
+				}
+				return fmt.Errorf("step %d, %s", r.Step, r.State)
+			})
+			if r.Over {
+				break
+			}
+			await(perStep)
+			if step == 3 { // everything they both need breaks, and is mended
+				s.tell(main, "ERRORS=0.2")
+				s.tell(label, "ERRORS=0.2")
+				await(perStep)
+				s.tell(main, "ERRORS=0.01")
+				s.tell(label, "ERRORS=0.01")
+			}
+			if r = s.rolled("/v3/rollouts/" + r.GUID); !r.Over {
+				s.must("curl", "-X", "POST", "/v3/rollouts/"+r.GUID+"/actions/promote", "-d", "{}")
+			}
+		}
+		if r = s.ended(r); r.State != "done" {
+			alarms++
+			t.Logf("%s was %s: %s", label, r.State, r.Reason)
+			continue
+		}
+		main = label
+	}
+	figure(t, "G9", fmt.Sprintf("false alarms in %d rollouts with an incident of both versions", rollouts), fmt.Sprint(alarms), "0", alarms == 0)
+
+	r := s.roll("web", "late", map[string]string{"ERRORS": "0.01"}, onlyStep(50, onlyErrors))
+	s.eventually(30*time.Second, "the step", func() error {
+		if r = s.rolled("/v3/rollouts/" + r.GUID); r.State != "baking" {
+			return fmt.Errorf("it is %s", r.State)
+		}
+		return nil
+	})
+	await(calm)
+	before := s.rolled("/v3/rollouts/" + r.GUID).Usage.Candidate.Requests
+	s.tell("late", "ERRORS=0.05")
+	if r = s.ended(r); r.State != "rolled-back" {
+		t.Fatalf("it is %s: %s", r.State, r.Reason)
+	}
+	found := r.Usage.Candidate.Requests - before
+	bar := 3000
+	if long() {
+		bar = 1000
+	}
+	figure(t, "G12", fmt.Sprintf("1→5 %% at 50 %% after %d requests: canary requests until found", calm), fmt.Sprint(found), fmt.Sprintf("≤ %d", bar), found <= bar)
+	s.must("rollout", "replay", "web")
+}
