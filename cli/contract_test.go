@@ -131,7 +131,7 @@ var completable = map[string]bool{"APP": true, "OTHER_APP": true, "DOMAIN": true
 func TestContract_DefaultsAreShownIfTheySaySomething(t *testing.T) {
 	for _, c := range commands() {
 		for _, row := range describeFlags(c.allFlags()) {
-			for _, empty := range []string{"(default 0)", "(default 0s)", "(default false)", "(default )"} {
+			for _, empty := range []string{"(default 0)", "(default 0s)", "(default false)", "(default )", "m0s)"} {
 				if strings.Contains(row[1], empty) {
 					t.Errorf("weir %s %s: %s", c.name, row[0], row[1])
 				}

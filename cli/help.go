@@ -132,12 +132,23 @@ func describeFlags(flags []cli.Flag) (rows [][2]string) {
 		}
 		if v := d.GetDefaultText(); d.TakesValue() && d.GetValue() != "" && v != "" && v != "0" && !strings.Contains(usage, "default") {
 			if _, generic := f.(*cli.GenericFlag); !generic {
-				usage += " (default " + strings.Trim(v, `"`) + ")"
+				usage += " (default " + tidyDuration(strings.Trim(v, `"`)) + ")"
 			}
 		}
 		rows = append(rows, [2]string{left, usage})
 	}
 	return rows
+}
+
+// tidyDuration writes 24h0m0s as 24h.
+func tidyDuration(s string) string {
+	if t, ok := strings.CutSuffix(s, "m0s"); ok {
+		s = t + "m"
+	}
+	if t, ok := strings.CutSuffix(s, "h0m"); ok {
+		s = t + "h"
+	}
+	return s
 }
 
 // unquote returns the word in backquotes and the text without them.
