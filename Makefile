@@ -15,7 +15,7 @@ TESTFLAGS  ?= -shuffle=on -timeout 20m
 
 .PHONY: help build demo test check fuzz bench e2e-release e2e-router bench-router bench-routes bench-slow judge-sim tools release clean
 help: ## print this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 build: ## build bin/weir, one static binary
 	CGO_ENABLED=0 $(GO) build $(BUILDFLAGS) -o $(BIN) .

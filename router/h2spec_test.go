@@ -3,9 +3,12 @@ package router
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -586,6 +589,47 @@ func FuzzH2Head(f *testing.F) {
 		}
 		if !bytes.HasPrefix(head, []byte(method+" "+path+" HTTP/1.1\r\n")) {
 			t.Errorf("got %q", head)
+		}
+	})
+}
+
+// FuzzH2Frames looks for frames that take the router down, or that it never
+// gets done with.
+func FuzzH2Frames(f *testing.F) {
+	g := run(f, func(c *Config) { c.DrainTimeout = time.Second })
+	g.mapRoute("a.test", "", to("a", serveApp(f, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })))
+	var head, frames bytes.Buffer
+	enc := hpack.NewEncoder(&head)
+	for i := range 4 {
+		_ = enc.WriteField(hpack.HeaderField{Name: goodFields()[2*i], Value: goodFields()[2*i+1]})
+	}
+	fr := http2.NewFramer(&frames, nil)
+	fr.AllowIllegalWrites = true
+	_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: head.Bytes(), EndHeaders: true, EndStream: true})
+	f.Add(bytes.Clone(frames.Bytes()))
+	frames.Reset()
+	_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: head.Bytes()[:3], PadLength: 3})
+	_ = fr.WriteContinuation(3, true, head.Bytes()[3:])
+	_ = fr.WriteDataPadded(3, false, []byte("body"), make([]byte, 3))
+	_ = fr.WriteWindowUpdate(3, 1)
+	_ = fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1})
+	_ = fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: []byte{0, 1, 'a', 1, 'b'}, EndHeaders: true, EndStream: true})
+	_ = fr.WriteRSTStream(3, http2.ErrCodeCancel)
+	_ = fr.WritePing(false, [8]byte{})
+	_ = fr.WriteGoAway(3, http2.ErrCodeNo, nil)
+	f.Add(bytes.Clone(frames.Bytes()))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := net.Dial("tcp", g.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, http2.ClientPreface+"\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+		_, _ = c.Write(b)
+		_ = closeWrite(c)
+		_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%x: never done", b)
 		}
 	})
 }
