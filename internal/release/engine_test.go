@@ -127,7 +127,7 @@ func TestRollout_AKilledPlatformPausesAYoungStep(t *testing.T) {
 	if err != nil || p.Clean {
 		t.Fatalf("%v %v", p.Clean, err)
 	}
-	row.UpdatedAt = p.StepBegan.Add(time.Minute)
+	row.UpdatedAt = p.StepBegan.Add(killGrace / 3)
 	if err := g.store.UpdateRollout(t.Context(), row); err != nil {
 		t.Fatal(err)
 	}

@@ -356,3 +356,22 @@ func TestKilled_WhileQueued(t *testing.T) {
 	}
 	g.until(second.GUID, platform.RolloutBaking, platform.RolloutWarming)
 }
+
+// That the platform was killed is not forgotten because the row could not be
+// written the first time.
+func TestKilled_IsNotForgottenWhenTheStoreFails(t *testing.T) {
+	g := newStage(t)
+	e, stop := g.engine()
+	guid := g.start(e, inEveryState).GUID
+	g.reach(e, guid, platform.RolloutBaking, 2)
+	stop()
+	c, err := newConductor(e, g.row(guid), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.killed = true
+	g.store.Close()
+	if err := c.act(t.Context(), platform.System, &world{killed: true}, decision{verb: pause, reason: "killed"}); err == nil || !c.killed {
+		t.Errorf("after %v it is forgotten: %v", err, !c.killed)
+	}
+}

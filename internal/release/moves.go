@@ -121,7 +121,7 @@ func (c *conductor) shift(ctx context.Context, who platform.Actor, d decision) e
 // setMode makes the candidate a shadow or a live version, unless it is that.
 // It may be done again after the platform was killed in between.
 func (c *conductor) setMode(ctx context.Context, who platform.Actor, mode string, percent int) error {
-	versions, err := c.e.cfg.Versions.Versions(ctx, c.row.AppGUID)
+	versions, err := c.current(ctx)
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (c *conductor) goBack(ctx context.Context, who platform.Actor, d decision, 
 // sharesBack returns the weights as they were, of those versions that still
 // are what they were.
 func (c *conductor) sharesBack(ctx context.Context) (map[string]int, error) {
-	versions, err := c.e.cfg.Versions.Versions(ctx, c.row.AppGUID)
+	versions, err := c.current(ctx)
 	if err != nil {
 		return nil, err
 	}
