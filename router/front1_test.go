@@ -244,7 +244,7 @@ func TestFront1_CarriesLargeBodiesBothWays(t *testing.T) {
 
 func TestFront1_GivesUpAClientThatDoesNotReadALargeAnswer(t *testing.T) {
 	const size = 256 << 20
-	g := run(t, func(c *Config) { c.StallTimeout = 400 * time.Millisecond })
+	g := run(t, func(c *Config) { c.StallTimeout = time.Second })
 	g.mapRoute("a.test", "", to("a", serveApp(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", fmt.Sprint(size))
 		for b := make([]byte, 1<<20); ; {
@@ -253,21 +253,21 @@ func TestFront1_GivesUpAClientThatDoesNotReadALargeAnswer(t *testing.T) {
 			}
 		}
 	})))
-	stalled := g.talk()
-	fmt.Fprint(stalled, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
-	if rec := g.nthRecord(1); rec.Reason != "client_gone" || rec.Status != 200 || rec.ResponseBytes >= size {
-		t.Errorf("got record %+v", rec)
-	}
-	// One that reads little by little is served.
-	slow := g.talk()
+	const ask = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+	stalled, slow := g.talk(), g.talk()
 	_ = slow.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
-	fmt.Fprint(slow, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+	fmt.Fprint(slow, ask)
+	fmt.Fprint(stalled, ask)
+	// One that reads little by little is served.
 	buf := make([]byte, 128<<10)
-	for begun := time.Now(); time.Since(begun) < 1500*time.Millisecond; {
+	for begun := time.Now(); time.Since(begun) < 2500*time.Millisecond; {
 		if _, err := slow.Read(buf); err != nil {
 			t.Fatalf("after %s: %v", time.Since(begun), err)
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+	if rec := g.nthRecord(1); rec.ClientAddr != stalled.LocalAddr().String() || rec.Reason != "client_gone" || rec.Status != 200 || rec.ResponseBytes >= size {
+		t.Errorf("got record %+v", rec)
 	}
 	_ = slow.Close()
 	if rec := g.nthRecord(2); rec.Reason != "client_gone" {
@@ -308,7 +308,7 @@ func TestFront1_EndsAnAnswerThatFallsSilent(t *testing.T) {
 }
 
 func TestFront1_ClosesIdleConnections(t *testing.T) {
-	g := run(t, func(c *Config) { c.IdleTimeout, c.HeadTimeout = 200*time.Millisecond, 100*time.Millisecond })
+	g := run(t, func(c *Config) { c.IdleTimeout, c.HeadTimeout = time.Second, time.Second })
 	g.mapRoute("a.test", "", to("a", serveApp(t, sayName("a"))))
 	silent, idle := g.talk(), g.talk()
 	fmt.Fprint(idle, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
