@@ -89,11 +89,7 @@ func newAccessLog(cfg *Config) *accessLog {
 // offer takes up a record. It keeps nothing of it.
 func (l *accessLog) offer(rec *Record) {
 	if l.to != nil {
-		select {
-		case l.queue <- rec.clone():
-		default:
-			l.dropped.Add(1)
-		}
+		l.enqueue(rec)
 	}
 	if l.lines == nil && l.file == nil {
 		return
@@ -118,6 +114,18 @@ func (l *accessLog) offer(rec *Record) {
 	}
 	if many {
 		signal(l.hurry)
+	}
+}
+
+// enqueue hands a copy of a record on. It is a function of its own, which is
+// not inlined, because the stacks of connections have no room for two Records.
+//
+//go:noinline
+func (l *accessLog) enqueue(rec *Record) {
+	select {
+	case l.queue <- rec.clone():
+	default:
+		l.dropped.Add(1)
 	}
 }
 

@@ -167,6 +167,10 @@ func orDash(s string) string {
 	return s
 }
 
+// appendQuoted is not inlined: a caller that uses it often would take much of
+// a connection's stack, and be slower.
+//
+//go:noinline
 func appendQuoted(b []byte, s string) []byte {
 	b = append(b, '"')
 	b = appendEscaped(b, orDash(s))
