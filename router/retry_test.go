@@ -403,6 +403,23 @@ func TestRouter_SurvivesTheRaceWithIdleConnectionsThatClose(t *testing.T) {
 	}
 }
 
+// An instance that closes each connection behind its answer, without a word.
+func TestRouter_SendsNoPOSTOverAConnectionThatIsClosed(t *testing.T) {
+	g := run(t)
+	g.mapRoute("a.test", "", to("a", serveRaw(t, func(c net.Conn) {
+		_, in := readRequestHead(c)
+		_, _ = io.CopyN(io.Discard, in, 5)
+		fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	})))
+	c := g.client()
+	for i := range 30 {
+		if got := do(t, c, request1(t, "POST", "http://a.test/", strings.NewReader("hello"))); got.status != 200 {
+			t.Fatalf("request %d: got %+v", i, got)
+		}
+		time.Sleep(5 * time.Millisecond) // for the end to arrive
+	}
+}
+
 func TestRouter_AnswersBeforeTheUploadIsOver(t *testing.T) {
 	g := run(t)
 	app := serveRaw(t, func(c net.Conn) {

@@ -20,7 +20,9 @@ type upConn struct {
 	sent  atomic.Int64
 	ended bool // a wait for it was ended; guarded by the watch that did
 
-	asking func(fd uintptr) bool // exchange
+	asking  func(fd uintptr) bool // exchange
+	looking func(fd uintptr)      // look
+	alive   bool                  // what it saw
 }
 
 // Write implements io.Writer. It counts what the kernel took, because whether
@@ -92,7 +94,8 @@ const (
 	// blindReuse is for how long an idle connection is believed to be open;
 	// an older one is looked at first.
 	blindReuse = time.Second
-	// hastyReuse is the same for a request that could not be repeated.
+	// hastyReuse is up to what age one is taken at all for a request that could
+	// not be repeated; it is looked at in any case.
 	hastyReuse = 100 * time.Millisecond
 	// hotReuse is for how long an instance is believed not to have begun to
 	// close.
@@ -126,7 +129,7 @@ func (p *idlePool) take(now int64, repeatable bool) *upConn {
 		p.idle[n-1] = nil
 		p.idle = p.idle[:n-1]
 		p.mu.Unlock()
-		if age < u.limit && (age < int64(blindReuse) || u.isAlive()) {
+		if age < u.limit && (repeatable && age < int64(blindReuse) || u.isAlive()) {
 			u.reuse = true
 			u.sent.Store(0)
 			return u
@@ -193,13 +196,16 @@ func (u *upConn) isAlive() bool {
 	if u.raw == nil {
 		return false
 	}
-	alive := false
-	err := u.raw.Control(func(fd uintptr) {
-		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		alive = err == syscall.EAGAIN
-	})
-	return err == nil && alive
+	if u.looking == nil {
+		u.looking = u.look
+	}
+	u.alive = false
+	return u.raw.Control(u.looking) == nil && u.alive
+}
+
+func (u *upConn) look(fd uintptr) {
+	_, _, err := syscall.Recvfrom(int(fd), u.one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	u.alive = err == syscall.EAGAIN
 }
 
 // keepAlive takes over how long the instance keeps the connection: it must not
