@@ -69,6 +69,7 @@ func (m measure) take(l *load.Loop, p *proxy, g *ground) (c cell) {
 	if m.secure {
 		plan.Addr, plan.Roots = p.secure, g.roots
 	}
+	p.refresh()
 	var began noise
 	var cpu time.Duration
 	plan.Begin = func() { began, cpu = listenNoise(p.pids), p.cpu() }

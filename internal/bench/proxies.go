@@ -25,6 +25,7 @@ type proxy struct {
 	plain  string // where it takes HTTP
 	secure string // where it takes HTTPS; empty: it does not
 	pids   []int  // of the processes that carry requests
+	root   int    // the process below which they are; 0: pids are all
 	stop   func()
 }
 
@@ -263,7 +264,8 @@ func startProgram(g *ground, name string, cmd *exec.Cmd, plain, secure string) (
 		c, err := net.Dial("tcp", plain)
 		if err == nil {
 			c.Close()
-			p.pids = tree(cmd.Process.Pid)
+			p.root = cmd.Process.Pid
+			p.pids = tree(p.root)
 			return p, nil
 		}
 		select {
@@ -275,6 +277,14 @@ func startProgram(g *ground, name string, cmd *exec.Cmd, plain, secure string) (
 			p.stop()
 			return nil, fmt.Errorf("%s does not listen on %s", name, plain)
 		}
+	}
+}
+
+// refresh finds the processes again: some are started after the first of them
+// listens.
+func (p *proxy) refresh() {
+	if p.root != 0 {
+		p.pids = tree(p.root)
 	}
 }
 
