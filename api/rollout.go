@@ -121,7 +121,7 @@ func (a *API) resumeRollout(ctx context.Context, c call, req rolloutAction) (rep
 }
 
 func (a *API) promoteRollout(ctx context.Context, c call, req rolloutAction) (reply, error) {
-	if _, err := a.releases.Promote(ctx, c.actor(), req.GUID, req.Body.Full, req.Body.Reason); err != nil {
+	if _, err := a.releases.PromoteFrom(ctx, c.actor(), req.GUID, req.Body.Step, req.Body.Full, req.Body.Reason); err != nil {
 		return reply{}, err
 	}
 	return a.rolloutNow(ctx, c, req.GUID, http.StatusOK)

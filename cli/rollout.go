@@ -182,7 +182,7 @@ func (c *call) rolloutSimulate(ctx context.Context, r *rolloutCall) error {
 }
 
 func (c *call) rolloutAct(ctx context.Context, r *rolloutCall) error {
-	got, err := r.ActOnRollout(ctx, r.r.GUID, r.action, v3.RolloutAction{Reason: c.String("reason"), Full: c.Bool("full")})
+	got, err := r.ActOnRollout(ctx, r.r.GUID, r.action, v3.RolloutAction{Reason: c.String("reason"), Full: c.Bool("full"), Step: r.r.Step})
 	if err != nil {
 		return err
 	}

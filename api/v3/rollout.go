@@ -122,6 +122,7 @@ type RolloutCreate struct {
 type RolloutAction struct {
 	Reason string `json:"reason,omitempty"`
 	Full   bool   `json:"full,omitempty"` // promote: leave out all steps that are left
+	Step   int    `json:"step,omitempty"` // promote: only if it is still at this step; 0: any
 }
 
 // RolloutReport tells of bad events of another kind than failed requests.

@@ -38,7 +38,19 @@ func (e *Engine) Resume(ctx context.Context, who platform.Actor, guid, why strin
 // waits for; with full it leaves out all steps that are left. Freezes and the
 // judge still count.
 func (e *Engine) Promote(ctx context.Context, who platform.Actor, guid string, full bool, why string) (platform.Rollout, error) {
+	return e.PromoteFrom(ctx, who, guid, 0, full, why)
+}
+
+// PromoteFrom is Promote, if the rollout is still at the step that somebody has
+// seen, counted from 1; 0: whatever it is at.
+func (e *Engine) PromoteFrom(ctx context.Context, who platform.Actor, guid string, step int, full bool, why string) (platform.Rollout, error) {
 	return e.command(ctx, guid, func(ctx context.Context, c *conductor) error {
+		if step > 0 && step != c.row.Step+1 {
+			return &platform.Error{
+				Kind: platform.KindConflict, Msg: fmt.Sprintf("rollout r-%d is at step %d by now, no longer at step %d", c.row.Number, c.row.Step+1, step),
+				Hint: "look at it again: weir rollout status",
+			}
+		}
 		text := "the next step was asked for by " + who.Name
 		if full {
 			text = "the rest was left out by " + who.Name

@@ -184,7 +184,10 @@ func TestRollout_CommandsOfPeople(t *testing.T) {
 		t.Errorf("paused: %s, %s", got.State, got.Reason)
 	}
 	must(e.Resume(ctx, platform.System, row.GUID, ""))
-	must(e.Promote(ctx, platform.System, row.GUID, false, ""))
+	if _, err := e.PromoteFrom(ctx, platform.System, row.GUID, 2, false, ""); platform.KindOf(err) != platform.KindConflict {
+		t.Errorf("a word about another step was heard: %v", err)
+	}
+	must(e.PromoteFrom(ctx, platform.System, row.GUID, 1, false, ""))
 	deadline := time.Now().Add(time.Minute)
 	for _, v2 := g.weights(); v2 != 500; _, v2 = g.weights() {
 		if time.Now().After(deadline) {
