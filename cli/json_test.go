@@ -135,7 +135,7 @@ const jsonRuns = `
 2 apps --nonsense
 2 push web --memory much
 3 auth admin wrong
-0 auth admin {PASSWORD}
+0 auth admin -- {PASSWORD}
 0 login
 0 logout
 `
@@ -316,7 +316,7 @@ func (j *jsonServer) value(path string) string {
 func (j *jsonServer) weir(args ...string) (stdout, stderr string, exit int) {
 	ctx, stop := context.WithTimeout(j.t.Context(), 2*time.Minute)
 	defer stop()
-	cmd := exec.CommandContext(ctx, j.bin.weir, append(args, "-o", "json")...)
+	cmd := exec.CommandContext(ctx, j.bin.weir, append([]string{args[0], "-o", "json"}, args[1:]...)...)
 	cmd.Dir, cmd.Env = j.vars["DIR"], j.env
 	if args[0] != "login" { // which reads a password from a pipe
 		if _, err := cmd.StdinPipe(); err != nil {
