@@ -78,7 +78,7 @@ type Config struct {
 	ResponseTimeout time.Duration // for an instance's response head, unless the route says otherwise; 60 s
 	StallTimeout    time.Duration // for a client that neither sends its body nor reads its answer; 60 s
 	// SlowTimeout is for how long a client may send or take next to nothing;
-	// 10 s. It is not for streams, which are silent on the other side.
+	// 8 s. It is not for streams, which are silent on the other side.
 	SlowTimeout   time.Duration
 	StreamTimeout time.Duration // for a silent tunnel or stream; 1 h
 	DialTimeout   time.Duration // 5 s
@@ -109,7 +109,7 @@ func (c Config) withDefaults() Config {
 	set(&c.HalfCloseGrace, 60*time.Second)
 	set(&c.ResponseTimeout, 60*time.Second)
 	set(&c.StallTimeout, 60*time.Second)
-	set(&c.SlowTimeout, 10*time.Second)
+	set(&c.SlowTimeout, 8*time.Second)
 	set(&c.StreamTimeout, time.Hour)
 	set(&c.DialTimeout, 5*time.Second)
 	set(&c.IdleGrace, 5*time.Second)

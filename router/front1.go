@@ -247,7 +247,7 @@ func (c *conn1) carry(x *exchange) {
 // finish closes the connection.
 func (c *conn1) finish() {
 	switch {
-	case c.aborted:
+	case c.aborted || c.watch.tooSlow.Load():
 		reset(c.c)
 		if t, ok := c.c.(interface{ NetConn() net.Conn }); ok {
 			_ = t.NetConn().Close() // without the goodbye of TLS

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -50,6 +52,29 @@ func TestSlow_EndsClientsThatTakeNextToNothing(t *testing.T) {
 	_ = h.out.Flush() // and opens no window
 	eventually(t, "the instance is left alone", func() bool { return ended.Load() == 3 })
 	eventually(t, "nothing is in flight", func() bool { s, _ := g.ctl.Status(t.Context()); return s.InFlight == 0 })
+}
+
+func TestSlow_EndsClientsThatLeaveTheAnswerInTheKernel(t *testing.T) {
+	g := run(t, func(c *Config) { c.SlowTimeout = 500 * time.Millisecond })
+	g.mapRoute("a.test", "", to("a", serveApp(t, func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(make([]byte, 400<<10)) })))
+	d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
+		return raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 700) })
+	}}
+	c, err := d.Dial("tcp", g.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+	for b, end := make([]byte, 32), time.Now().Add(30*time.Second); ; time.Sleep(50 * time.Millisecond) {
+		_, err := c.Read(b)
+		if errors.Is(err, syscall.ECONNRESET) {
+			return
+		}
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("got %v", err)
+		}
+	}
 }
 
 func TestSlow_EndsBodiesThatDrip(t *testing.T) {

@@ -60,6 +60,7 @@ type watch struct {
 	begun     atomic.Int64                       // of the request under way; 0: none
 	slowSince atomic.Int64                       // since when a client that takes little was waited for; 0: it is not
 	slowFrom  atomic.Uint64                      // what it had taken then
+	tooSlow   atomic.Bool                        // it took too little: what the kernel holds for it goes
 	halved    atomic.Int64                       // since when the client's sending half is known to be closed
 	stop      atomic.Pointer[context.CancelFunc] // ends an exchange over HTTP/2
 	hasty     atomic.Bool                        // the upload must come at a minimum rate
@@ -259,10 +260,11 @@ func (s *sweeper) look(w *watch, now int64) {
 	if p == phaseIdle && now-since < 4*int64(cfg.period()) {
 		s.lookForEnd(w, v)
 	}
-	if (p == phaseWrite || p == phaseSplice) && s.takesTooLittle(w, since, now) {
+	if s.mayTakeTooLittle(w, p, since, now) && s.takesTooLittle(w, since, now) {
 		if w.down.v.CompareAndSwap(v, int64(p)<<8|int64(phaseExpired)) {
+			w.tooSlow.Store(true)
 			w.endRead()
-			w.ends.unblock(false, true)
+			w.ends.unblock(p == phaseIdle, true)
 		}
 		return
 	}
@@ -304,13 +306,27 @@ func (s *sweeper) look(w *watch, now int64) {
 	}
 }
 
+// mayTakeTooLittle reports whether it is worth to ask the kernel. Behind an
+// answer that went out as a whole, into the kernel's buffers, it is asked once,
+// and again only if the client did not have all of it by then.
+func (s *sweeper) mayTakeTooLittle(w *watch, p phase, since, now int64) bool {
+	waited, least := time.Duration(now-since), s.r.cfg.SlowTimeout/10
+	if w.slowSince.Load() != 0 {
+		return p == phaseWrite || p == phaseSplice || p == phaseIdle
+	}
+	switch p {
+	case phaseWrite, phaseSplice:
+		return waited >= least
+	case phaseIdle:
+		return waited >= least && waited < least+2*s.r.cfg.period()
+	}
+	return false
+}
+
 // takesTooLittle reports whether a client that is written to takes the answer
 // so slowly that it can only mean to keep us busy. Since when is counted from
 // the first time it was waited for; what it took by then does not count.
 func (s *sweeper) takesTooLittle(w *watch, since, now int64) bool {
-	if now-since < int64(s.r.cfg.SlowTimeout)/10 && w.slowSince.Load() == 0 {
-		return false // it is not waited for
-	}
 	st := w.ends.client()
 	if !st.known || !st.behind {
 		w.slowSince.Store(0)
