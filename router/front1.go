@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,13 +19,11 @@ type front1 struct {
 	slow  func(*arrival)
 	http2 *front2     // takes connections that begin with its preface
 	last  atomic.Bool // draining: no connection waits for another request
-
-	mu   sync.Mutex // guards open
-	open map[*conn1]struct{}
+	open  carried[*conn1]
 }
 
 func newFront1(r *Router, slow func(*arrival), http2 *front2) *front1 {
-	return &front1{r: r, slow: slow, http2: http2, open: make(map[*conn1]struct{})}
+	return &front1{r: r, slow: slow, http2: http2}
 }
 
 // conn1 is one connection.
@@ -59,9 +56,7 @@ func (f *front1) serve(a *arrival) {
 	c := &conn1{stream: newStream(a.Conn), r: f.r, f: f, a: a}
 	c.watch.ends = c
 	c.peerText, c.peerAddr = a.peer.Addr().String(), a.peer.String()
-	f.mu.Lock()
-	f.open[c] = struct{}{}
-	f.mu.Unlock()
+	f.open.add(c)
 	a.settle()
 	shard := f.r.sweeper.add(&c.watch)
 	slow := c.serve()
@@ -85,9 +80,7 @@ func (f *front1) serve(a *arrival) {
 	default:
 		c.finish()
 	}
-	f.mu.Lock()
-	delete(f.open, c)
-	f.mu.Unlock()
+	f.open.remove(c)
 	switch {
 	case other != nil:
 		f.http2.carry(other)
@@ -432,7 +425,7 @@ func (c *conn1) splice(from *net.TCPConn, n int64) (moved int64, ok bool, err er
 // ends. Router.draining was set before; idle connections are closed at once.
 func (f *front1) drain(ctx context.Context) {
 	f.last.Store(true)
-	f.each(func(c *conn1) {
+	f.open.each(func(c *conn1) {
 		switch p, _, v := c.watch.down.load(); p {
 		case phaseIdle, phaseFirst, phaseRequest:
 			if c.watch.down.v.CompareAndSwap(v, int64(p)<<8|int64(phaseExpired)) {
@@ -440,49 +433,17 @@ func (f *front1) drain(ctx context.Context) {
 			}
 		}
 	})
-	if f.wait(ctx) {
+	if f.open.wait(ctx) {
 		return
 	}
 	f.r.cfg.Logger.Warn("requests cut off at the end of the drain", "requests", f.r.metrics.requests.Load())
-	f.each(func(c *conn1) {
+	f.open.each(func(c *conn1) {
 		c.watch.cancel(reasonStopping)
 		c.unblock(true, true)
 	})
 	last, cancel := context.WithTimeout(context.Background(), 6*time.Second)
 	defer cancel()
-	f.wait(last)
-}
-
-func (f *front1) each(do func(*conn1)) {
-	f.mu.Lock()
-	all := make([]*conn1, 0, len(f.open))
-	for c := range f.open {
-		all = append(all, c)
-	}
-	f.mu.Unlock()
-	for _, c := range all {
-		do(c)
-	}
-}
-
-// wait waits until no connection is left, and reports whether that came to
-// pass.
-func (f *front1) wait(ctx context.Context) bool {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		f.mu.Lock()
-		n := len(f.open)
-		f.mu.Unlock()
-		if n == 0 {
-			return true
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return false
-		}
-	}
+	f.open.wait(last)
 }
 
 // prefixConn is a connection of which some bytes were read already.

@@ -2,16 +2,13 @@ package router
 
 import (
 	"context"
-	"sync"
 	"time"
 )
 
 // front2 carries HTTP/2.
 type front2 struct {
-	r *Router
-
-	mu   sync.Mutex // guards open
-	open map[*conn2]struct{}
+	r    *Router
+	open carried[*conn2]
 }
 
 // preface is how a client says that it speaks HTTP/2.
@@ -23,7 +20,7 @@ func isPreface(b []byte) bool {
 	return string(b[:n]) == string(preface[:n])
 }
 
-func newFront2(r *Router) *front2 { return &front2{r: r, open: make(map[*conn2]struct{})} }
+func newFront2(r *Router) *front2 { return &front2{r: r} }
 
 // serve carries a connection to its end.
 func (f *front2) serve(a *arrival) { f.carry(f.take(a)) }
@@ -31,9 +28,7 @@ func (f *front2) serve(a *arrival) { f.carry(f.take(a)) }
 // take makes a connection one that a drain finds.
 func (f *front2) take(a *arrival) *conn2 {
 	c := newConn2(f.r, a)
-	f.mu.Lock()
-	f.open[c] = struct{}{}
-	f.mu.Unlock()
+	f.open.add(c)
 	a.settle()
 	return c
 }
@@ -42,9 +37,7 @@ func (f *front2) carry(c *conn2) {
 	shard := f.r.sweeper.add(&c.watch)
 	c.serve()
 	f.r.sweeper.drop(&c.watch, shard)
-	f.mu.Lock()
-	delete(f.open, c)
-	f.mu.Unlock()
+	f.open.remove(c)
 	c.a.leave()
 }
 
@@ -53,12 +46,12 @@ func (f *front2) carry(c *conn2) {
 // learn it while they send a request, and the rest at half-time.
 func (f *front2) announce(grace time.Duration, over <-chan struct{}) {
 	// A client that does not read must not hold up others.
-	f.each(func(c *conn2) { go c.announce(idleForLong) })
+	f.open.each(func(c *conn2) { go c.announce(idleForLong) })
 	timer := time.NewTimer(grace / 2)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		f.each(func(c *conn2) { go c.announce(0) })
+		f.open.each(func(c *conn2) { go c.announce(0) })
 	case <-over:
 	}
 }
@@ -70,47 +63,15 @@ const idleForLong = 100 * time.Millisecond
 // drain waits until the last connection ended, and cuts what is left when ctx
 // ends. Requests that came are served, idle connections closed.
 func (f *front2) drain(ctx context.Context) {
-	f.each(func(c *conn2) { go c.leave() })
-	if f.wait(ctx) {
+	f.open.each(func(c *conn2) { go c.leave() })
+	if f.open.wait(ctx) {
 		return
 	}
-	f.each(func(c *conn2) {
+	f.open.each(func(c *conn2) {
 		c.fail(context.Cause(ctx))
 		_ = c.in.c.Close()
 	})
 	last, cancel := context.WithTimeout(context.Background(), 6*time.Second)
 	defer cancel()
-	f.wait(last)
-}
-
-func (f *front2) each(do func(*conn2)) {
-	f.mu.Lock()
-	all := make([]*conn2, 0, len(f.open))
-	for c := range f.open {
-		all = append(all, c)
-	}
-	f.mu.Unlock()
-	for _, c := range all {
-		do(c)
-	}
-}
-
-// wait waits until no connection is left, and reports whether that came to
-// pass.
-func (f *front2) wait(ctx context.Context) bool {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		f.mu.Lock()
-		n := len(f.open)
-		f.mu.Unlock()
-		if n == 0 {
-			return true
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return false
-		}
-	}
+	f.open.wait(last)
 }
