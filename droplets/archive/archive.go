@@ -130,7 +130,7 @@ type File struct {
 	Open func() (io.ReadCloser, error)
 }
 
-// PackOptions of Pack and PackFiles.
+// PackOptions of Pack.
 type PackOptions struct {
 	// Prefix stands before each name; "./" gives the layout of a droplet.
 	Prefix string

@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
-	"io"
 	"runtime"
 	"strconv"
 	"sync"
@@ -219,7 +218,7 @@ func TestUnpack_BoundsTheDirectoryOfAZip(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Walk(t.Context(), bytes.NewReader(b.Bytes()), int64(b.Len()), Options{}, func(Entry, io.Reader) error { return nil })
+	_, err := unpack(t, b.Bytes(), t.TempDir(), Options{})
 	if e, ok := errors.AsType[*platform.Error](err); !ok || e.Title != TitleTooManyEntries {
 		t.Errorf("got %v", err)
 	}

@@ -334,12 +334,3 @@ func TestUnpack_RefusesHostileArchivesEachWithItsOwnError(t *testing.T) {
 		t.Errorf("only %d different titles: %v", len(messages), messages)
 	}
 }
-
-func TestWalk_RefusesWhatUnpackRefuses(t *testing.T) {
-	for _, h := range hostileList(t) {
-		_, err := Walk(t.Context(), bytes.NewReader(h.data), int64(len(h.data)), h.opts, readAll)
-		if e, ok := errors.AsType[*platform.Error](err); !ok || e.Title != h.title {
-			t.Errorf("%s: got %v, want %s", h.name, err, h.title)
-		}
-	}
-}

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -38,22 +37,6 @@ func Pack(ctx context.Context, w io.Writer, dir string, f Format, o PackOptions)
 	stats, err := pack(ctx, w, f, files, o)
 	stats.Skipped = skipped
 	return stats, err
-}
-
-// PackFiles writes the given files, sorted by name, to w.
-func PackFiles(ctx context.Context, w io.Writer, f Format, files []File, o PackOptions) (Stats, error) {
-	sorted := slices.Clone(files)
-	slices.SortFunc(sorted, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
-	for i, file := range sorted {
-		name, err := Limits{}.CleanName(file.Name)
-		if err != nil {
-			return Stats{}, err
-		}
-		if name == "" || (i > 0 && sorted[i-1].Name == file.Name) {
-			return Stats{}, Refuse(TitleDuplicate, "%s cannot be packed, or not twice", quote(file.Name))
-		}
-	}
-	return pack(ctx, w, f, sorted, o)
 }
 
 // collect lists what is below root, lstat'ed, sorted by path.

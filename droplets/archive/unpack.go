@@ -56,43 +56,7 @@ func UnpackFile(ctx context.Context, name, dir string, o Options) (Stats, error)
 	return Unpack(ctx, f, info.Size(), root, o)
 }
 
-// Walk calls fn for each entry in archive order, after the same checks as
-// Unpack, and writes nothing. r reads the content of a regular file and is
-// valid during the call only; it is nil for other entries.
-func Walk(ctx context.Context, src io.ReaderAt, size int64, o Options, fn func(e Entry, r io.Reader) error) (Stats, error) {
-	f, err := Detect(src, size)
-	if err != nil {
-		return Stats{}, err
-	}
-	u := newUnpacker(o, nil, f)
-	err = scan(ctx, src, size, f, u.index, func(m member) error {
-		if err := u.count(m); err != nil {
-			return err
-		}
-		if m.open == nil || !m.Mode.IsRegular() || m.HardLink != "" {
-			return fn(m.Entry, nil)
-		}
-		rc, err := m.open()
-		if err != nil {
-			return decodeError(m.Name, err)
-		}
-		defer rc.Close()
-		return fn(m.Entry, u.content(ctx, m.Entry, rc))
-	})
-	return u.stats, err
-}
-
-// List returns all entries in archive order.
-func List(ctx context.Context, src io.ReaderAt, size int64, o Options) ([]Entry, error) {
-	var entries []Entry
-	_, err := Walk(ctx, src, size, o, func(e Entry, _ io.Reader) error {
-		entries = append(entries, e)
-		return nil
-	})
-	return entries, err
-}
-
-// unpacker is one run of Unpack or Walk.
+// unpacker is one run of Unpack.
 type unpacker struct {
 	o      Options
 	limits Limits
@@ -173,9 +137,6 @@ func (u *unpacker) count(m member) error {
 
 func (u *unpacker) mkdir(name string) error {
 	u.stats.Dirs++
-	if u.root == nil {
-		return nil
-	}
 	if err := u.root.Mkdir(name, 0o755); err != nil {
 		return DiskError(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,14 +20,6 @@ import (
 
 	"weir/internal/platform"
 )
-
-func readAll(_ Entry, r io.Reader) error {
-	if r == nil {
-		return nil
-	}
-	_, err := io.Copy(io.Discard, r)
-	return err
-}
 
 func TestUnpack_KeepsContentExecBitsAndLinksInEveryFormat(t *testing.T) {
 	items := []item{
@@ -242,20 +233,6 @@ func TestUnpack_AllowsWhatItsOptionsAllow(t *testing.T) {
 	data = tarOf(t, link("python", "../usr/bin/python3"))
 	if _, err := unpack(t, data, t.TempDir(), Options{AllowAbsoluteLinks: true}); err == nil {
 		t.Error("a relative link out of the tree was allowed")
-	}
-}
-
-func TestList_ShowsEntriesInOrder(t *testing.T) {
-	data := tarOf(t, dir("d/"), file("d/f", "12"), link("l", "d/f"), hardlink("h", "d/f"))
-	got, err := List(t.Context(), bytes.NewReader(data), int64(len(data)), Options{})
-	want := []Entry{
-		{Name: "d", Mode: fs.ModeDir | 0o755},
-		{Name: "d/f", Mode: 0o644, Size: 2},
-		{Name: "l", Mode: fs.ModeSymlink | 0o777, Link: "d/f"},
-		{Name: "h", Mode: 0o644, Size: 2, HardLink: "d/f"},
-	}
-	if err != nil || !cmp.Equal(want, got) {
-		t.Error(err, cmp.Diff(want, got))
 	}
 }
 
