@@ -48,6 +48,8 @@ func refusedHeads(t testing.TB) map[string][2]string {
 		"endless target": {"414", "GET /" + strings.Repeat("a", 20000)},
 		"many fields":    {"431", "GET / HTTP/1.1\r\nHost: a.test\r\n" + strings.Repeat("X: y\r\n", 100) + "\r\n"},
 		"large head":     {"431", "GET / HTTP/1.1\r\nHost: a.test\r\n" + strings.Repeat("X: "+strings.Repeat("y", 1000)+"\r\n", 70) + "\r\n"},
+		"long line":      {"431", "GET / HTTP/1.1\r\nHost: a.test\r\nX: " + strings.Repeat("y", wire.MaxLine) + "\r\n\r\n"},
+		"long name":      {"431", "GET / HTTP/1.1\r\nHost: a.test\r\n" + strings.Repeat("y", wire.MaxLine+1) + ": x\r\n\r\n"},
 		"endless head":   {"431", "GET / HTTP/1.1\r\nHost: a.test\r\nX: " + strings.Repeat("y", 70000)},
 	}
 	for _, row := range corpus(t, "refused.txt") {
