@@ -100,17 +100,23 @@ func (c *call) versionRequest(label string) (v3.VersionCreate, error) {
 	return req, nil
 }
 
+// weightedRequest reads --weight as well.
+func (c *call) weightedRequest(label string) (v3.VersionCreate, error) {
+	req, err := c.versionRequest(label)
+	if err != nil {
+		return req, err
+	}
+	req.Weight = c.Int("weight")
+	return req, checkWeight(req.Weight)
+}
+
 func runSpawn(ctx context.Context, c *call) error {
 	name, label, err := c.refArguments()
 	if err != nil {
 		return err
 	}
-	req, err := c.versionRequest(label)
+	req, err := c.weightedRequest(label)
 	if err != nil {
-		return err
-	}
-	req.Weight = c.Int("weight")
-	if err := checkWeight(req.Weight); err != nil {
 		return err
 	}
 	s, sp, f, err := c.openFleet(ctx, name)
@@ -179,12 +185,8 @@ func runDeploy(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	req, err := c.versionRequest(label)
+	req, err := c.weightedRequest(label)
 	if err != nil {
-		return err
-	}
-	req.Weight = c.Int("weight")
-	if err := checkWeight(req.Weight); err != nil {
 		return err
 	}
 	s, sp, f, err := c.openFleet(ctx, name)

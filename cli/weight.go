@@ -53,14 +53,6 @@ type weightArg struct {
 	percent bool
 }
 
-// String writes the weight as it is typed.
-func (w weightArg) String() string {
-	if w.percent {
-		return w.label + "=" + strconv.FormatFloat(w.share, 'g', -1, 64) + "%"
-	}
-	return w.label + "=" + strconv.Itoa(w.weight)
-}
-
 // parseWeights reads "api:v1=95 api:v2=5", "api:v1 80", and "api v1=95 v2=5".
 func parseWeights(args []string) (app string, weights []weightArg, err error) {
 	bad := func(format string, a ...any) (string, []weightArg, error) {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func TestParseWeights(t *testing.T) {
 		app, weights, err := parseWeights(strings.Fields(line))
 		got := app
 		for _, w := range weights {
-			got += " " + w.String()
+			got += " " + typed(w)
 		}
 		if err != nil {
 			got = err.Error()
@@ -108,4 +109,12 @@ func TestReorder_FlagsWithAValueThatMayBeLeftOut(t *testing.T) {
 			t.Errorf("%s: got %v, %v, want %s", line, got, err, want)
 		}
 	}
+}
+
+// typed is a weight as it is typed.
+func typed(w weightArg) string {
+	if w.percent {
+		return w.label + "=" + strconv.FormatFloat(w.share, 'g', -1, 64) + "%"
+	}
+	return w.label + "=" + strconv.Itoa(w.weight)
 }

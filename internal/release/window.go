@@ -10,7 +10,6 @@ import (
 
 // Window is a time of the week in which nothing is released.
 type Window struct {
-	text     string
 	from, to time.Duration // since Monday 00:00; from > to goes over Sunday
 	where    *time.Location
 }
@@ -18,7 +17,7 @@ type Window struct {
 // ParseWindow reads a window such as "Fri 16:00-Mon 08:00 Europe/Berlin" or
 // "22:00-06:00", which is every day. Without a place it is UTC.
 func ParseWindow(text string) (Window, error) {
-	w := Window{text: text, where: time.UTC}
+	w := Window{where: time.UTC}
 	bad := func() (Window, error) {
 		return w, &platform.Error{
 			Kind: platform.KindInvalid, Msg: fmt.Sprintf("freeze %q cannot be read", text),
@@ -93,6 +92,3 @@ func (w Window) Contains(t time.Time) bool {
 	}
 	return at >= from || at < to
 }
-
-// String returns the window as it was given.
-func (w Window) String() string { return w.text }
