@@ -183,8 +183,10 @@ func (j *Judge) Begin() {
 	}
 }
 
-// Cool says that instances of the candidate were started: its next n requests
-// are not judged by their latency.
+// Cool says that instances of either version were started, and are slow until
+// they are warm: until the candidate has had n more requests, latencies are not
+// judged. What is cold is decided before its latencies are known, so that the
+// guarantee holds.
 func (j *Judge) Cool(n int64) { j.cold = max(j.cold, n) }
 
 func (j *Judge) renew() {

@@ -196,6 +196,7 @@ type VersionStatus struct {
 	Crashes  int
 	LastExit *Exit
 	Since    time.Time // when the oldest instance entered its state; zero without one
+	Newest   time.Time // when the youngest instance that serves began to run; zero without one
 	Health   string
 	Details  string // why it is not healthy
 	// Addresses are where the router dials its ready instances.

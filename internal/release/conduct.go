@@ -37,7 +37,8 @@ type conductor struct {
 	busy   int         // probes and gates among that
 	space  string      // of the app
 
-	foreseeing bool // it is being worked out what could be seen
+	heard      *router.Evidence // what the judge is to be told; nil: nothing new
+	foreseeing bool             // it is being worked out what could be seen
 
 	compared time.Time // when what is compared was looked at
 	// versions are those that were just looked at; nil: look again. A way back
@@ -51,8 +52,11 @@ type command struct {
 	done chan error
 }
 
-// keepPeriod is how often evidence is written down.
-const keepPeriod = time.Second
+// keepPeriod is how often evidence is written down. What the router has counted
+// and nobody has read is lost with the router, what was read and not written
+// with the platform: if all of it is killed at once that is at most this, one
+// Config.Poll and the time of a transaction, which is less than a second.
+const keepPeriod = 500 * time.Millisecond
 
 func newConductor(e *Engine, row platform.Rollout, again bool) (*conductor, error) {
 	c := &conductor{
@@ -176,18 +180,23 @@ func (c *conductor) listen(ctx context.Context) error {
 		c.p.Baked += min(max(now.Sub(c.seen), 0), 2*time.Second+c.e.cfg.Poll)
 		c.dirty = true
 	}
-	c.seen = now
-	c.absorb(&ev)
+	c.seen, c.heard = now, &ev
 	return nil
 }
 
-// look gathers what a decision needs.
+// look gathers what a decision needs. What was heard is told to the judge once
+// it is known which instances were started meanwhile.
 func (c *conductor) look(ctx context.Context) (*world, error) {
 	versions, err := c.e.cfg.Versions.Versions(ctx, c.row.AppGUID)
 	if err != nil {
 		return nil, err
 	}
 	c.versions = versions
+	c.cool(versions)
+	if c.heard != nil {
+		c.absorb(c.heard)
+		c.heard = nil
+	}
 	if c.space == "" {
 		app, err := c.e.cfg.Store.App(ctx, c.row.AppGUID)
 		if err != nil {

@@ -30,12 +30,17 @@ type stage struct {
 	counted  map[uint64]map[string]*router.VersionEvidence
 	bad      map[uint64][]router.BadEvent
 	perLook  int
-	rates    map[string]float64 // of failure, by label
-	history  []int              // weights of the candidate, in order
-	modes    []string           // of the candidate, in order
-	starting bool               // new versions do not get ready
-	scaling  bool               // more instances do not get ready
+	rates    map[string]float64       // of failure, by label
+	slower   map[string]time.Duration // by label: how much longer each request takes
+	cold     map[string]int           // by label: how many more requests take a second longer
+	history  []int                    // weights of the candidate, in order
+	modes    []string                 // of the candidate, in order
+	starting bool                     // new versions do not get ready
+	scaling  bool                     // more instances do not get ready
 	router   string
+	gone     uint64 // requests that routers counted that were killed
+	lost     uint64 // of those, nobody was told of
+	away     bool   // the platform is dead: nobody counts
 	lines    []string
 	path     string // of the store
 	compared uint64 // answers of the shadow
@@ -321,6 +326,9 @@ func (g *stage) SetMode(_ context.Context, _ platform.Actor, version, mode strin
 func (g *stage) Evidence(_ context.Context, q router.EvidenceQuery) (router.Evidence, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.away {
+		return router.Evidence{}, &platform.Error{Kind: platform.KindUnavailable, Msg: "the platform is dead"}
+	}
 	g.now = g.now.Add(time.Second)
 	g.send()
 	ev := router.Evidence{Router: g.router}
@@ -337,6 +345,36 @@ func (g *stage) Evidence(_ context.Context, q router.EvidenceQuery) (router.Evid
 		ev.Splits = append(ev.Splits, s)
 	}
 	return ev, nil
+}
+
+// answered returns how many requests were counted under the shares of the
+// rollout.
+func (g *stage) answered() uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.gone + g.countedNow()
+}
+
+func (g *stage) countedNow() (n uint64) {
+	for split, versions := range g.counted {
+		if split == 0 {
+			continue // before the rollout
+		}
+		for _, v := range versions {
+			n += v.Requests
+		}
+	}
+	return n
+}
+
+// newRouter lets the router be killed with all that it had counted.
+func (g *stage) newRouter() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.gone += g.countedNow()
+	clear(g.counted)
+	clear(g.bad)
+	g.router += "+"
 }
 
 // send counts perLook requests, spread exactly.
@@ -362,7 +400,12 @@ func (g *stage) send() {
 		c.Requests += uint64(n)
 		c.Bad = uint64(float64(c.Requests) * g.rates[v.Label])
 		for i := range n {
-			c.Latency[judge.Bucket(time.Duration(5+i%20)*time.Millisecond)]++
+			took := time.Duration(5+i%20)*time.Millisecond + g.slower[v.Label]
+			if g.cold[v.Label] > 0 {
+				g.cold[v.Label]--
+				took += time.Second
+			}
+			c.Latency[judge.Bucket(took)]++
 		}
 		c.Clients = min(c.Requests, 500)
 		c.Endpoints = []byte{0x0f}

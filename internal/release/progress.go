@@ -56,6 +56,12 @@ type Progress struct {
 	// the candidate.
 	Custom [2]uint64 `json:"custom"`
 
+	// Newest is when the youngest instance began to run, of the stable version
+	// and of the candidate, and Cooled how often in this step one of them was
+	// started again and latencies were left out for it.
+	Newest [2]time.Time `json:"newest,omitzero"`
+	Cooled [2]int       `json:"cooled,omitzero"`
+
 	Probed      int    `json:"probed,omitempty"` // probes that went well in this step
 	ProbeFailed int    `json:"probe_failed,omitempty"`
 	ProbeText   string `json:"probe_text,omitempty"`
@@ -203,6 +209,7 @@ func (p *Progress) beginStep(now time.Time) {
 	p.Skip, p.GateOpen, p.GateClosed, p.GateText = false, false, false, ""
 	p.Step = [2]Usage{}
 	p.Probed, p.ProbeFailed, p.ProbeText = 0, 0, ""
+	p.Cooled = [2]int{}
 	p.Compared, p.Different, p.DifferentFine = 0, nil, false
 	p.Auto, p.AutoBase, p.CouldSee, p.CouldBase = 0, 0, 0, 0
 }

@@ -441,3 +441,19 @@ func TestVersion_IsPublishedWithAllTheRouterHasToKnow(t *testing.T) {
 		}
 	}
 }
+
+func TestVersionStatus_NewestIsTheYoungestThatServes(t *testing.T) {
+	at := func(n int) time.Time { return time.Unix(int64(n), 0) }
+	var s platform.VersionStatus
+	for _, i := range []platform.Instance{
+		{State: platform.InstanceRunning, Ready: true, Since: at(10)},
+		{State: platform.InstanceRunning, Ready: true, Since: at(20)},
+		{State: platform.InstanceRunning, Since: at(30)},
+		{State: platform.InstanceStarting, Since: at(40)},
+	} {
+		count(&s, i)
+	}
+	if !s.Newest.Equal(at(20)) || !s.Since.Equal(at(10)) {
+		t.Errorf("the youngest is of %s, the oldest of %s", s.Newest, s.Since)
+	}
+}

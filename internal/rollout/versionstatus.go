@@ -151,6 +151,9 @@ func count(s *platform.VersionStatus, i platform.Instance) {
 	if isServing(i) {
 		s.Ready++
 		s.Addresses = append(s.Addresses, net.JoinHostPort(i.Host, strconv.Itoa(i.Port)))
+		if i.Since.After(s.Newest) {
+			s.Newest = i.Since
+		}
 	}
 	if i.Crashes >= s.Crashes && i.LastExit != nil {
 		s.LastExit = i.LastExit
