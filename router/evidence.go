@@ -71,6 +71,8 @@ type EvidenceQuery struct {
 	// WaitMS is how long to wait, in milliseconds, if there is no bad event
 	// after these; at most 30 s.
 	WaitMS int64 `json:"wait_ms,omitempty"`
+	// For is the GUID of a version: bad events of others do not end the wait.
+	For string `json:"for,omitempty"`
 }
 
 // EvidenceCursor is the last bad event somebody knows.
@@ -102,8 +104,9 @@ type evidence struct {
 
 	mu     sync.Mutex // guards what follows
 	splits map[splitKey]*split
-	// bad is closed, and replaced, at a bad event while somebody waits.
+	// bad is closed, and replaced, at a bad event that somebody waits for.
 	bad     chan struct{}
+	awaited map[string]int // how many wait, by EvidenceQuery.For
 	waiting atomic.Int32
 }
 
@@ -136,7 +139,7 @@ type arm struct {
 func newEvidence(r *Router) *evidence {
 	var id [36]byte
 	newRequestID(&id)
-	return &evidence{id: string(id[:]), r: r, splits: map[splitKey]*split{}, bad: make(chan struct{})}
+	return &evidence{id: string(id[:]), r: r, splits: map[splitKey]*split{}, bad: make(chan struct{}), awaited: map[string]int{}}
 }
 
 // attach gives the destinations of a new route their arms: those of an app
@@ -307,8 +310,10 @@ func (e *evidence) note(a *arm, t *trip, why reason, client uint64) {
 	s.mu.Unlock()
 	if e.waiting.Load() > 0 {
 		e.mu.Lock()
-		close(e.bad)
-		e.bad = make(chan struct{})
+		if e.awaited[""] > 0 || e.awaited[a.version] > 0 {
+			close(e.bad)
+			e.bad = make(chan struct{})
+		}
 		e.mu.Unlock()
 	}
 }
@@ -365,8 +370,8 @@ func (e *evidence) ask(ctx context.Context, q EvidenceQuery) Evidence {
 	}
 	wait := min(time.Duration(q.WaitMS)*time.Millisecond, maxEvidenceWait)
 	if wait > 0 {
-		e.waiting.Add(1)
-		defer e.waiting.Add(-1)
+		e.await(q.For, 1)
+		defer e.await(q.For, -1)
 	}
 	timer := time.NewTimer(max(wait, 0))
 	defer timer.Stop()
@@ -374,7 +379,7 @@ func (e *evidence) ask(ctx context.Context, q EvidenceQuery) Evidence {
 		e.mu.Lock()
 		bad := e.bad
 		e.mu.Unlock()
-		out, news := e.collect(q.Apps, after)
+		out, news := e.collect(&q, after)
 		if news || wait <= 0 {
 			return out
 		}
@@ -388,8 +393,19 @@ func (e *evidence) ask(ctx context.Context, q EvidenceQuery) Evidence {
 	}
 }
 
-// collect returns the evidence, and whether it holds a new bad event.
-func (e *evidence) collect(apps []string, after map[splitKey]uint64) (out Evidence, news bool) {
+// await notes that one more, or one less, waits for bad events of a version.
+func (e *evidence) await(version string, n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.awaited[version] += n; e.awaited[version] == 0 {
+		delete(e.awaited, version)
+	}
+	e.waiting.Add(int32(n))
+}
+
+// collect returns the evidence, and whether it holds a new bad event that is
+// waited for.
+func (e *evidence) collect(q *EvidenceQuery, after map[splitKey]uint64) (out Evidence, news bool) {
 	out = Evidence{Router: e.id, Splits: []SplitEvidence{}}
 	now := e.r.now()
 	e.mu.Lock()
@@ -405,9 +421,9 @@ func (e *evidence) collect(apps []string, after map[splitKey]uint64) (out Eviden
 		return int(int64(a.key.split - b.key.split))
 	})
 	for _, s := range all {
-		if apps == nil || slices.Contains(apps, s.key.app) {
+		if q.Apps == nil || slices.Contains(q.Apps, s.key.app) {
 			se := s.read(after[s.key])
-			news = news || len(se.Bad) > 0
+			news = news || slices.ContainsFunc(se.Bad, func(b BadEvent) bool { return q.For == "" || b.Version == q.For })
 			out.Splits = append(out.Splits, se)
 		}
 	}

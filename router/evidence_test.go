@@ -129,6 +129,40 @@ func TestEvidence_ComesAtOnceAfterABadEvent(t *testing.T) {
 	}
 }
 
+// Who judges a version waits for its failures alone: those of the other one
+// speak for it.
+func TestEvidence_TheWaitForOneVersionIsNotEndedByAnother(t *testing.T) {
+	g := run(t)
+	g.upsert(versions("a.test", serveApp(t, sayName("main")), deadAddr(t), 1, 50, 50))
+	ask := func(ctx context.Context, version string) <-chan Evidence {
+		got := make(chan Evidence, 1)
+		go func() {
+			e, _ := g.ctl.Evidence(ctx, EvidenceQuery{WaitMS: 30_000, For: version})
+			got <- e
+		}()
+		return got
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	defer cancel()
+	good, bad := ask(ctx, "g1"), ask(ctx, "g2")
+	eventually(t, "both wait", func() bool { return g.r.evidence.waiting.Load() == 2 })
+	c := g.client()
+	for range 4 {
+		get(t, c, "http://a.test/")
+	}
+	if e := <-bad; len(e.Splits) != 1 || len(e.Splits[0].Bad) == 0 {
+		t.Errorf("got %+v", e)
+	}
+	select {
+	case e := <-good:
+		t.Errorf("the wait was ended by another version: %+v", e)
+	default:
+	}
+	cancel()
+	<-good
+	eventually(t, "nobody waits", func() bool { return g.r.evidence.waiting.Load() == 0 })
+}
+
 func TestEvidence_IsNotCountedUnlessAllSharesAreServed(t *testing.T) {
 	g := run(t)
 	r := versions("a.test", serveApp(t, sayName("main")), serveApp(t, sayName("canary")), 1, 95, 5)

@@ -25,17 +25,18 @@ type conductor struct {
 	judge  *judge.Judge
 	sticky bool
 
-	record []byte // told to the judge, not written yet
-	dirty  bool   // Progress or reason differ from the row
-	wrote  time.Time
-	seen   time.Time // when the router last answered
-	killed bool      // the platform was killed; not yet looked at
-	since  time.Time // when the rollout was taken up
-	probed time.Time
-	asked  time.Time   // the gate
-	calls  chan func() // results of what runs beside
-	busy   int         // probes and gates among that
-	space  string      // of the app
+	record   []byte // told to the judge, not written yet
+	dirty    bool   // Progress or reason differ from the row
+	wrote    time.Time
+	seen     time.Time // when the router last answered
+	nextLook time.Time // see pace
+	killed   bool      // the platform was killed; not yet looked at
+	since    time.Time // when the rollout was taken up
+	probed   time.Time
+	asked    time.Time   // the gate
+	calls    chan func() // results of what runs beside
+	busy     int         // probes and gates among that
+	space    string      // of the app
 
 	heard      *router.Evidence // what the judge is to be told; nil: nothing new
 	foreseeing bool             // it is being worked out what could be seen
@@ -148,6 +149,26 @@ func (c *conductor) wait(ctx context.Context, d time.Duration) {
 	}
 }
 
+// A candidate that fails now and then is looked at as often, at once: one that
+// is broken is gone after a few requests. One that fails often, and no more
+// often than the stable version does, would have the conductor do nothing else.
+const (
+	looksAtOnce  = 10
+	looksPerPoll = 6 // after those: 20 a second
+)
+
+// pace waits until it is time for another look. Commands are done meanwhile.
+func (c *conductor) pace(ctx context.Context) {
+	now, interval := time.Now(), c.e.cfg.Poll/looksPerPoll
+	if idle := now.Add(-looksAtOnce * interval); c.nextLook.Before(idle) {
+		c.nextLook = idle
+	}
+	if wait := c.nextLook.Sub(now); wait > 0 {
+		c.wait(ctx, wait)
+	}
+	c.nextLook = c.nextLook.Add(interval)
+}
+
 // listen waits for bad requests, commands, or a moment to pass.
 func (c *conductor) listen(ctx context.Context) error {
 	if len(c.p.Splits) == 0 {
@@ -163,7 +184,12 @@ func (c *conductor) listen(ctx context.Context) error {
 		return nil
 	default:
 	}
-	q := router.EvidenceQuery{Apps: []string{c.row.AppGUID}, WaitMS: c.e.cfg.Poll.Milliseconds()}
+	if c.pace(ctx); ctx.Err() != nil {
+		return nil
+	}
+	// Only what the candidate fails can make the judge reject it before the
+	// poll is over.
+	q := router.EvidenceQuery{Apps: []string{c.row.AppGUID}, WaitMS: c.e.cfg.Poll.Milliseconds(), For: c.row.ToGUID}
 	for _, s := range c.p.Splits {
 		q.After = append(q.After, router.EvidenceCursor{App: c.row.AppGUID, Split: s.Number, Seq: s.LastID})
 	}
