@@ -71,6 +71,7 @@ func TestRelease_LongRequestsSurviveADeployment(t *testing.T) {
 	s := start(t)
 	s.pushVersions("web", nil, "v1")
 	s.must("drain", "web", "90s")
+	s.must("update-route", "apps.localhost", "-n", "web", "-o", "timeout=90s") // a minute unless somebody says otherwise
 	var wg sync.WaitGroup
 	var cut atomic.Int64
 	client := s.client(false)
@@ -79,10 +80,12 @@ func TestRelease_LongRequestsSurviveADeployment(t *testing.T) {
 		wg.Go(func() {
 			resp, err := client.Get("http://web.apps.localhost/slow?for=" + hold.String())
 			if err != nil {
+				t.Log(err)
 				cut.Add(1)
 				return
 			}
 			if a := readAll(t, resp); a.status != 200 || string(a.body) != "v1" {
+				t.Logf("%d %s", a.status, a.body)
 				cut.Add(1)
 			}
 		})

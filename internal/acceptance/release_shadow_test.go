@@ -218,8 +218,8 @@ func TestRelease_ShadowFindsWhatDiffers(t *testing.T) {
 
 	s.mustIn(filepath.Join(repo(t), "examples/shadow-difference"), "push", "prices", "-m", "64M", "--version", "v1")
 	s.mustIn(filepath.Join(repo(t), "examples/shadow-difference"), "push", "prices", "-m", "64M", "--version", "v2", "--shadow", "--env", "ROUNDING=down")
-	for i := range 100 {
-		if status, _, err := s.get("prices.apps.localhost", fmt.Sprint("/prices/", i+1)); err != nil || status != 200 {
+	for i := range 120 {
+		if status, _, err := s.get("prices.apps.localhost", fmt.Sprint("/prices/", i%100+1)); err != nil || status != 200 {
 			t.Fatalf("the price list answers %d (%v)", status, err)
 		}
 	}

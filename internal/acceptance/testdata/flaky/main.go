@@ -7,8 +7,9 @@
 //	TAIL        the share of requests that take TAIL_TIMES as long (default 5)
 //
 // /set?ERRORS=0.1 tells it anew. /slow?for=DURATION holds its answer that long,
-// and /held says how many are held now; /page/N answers as /. What fails is
-// logged.
+// and /held says how many are held now; /page/N answers as /. /ws is a
+// WebSocket that echoes, /events a stream without an end; they are held too.
+// What fails is logged.
 package main
 
 import (
@@ -38,9 +39,11 @@ func main() {
 		held.Add(1)
 		defer held.Add(-1)
 		d, _ := time.ParseDuration(r.FormValue("for"))
-		time.Sleep(min(d, time.Minute))
+		time.Sleep(min(d, 2*time.Minute))
 		fmt.Fprint(w, label)
 	})
+	http.HandleFunc("/ws", echo(&held))
+	http.HandleFunc("/events", events(label, &held))
 	http.HandleFunc("/held", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, held.Load()) })
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		k := told.Load()
