@@ -85,6 +85,7 @@ func newEdge(r *Router, carry func(*arrival)) *edge {
 // serve accepts connections until stop is called.
 func (e *edge) serve(ln net.Listener, config *tls.Config) error {
 	l := &stopListener{Listener: ln}
+	boundUnsent(ln)
 	e.mu.Lock()
 	if e.stopped {
 		e.mu.Unlock()

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"net"
 	"syscall"
 	"unsafe"
 
@@ -31,20 +32,42 @@ func stateOf(raw syscall.RawConn) (st clientState) {
 	return st
 }
 
+// mostUnsent is from how many bytes on, beyond those that a client's window
+// lets out, the kernel takes no more for it. Without that it takes megabytes
+// of an answer that a client asked for and does not read: a thousand such
+// clients bring all connections of the machine to its limit (tcp_mem). What is
+// on its way to a client that reads is not bounded by it.
+const mostUnsent = 128 << 10
+
+// boundUnsent sets mostUnsent for the connections that ln will accept: the
+// kernel copies it from a listener of plain TCP.
+func boundUnsent(ln net.Listener) {
+	c, ok := ln.(syscall.Conn)
+	if !ok {
+		return
+	}
+	if raw, err := c.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, mostUnsent)
+		})
+	}
+}
+
 // sockRead reads from a socket that does not block: such a call is too short
-// for the scheduler to be told of.
+// for the scheduler to be told of. recvfrom and sendto take a shorter way
+// through the kernel than read and write.
 func sockRead(fd uintptr, p []byte) (int, error) {
-	return sockCall(syscall.SYS_READ, fd, p)
+	return sockCall(unix.SYS_RECVFROM, fd, p, 0)
 }
 
 // sockWrite writes to a socket that does not block.
 func sockWrite(fd uintptr, p []byte) (int, error) {
-	return sockCall(syscall.SYS_WRITE, fd, p)
+	return sockCall(unix.SYS_SENDTO, fd, p, unix.MSG_NOSIGNAL)
 }
 
-func sockCall(call, fd uintptr, p []byte) (int, error) {
+func sockCall(call, fd uintptr, p []byte, flags uintptr) (int, error) {
 	for {
-		n, _, err := syscall.RawSyscall(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
+		n, _, err := syscall.RawSyscall6(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), flags, 0, 0)
 		switch err {
 		case 0:
 			return int(n), nil

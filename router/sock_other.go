@@ -2,11 +2,17 @@
 
 package router
 
-import "syscall"
+import (
+	"net"
+	"syscall"
+)
 
 // stateOf knows nothing where the kernel cannot be asked: a client that went
 // away is noticed when the answer is written.
 func stateOf(syscall.RawConn) clientState { return clientState{} }
+
+// boundUnsent does nothing: how much a kernel takes for a client differs.
+func boundUnsent(net.Listener) {}
 
 // sockRead reads from a socket that does not block.
 func sockRead(fd uintptr, p []byte) (int, error) {

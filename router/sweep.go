@@ -197,6 +197,8 @@ func (s *sweeper) add(w *watch) (shard uint32) {
 }
 
 func (s *sweeper) drop(w *watch, shard uint32) {
+	w.down.enter(phaseNone, 0) // if it is just being looked at
+	w.up.enter(phaseNone, 0)
 	sh := &s.shards[shard]
 	sh.mu.Lock()
 	delete(sh.all, w)
@@ -213,12 +215,23 @@ func (c *Config) period() time.Duration {
 	return min(max(d, 2*time.Millisecond), 250*time.Millisecond)
 }
 
+// Connections that were opened together and do nothing are all to be ended in
+// the same moment, and what that takes would hold up the requests beside it. So
+// the sweeper pauses for endPause after every endAtOnce, or, where there are
+// many, after such a part of all connections that it pauses endTurns times at
+// most.
+const (
+	endAtOnce = 16
+	endTurns  = 64
+	endPause  = 16 * time.Millisecond
+)
+
 // run sweeps until stop is closed.
 func (s *sweeper) run(stop <-chan struct{}) {
 	tick := time.NewTicker(s.r.cfg.period())
 	defer tick.Stop()
 	var all []*watch
-	lastPools := int64(0)
+	seen, lastPools := 0, int64(0)
 	for {
 		select {
 		case <-stop:
@@ -226,6 +239,8 @@ func (s *sweeper) run(stop <-chan struct{}) {
 		case <-tick.C:
 		}
 		now := s.r.tick()
+		ended, atOnce := 0, max(endAtOnce, seen/endTurns)
+		seen = 0
 		for i := range s.shards {
 			sh := &s.shards[i]
 			all = all[:0]
@@ -234,8 +249,15 @@ func (s *sweeper) run(stop <-chan struct{}) {
 				all = append(all, w)
 			}
 			sh.mu.Unlock()
+			seen += len(all)
 			for _, w := range all {
-				s.look(w, now)
+				if !s.look(w, now) {
+					continue
+				}
+				if ended++; ended%atOnce == 0 {
+					time.Sleep(endPause)
+					now = s.r.tick()
+				}
 			}
 		}
 		clear(all)
@@ -247,11 +269,12 @@ func (s *sweeper) run(stop <-chan struct{}) {
 	}
 }
 
-// look ends the waits of w that took too long.
-func (s *sweeper) look(w *watch, now int64) {
+// look ends the waits of w that took too long, and reports whether there was
+// one.
+func (s *sweeper) look(w *watch, now int64) (ended bool) {
 	cfg := &s.r.cfg
 	if p, since, v := w.up.load(); p != phaseNone && p != phaseExpired {
-		s.lookUpload(w, p, since, v, now)
+		ended = s.lookUpload(w, p, since, v, now)
 	}
 	p, since, v := w.down.load()
 	if begun := w.begun.Load(); begun != 0 && now-begun > int64(time.Second) {
@@ -266,12 +289,12 @@ func (s *sweeper) look(w *watch, now int64) {
 			w.endRead()
 			w.ends.unblock(p == phaseIdle, true)
 		}
-		return
+		return true
 	}
 	limit := w.limit(p, cfg)
 	if limit == 0 || time.Duration(now-since) < limit {
 		if p != phaseSplice || time.Duration(now-since) < cfg.StallTimeout {
-			return
+			return ended
 		}
 	}
 	switch p {
@@ -279,18 +302,18 @@ func (s *sweeper) look(w *watch, now int64) {
 		st := w.ends.client()
 		if st.known && w.moved.Swap(st.taken) != st.taken {
 			w.down.v.CompareAndSwap(v, now&^phaseMask|int64(p)) // it moves, if slowly
-			return
+			return ended
 		}
 		if p == phaseSplice && !st.behind && time.Duration(now-since) < limit {
-			return // the instance is silent, not the client
+			return ended // the instance is silent, not the client
 		}
 	case phaseHead:
 		if up, _, _ := w.up.load(); up == phaseUpRead {
-			return // while the client still sends, the instance need not answer
+			return ended // while the client still sends, the instance need not answer
 		}
 	}
 	if !w.down.v.CompareAndSwap(v, int64(p)<<8|int64(phaseExpired)) {
-		return
+		return ended
 	}
 	switch p {
 	case phaseHead, phaseBody:
@@ -304,6 +327,7 @@ func (s *sweeper) look(w *watch, now int64) {
 		// What is complete by now is still served.
 		w.ends.unblock(true, false)
 	}
+	return true
 }
 
 // mayTakeTooLittle reports whether it is worth to ask the kernel. Behind an
@@ -341,7 +365,8 @@ func (s *sweeper) takesTooLittle(w *watch, since, now int64) bool {
 	return waited >= s.r.cfg.SlowTimeout && float64(st.taken-w.slowFrom.Load()) < slowReadRate*waited.Seconds()
 }
 
-func (s *sweeper) lookUpload(w *watch, p phase, since, v, now int64) {
+// lookUpload is look for the way of an upload.
+func (s *sweeper) lookUpload(w *watch, p phase, since, v, now int64) (ended bool) {
 	waited := time.Duration(now - since)
 	begun := time.Duration(now - w.begun.Load())
 	down, _, _ := w.down.load()
@@ -349,15 +374,17 @@ func (s *sweeper) lookUpload(w *watch, p phase, since, v, now int64) {
 		begun >= s.r.cfg.SlowTimeout && waited >= s.r.cfg.SlowTimeout/10 &&
 		float64(w.got.Load()) < slowBodyRate*begun.Seconds()
 	if waited < w.limit(p, &s.r.cfg) && !slow {
-		return
+		return false
 	}
-	if w.up.v.CompareAndSwap(v, int64(p)<<8|int64(phaseExpired)) {
-		if p == phaseUpRead {
-			w.ends.unblock(true, false)
-		} else {
-			w.endWrite()
-		}
+	if !w.up.v.CompareAndSwap(v, int64(p)<<8|int64(phaseExpired)) {
+		return false
 	}
+	if p == phaseUpRead {
+		w.ends.unblock(true, false)
+	} else {
+		w.endWrite()
+	}
+	return true
 }
 
 // lookForEnd ends the wait for another request if there will be none. An end
