@@ -21,7 +21,7 @@ var (
 // a normal distribution around zero, with more for what is hard to see.
 var (
 	shifts       = [...]float64{0.1, 0.2, 0.35, 0.5, 0.75, 1.1, 1.6, 2.4}
-	shiftWeights = [len(shifts)]float64{0.03, 0.37, 0.31, 0.13, 0.07, 0.05, 0.03, 0.01}
+	shiftWeights = [len(shifts)]float64{0.02, 0.5, 0.22, 0.11, 0.06, 0.05, 0.03, 0.01}
 )
 
 const (
@@ -31,7 +31,7 @@ const (
 	// latencyFirst is the weight of slowness that is there from the start.
 	latencyFirst = 0.9
 	// shiftPart is the weight of the shifts; the rest is the thresholds'.
-	shiftPart = 0.65
+	shiftPart = 0.72
 	// maxZ bounds how far from the mean a latency can count.
 	maxZ = 4.0
 )
