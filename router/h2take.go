@@ -130,7 +130,7 @@ func (c *conn2) takeRequest(id uint32) error {
 	c.restLocked()
 	c.mu.Unlock()
 	c.handlers.Add(1)
-	go s.run()
+	c.r.workers.do(s)
 	return nil
 }
 

@@ -34,6 +34,7 @@ type Router struct {
 
 	tunnels tunnelSet
 	sweeper sweeper
+	workers workers // of HTTP/2
 	clock   clock
 	altSvc  string // the value of Alt-Svc; empty without HTTP/3
 }
@@ -134,6 +135,7 @@ func (r *Router) Run(ctx context.Context) error {
 	close(stop)
 	background.Wait()
 	r.backends.each((*backend).closeIdle)
+	r.workers.end()
 	if r.keep != nil {
 		r.keep.close()
 	}

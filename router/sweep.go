@@ -264,6 +264,7 @@ func (s *sweeper) run(stop <-chan struct{}) {
 		s.r.tunnels.sweep(now, s.r.draining.Load(), s.r.cfg.DrainTimeout)
 		if now-lastPools > int64(s.r.cfg.BackendIdleTimeout)/4 {
 			lastPools = now
+			s.r.workers.trim()
 			s.r.backends.each(func(b *backend) { b.up.sweep(now, b.gone.Load()) })
 		}
 	}
