@@ -33,7 +33,9 @@ func (x *exchange) relay() {
 	u.keepAlive(x.res.KeepAlive, x.r.cfg.BackendIdleTimeout)
 	reusable := !x.res.Close && !a.close
 	x.begun = true
-	x.watch.down.enter(phaseWrite, x.lastSent)
+	// That the answer came late is not held against who takes it now.
+	x.watch.down.enter(phaseWrite, x.made.headAt)
+	_, _, begun := x.watch.down.load()
 	if err := x.front.begin(a); err != nil {
 		x.broken(errClient{err})
 		return
@@ -58,7 +60,9 @@ func (x *exchange) relay() {
 	// next one.
 	keep := reusable && u.from == u.to && x.watch.cause.Load() == 0
 	x.dropUp(keep)
-	x.watch.down.enter(phaseWrite, x.lastSent)
+	if _, _, v := x.watch.down.load(); v != begun { // not all of it came with the head
+		x.watch.down.enter(phaseWrite, x.r.now())
+	}
 	if err := x.front.end(trailers); err != nil {
 		x.broken(errClient{err})
 	}
