@@ -44,6 +44,7 @@ type conn1 struct {
 	aborted bool        // the answer must not look complete
 	chunked bool        // the answer is sent in chunks
 	begun   bool        // the head of the answer is in x.out, or sent
+	takes   bool        // the client took much of an answer: the kernel may hold more for it
 	dirty   atomic.Bool // unblock was called
 
 	body    body1
@@ -416,8 +417,15 @@ func (c *conn1) splice(from *net.TCPConn, n int64) (moved int64, ok bool, err er
 	if c.tcp == nil || c.chunked {
 		return 0, false, nil
 	}
+	if !c.takes {
+		n = min(n, takesMuch)
+	}
 	lim := io.LimitedReader{R: from, N: n}
 	moved, err = c.tcp.ReadFrom(&lim)
+	if !c.takes && moved == takesMuch {
+		c.takes = true
+		_ = c.raw.Control(boundMore)
+	}
 	return moved, true, err
 }
 

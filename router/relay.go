@@ -162,10 +162,12 @@ func (x *exchange) relayLength(u *upConn, n int64) error {
 }
 
 // spliceFrom is from how many bytes on the kernel moves a body by itself;
-// spliceAtOnce how many it is told to move at a time.
+// spliceAtOnce how many it is told to move at a time; takesMuch after how many
+// a client is believed to read.
 const (
 	spliceFrom   = 64 << 10
 	spliceAtOnce = 4 << 20
+	takesMuch    = 512 << 10
 )
 
 // splicer is a front whose connection takes bytes from another one without

@@ -36,21 +36,28 @@ func stateOf(raw syscall.RawConn) (st clientState) {
 // lets out, the kernel takes no more for it. Without that it takes megabytes
 // of an answer that a client asked for and does not read: a thousand such
 // clients bring all connections of the machine to its limit (tcp_mem). What is
-// on its way to a client that reads is not bounded by it.
-const mostUnsent = 128 << 10
+// on its way to a client that reads is not bounded by it. A client that took
+// takesMuch of an answer gets more, which saves waits: mostUnsentMore.
+const (
+	mostUnsent     = 128 << 10
+	mostUnsentMore = 1 << 20
+)
 
 // boundUnsent sets mostUnsent for the connections that ln will accept: the
 // kernel copies it from a listener of plain TCP.
 func boundUnsent(ln net.Listener) {
-	c, ok := ln.(syscall.Conn)
-	if !ok {
-		return
+	if c, ok := ln.(syscall.Conn); ok {
+		if raw, err := c.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { bound(fd, mostUnsent) })
+		}
 	}
-	if raw, err := c.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) {
-			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, mostUnsent)
-		})
-	}
+}
+
+// boundMore sets mostUnsentMore.
+func boundMore(fd uintptr) { bound(fd, mostUnsentMore) }
+
+func bound(fd uintptr, n int) {
+	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, n)
 }
 
 // sockRead reads from a socket that does not block: such a call is too short

@@ -14,6 +14,9 @@ func stateOf(syscall.RawConn) clientState { return clientState{} }
 // boundUnsent does nothing: how much a kernel takes for a client differs.
 func boundUnsent(net.Listener) {}
 
+// boundMore does nothing either.
+func boundMore(uintptr) {}
+
 // sockRead reads from a socket that does not block.
 func sockRead(fd uintptr, p []byte) (int, error) {
 	n, err := syscall.Read(int(fd), p)
