@@ -29,8 +29,12 @@ const maxInFlight = 512
 // startLoad begins sending GET url, perSecond times a second, until stop.
 // Every second request uses a connection of its own.
 func (s *server) startLoad(url string, perSecond int) *load {
+	return startLoadOf(url, perSecond, s.client(true), s.client(false))
+}
+
+// startLoadOf is startLoad by the given clients in turn.
+func startLoadOf(url string, perSecond int, clients ...*http.Client) *load {
 	l := &load{stopping: make(chan struct{}), bodies: map[string]int{}}
-	kept, fresh := s.client(true), s.client(false)
 	slots := make(chan struct{}, maxInFlight)
 	l.wg.Go(func() {
 		tick := time.NewTicker(time.Second / time.Duration(perSecond))
@@ -47,10 +51,7 @@ func (s *server) startLoad(url string, perSecond int) *load {
 				l.fail("the server is stuck: too many requests in flight")
 				continue
 			}
-			c := kept
-			if n%2 == 1 {
-				c = fresh
-			}
+			c := clients[n%len(clients)]
 			l.wg.Go(func() { l.one(c, url); <-slots })
 		}
 	})

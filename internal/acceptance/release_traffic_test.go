@@ -79,16 +79,25 @@ func TestRelease_SharesDoNotAliasWithPages(t *testing.T) {
 // G4, G5: switching under load fails nothing, is quick, and is over when the
 // command returns.
 func TestRelease_SwitchesFailNoRequest(t *testing.T) {
-	switches, rate := 12, 200
+	switches, rate, each := 12, 200, int64(0) // requests between two switches
 	if long() {
-		switches, rate = 200, 2000
+		switches, rate, each = 200, 2000, 5000
 	}
 	s := start(t)
 	s.pushVersions("web", nil, "v1", "v2")
-	l := s.startLoad("http://web.apps.localhost/", rate)
+	resp, err := s.client2().Get("http://web.apps.localhost/")
+	must(t, "asking over HTTP/2", err)
+	if readAll(t, resp); resp.ProtoMajor != 2 {
+		t.Errorf("the client of HTTP/2 speaks %s", resp.Proto)
+	}
+	// HTTP/1.1 over connections that stay, and over new ones, and HTTP/2.
+	l := startLoadOf("http://web.apps.localhost/", rate, s.client(true), s.client(false), s.client(true), s.client2())
 	var took []time.Duration
 	stale := 0
 	for i := range switches {
+		for l.sent.Load() < int64(i)*each {
+			time.Sleep(10 * time.Millisecond)
+		}
 		to, from := "v2", "v1"
 		if i%2 == 1 {
 			to, from = from, to

@@ -340,6 +340,15 @@ func tailOf(s string, n int) string {
 	return "…" + s[len(s)-n:]
 }
 
+// client2 is client over HTTP/2.
+func (s *server) client2() *http.Client {
+	c := s.client(true)
+	t := c.Transport.(*http.Transport)
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetUnencryptedHTTP2(true)
+	return c
+}
+
 // client returns an HTTP client whose every request goes to the apps' address.
 func (s *server) client(keepAlive bool) *http.Client {
 	addr := s.http // a restart, meanwhile, finds the same
