@@ -25,7 +25,9 @@ type arrival struct {
 	sni      string         // the name the client asked for in its handshake, in lower case
 	alpn     string         // the protocol the handshake settled on; may be empty
 	left     atomic.Bool
-	settled  bool // see settle
+	settled  bool        // see settle
+	viaProxy bool        // a PROXY header comes first
+	tls      *tls.Config // and a handshake; nil: it is in the clear
 }
 
 // settle says that a drain of the road that carries the connection will find
@@ -168,8 +170,8 @@ func (e *edge) waitForRoom() bool {
 func (e *edge) admit(c net.Conn, config *tls.Config) {
 	e.r.metrics.accepted.Add(1)
 	a := &arrival{Conn: c, edge: e, peer: addrPort(c.RemoteAddr())}
-	viaProxy := isTrusted(a.peer.Addr(), e.r.cfg.ProxyProtocol)
-	if !viaProxy && !a.peer.Addr().IsLoopback() && !isTrusted(a.peer.Addr(), e.r.cfg.TrustedProxies) {
+	a.tls, a.viaProxy = config, isTrusted(a.peer.Addr(), e.r.cfg.ProxyProtocol)
+	if !a.viaProxy && !a.peer.Addr().IsLoopback() && !isTrusted(a.peer.Addr(), e.r.cfg.TrustedProxies) {
 		a.charged = sharer(a.peer.Addr())
 	}
 	if !e.arrived(a.charged) {
@@ -179,14 +181,17 @@ func (e *edge) admit(c net.Conn, config *tls.Config) {
 		return
 	}
 	e.accepting.Add(1)
-	go func() {
-		defer a.settle()
-		if (viaProxy || config != nil) && !e.greet(a, viaProxy, config) {
-			_ = a.Close()
-			return
-		}
-		e.carry(a)
-	}()
+	e.r.workers.do(a)
+}
+
+// run carries the connection to its end.
+func (a *arrival) run() {
+	defer a.settle()
+	if (a.viaProxy || a.tls != nil) && !a.edge.greet(a) {
+		_ = a.Close()
+		return
+	}
+	a.edge.carry(a)
 }
 
 // sharer is what connections are counted by: an IPv4 address, or the /64 an
@@ -238,9 +243,9 @@ func (e *edge) gone(by netip.Addr) {
 }
 
 // greet reads what comes before the first request.
-func (e *edge) greet(a *arrival, viaProxy bool, config *tls.Config) bool {
+func (e *edge) greet(a *arrival) bool {
 	_ = a.SetDeadline(time.Now().Add(handshakeTimeout))
-	if viaProxy {
+	if a.viaProxy {
 		client, err := readProxyHeader(a.Conn)
 		if err != nil {
 			e.r.metrics.badGreetings.Add(1)
@@ -251,7 +256,7 @@ func (e *edge) greet(a *arrival, viaProxy bool, config *tls.Config) bool {
 			a.peer = client
 		}
 	}
-	if config != nil && !e.handshake(a, config) {
+	if a.tls != nil && !e.handshake(a, a.tls) {
 		e.r.metrics.badGreetings.Add(1)
 		return false
 	}

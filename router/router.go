@@ -34,7 +34,7 @@ type Router struct {
 
 	tunnels tunnelSet
 	sweeper sweeper
-	workers workers // of HTTP/2
+	workers workers
 	clock   clock
 	altSvc  string // the value of Alt-Svc; empty without HTTP/3
 }

@@ -2,15 +2,19 @@ package router
 
 import "sync"
 
-// workers are goroutines that carry requests of HTTP/2, one after another, so that not
-// every request pays for a stack that has to grow. There are as many as there
-// were requests at a time; those that nobody needed for a while end.
+// workers are goroutines that carry connections, and the requests of HTTP/2,
+// one after another, so that not each of them pays for a stack that has to
+// grow. There are as many as there were of these at a time; those that nobody
+// needed for a while end.
 type workers struct {
 	mu     sync.Mutex // guards what follows
 	idle   []*worker  // the last used on top
 	unused int        // the fewest that were idle since the last trim
 	over   bool       // nobody idles any more
 }
+
+// idleWorkers is how many idle, at most.
+const idleWorkers = 1024
 
 // task is what a worker does.
 type task interface{ run() }
@@ -39,8 +43,9 @@ func (p *workers) work(t task) {
 	w := &worker{make(chan task, 1)}
 	for t != nil {
 		t.run()
+		t = nil // nothing is kept alive by who idles
 		p.mu.Lock()
-		if p.over {
+		if p.over || len(p.idle) >= idleWorkers {
 			p.mu.Unlock()
 			return
 		}
