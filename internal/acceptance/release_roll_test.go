@@ -34,7 +34,11 @@ func (s *server) roll(app, label string, env map[string]string, plan string) rol
 
 func (s *server) rolled(args ...string) (r rolled) {
 	s.t.Helper()
-	out := s.must(append([]string{"curl"}, args...)...)
+	return s.readRollout(s.must(append([]string{"curl"}, args...)...))
+}
+
+func (s *server) readRollout(out string) (r rolled) {
+	s.t.Helper()
 	if err := json.Unmarshal([]byte(out), &r); err != nil || r.GUID == "" {
 		s.t.Fatalf("%v: %s", err, out)
 	}
