@@ -2,8 +2,9 @@ package main
 
 import (
 	"errors"
+	"net"
 	"os"
-	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -46,20 +47,37 @@ func TestMatrix_RatioIsTheMedianOfTheRounds(t *testing.T) {
 }
 
 func TestSlow_ReadsWhatSlowhttptestSays(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "s.csv")
-	if err := os.WriteFile(file, []byte("Seconds,Closed,Pending,Connected,Service Available\n0,0,1,0,200\n1,0,1,150,200\n2,0,0,200,200\n11,138,0,62,200\n"), 0o600); err != nil {
+	for out, want := range map[string]string{
+		"Test ended on 11th second\nExit status:\x1b[1;36m No open connections left\n": "the last after 11 s",
+		"Test ended on 21th second\nExit status:\x1b[1;36m Hit test time limit\n":      "not all ended in 20s",
+	} {
+		if got := attackerSaw([]byte(out)); got != want {
+			t.Errorf("%q: got %q, want %q", out, got, want)
+		}
+	}
+}
+
+func TestClients_CountsThoseOfTheRouter(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("/proc/net/tcp is needed")
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := mostConnected(file); got != 200 || err != nil {
-		t.Errorf("got %d, %v, want 200", got, err)
-	}
-	for out, want := range map[string]int{
-		"Test ended on 11th second\nExit status:\x1b[1;36m No open connections left\n": 11,
-		"Test ended on 21th second\nExit status:\x1b[1;36m Hit test time limit\n":      -1,
-		"Exit status: Connection refused":                                              -1,
-	} {
-		if got := lasted([]byte(out)); got != want {
-			t.Errorf("%q: got %d, want %d", out, got, want)
+	defer ln.Close()
+	for range 3 {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
 		}
+		defer c.Close()
+	}
+	c := newClients(ln.Addr().String())
+	if got := c.count(); got != 3 {
+		t.Errorf("got %d connections, want 3", got)
+	}
+	if got := tcpMemory(); got < 0 || got%int64(os.Getpagesize()) != 0 {
+		t.Errorf("got %d bytes of memory", got)
 	}
 }

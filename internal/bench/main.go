@@ -75,6 +75,7 @@ var parts = []struct {
 	{"routes", false, bench.routes},
 	{"slow", false, bench.slow},
 	{"stand", false, bench.stand},
+	{"profile", false, bench.profile},
 }
 
 func partNames() string {

@@ -26,7 +26,9 @@ type proxy struct {
 	secure string // where it takes HTTPS; empty: it does not
 	pids   []int  // of the processes that carry requests
 	root   int    // the process below which they are; 0: pids are all
-	stop   func()
+	// control is the socket of weir's control API; empty for others.
+	control string
+	stop    func()
 }
 
 // ground is what all proxies are started on.

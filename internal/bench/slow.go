@@ -3,15 +3,17 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"weir/internal/bench/load"
@@ -20,26 +22,31 @@ import (
 
 // slowMode is one way in which slowhttptest keeps a server busy.
 type slowMode struct {
-	name string
-	args []string
+	name   string
+	args   []string
+	secure bool // over TLS
 }
 
 const (
 	slowConns = 1000
 	slowFor   = 20 * time.Second
 	slowRate  = 500 // healthy requests/s beside it
+	slowPeers = 32  // connections that they come on
 	// slowGone is when all slow connections must have been ended: 11 s each,
 	// and a second in which they are opened.
-	slowGone = 12
+	slowGone = 12 * time.Second
 )
+
+var slowReaders = []string{"-X", "-w", "512", "-y", "1024", "-n", "3", "-z", "32", "-k", "1"}
 
 // slowModes open slowConns connections within a second and then send, or read,
 // as little as they may.
 var slowModes = []slowMode{
-	{"heads", []string{"-H", "-i", "3", "-x", "24"}},
-	{"bodies", []string{"-B", "-i", "3", "-x", "10", "-s", "8192", "-t", "POST"}},
-	{"ranges", []string{"-R", "-a", "5", "-b", "3000"}},
-	{"readers", []string{"-X", "-w", "512", "-y", "1024", "-n", "3", "-z", "32", "-k", "1"}},
+	{"heads", []string{"-H", "-i", "3", "-x", "24"}, false},
+	{"bodies", []string{"-B", "-i", "3", "-x", "10", "-s", "8192", "-t", "POST"}, false},
+	{"ranges", []string{"-R", "-a", "5", "-b", "3000"}, false},
+	{"readers", slowReaders, false},
+	{"readers-tls", slowReaders, true},
 }
 
 // slow runs slowhttptest against the router beside healthy requests.
@@ -55,54 +62,102 @@ func (b bench) slow(ctx context.Context) error {
 		return err
 	}
 	defer l.Close()
-	w, err := startServer(ctx, &ground{weir: b.weir, cpu: -1})
+	g, err := newGround(b.weir, l.Instance(), -1)
+	if err != nil {
+		return err
+	}
+	defer g.clear()
+	w, err := startServer(ctx, g)
 	if err != nil {
 		return err
 	}
 	defer w.stop()
-	// slowhttptest asks for the host that it connects to.
-	t := manyHosts(benchHosts, l.Instance())
-	t.Routes = append(t.Routes, router.Route{Host: "127.0.0.1", GUID: "slow", Destinations: []router.Destination{destination("slow", 100, l.Instance())}})
-	if err := w.put(ctx, t); err != nil {
-		return err
-	}
-	plan := load.Plan{Addr: w.http, Conns: 32, Rate: slowRate, WarmUp: time.Second, For: slowFor / 2}
-	alone, err := l.Run(plan)
+	victim, addr, err := slowInstance()
 	if err != nil {
 		return err
 	}
-	row("  healthy requests alone, p50 and p99", twoPercentiles(alone), "")
+	defer victim.Close()
+	// slowhttptest asks for the host that it connects to.
+	t := manyHosts(benchHosts, l.Instance())
+	t.Routes = append(t.Routes, router.Route{Host: "127.0.0.1", GUID: "slow", Destinations: []router.Destination{destination("slow", 100, addr)}})
+	if err := w.put(ctx, t); err != nil {
+		return err
+	}
+	ours := []int{os.Getpid(), w.cmd.Process.Pid, w.router}
+	hurry(ours)
+	defer calm(ours[:1])
 	for _, mode := range slowModes {
 		if len(b.matrix.only) > 0 && !slices.Contains(b.matrix.only, mode.name) {
 			continue
 		}
-		if err := mode.run(ctx, program, l, w, alone); err != nil {
+		if err := mode.run(ctx, program, l, w); err != nil {
 			return fmt.Errorf("%s: %w", mode.name, err)
 		}
 	}
 	return nil
 }
 
-// run attacks in one mode and prints what came of it.
-func (m slowMode) run(ctx context.Context, program string, l *load.Loop, w *routed, alone load.Result) error {
-	report := filepath.Join(w.dir, "slow")
-	target := "/path/to/something?q=00000000"
+// slowInstance answers the slow clients, apart from the healthy ones.
+func slowInstance() (*http.Server, string, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, "", err
+	}
+	large := make([]byte, load.LargeBytes)
+	s := &http.Server{ReadHeaderTimeout: 10 * time.Second}
+	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		answer := large
+		if !strings.HasPrefix(r.URL.Path, "/large") {
+			answer = large[:64]
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+		_, _ = w.Write(answer)
+	})
+	go func() {
+		if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			fmt.Fprintln(os.Stderr, "bench: an instance:", err)
+		}
+	}()
+	return s, ln.Addr().String(), nil
+}
+
+// run attacks in one mode and prints what came of it. The attack comes after
+// all others in turn for the processors, of which slowhttptest takes a whole
+// one: in earnest it is on another machine.
+func (m slowMode) run(ctx context.Context, program string, l *load.Loop, w *routed) error {
+	plan := load.Plan{Addr: w.http, Conns: slowPeers, Rate: slowRate, WarmUp: time.Second, For: slowFor / 4}
+	alone, err := l.Run(plan)
+	if err != nil {
+		return err
+	}
+	target := "http://" + w.http
+	if m.secure {
+		target = "https://" + w.https
+	}
+	target += "/path/to/something?q=00000000"
 	if m.args[0] == "-X" {
-		target = "/large/file/to/get?q=00000000"
+		target = strings.Replace(target, "/path/to/something", "/large/file/to/get", 1)
 	}
 	args := append([]string{
 		"-c", strconv.Itoa(slowConns), "-r", strconv.Itoa(slowConns), "-l", strconv.Itoa(int(slowFor.Seconds())),
-		"-p", "5", "-g", "-o", report, "-u", "http://" + w.http + target,
+		"-p", "5", "-u", target,
 	}, m.args...)
 	ctx, cancel := context.WithTimeout(ctx, slowFor+10*time.Second)
 	defer cancel()
 	attack := exec.CommandContext(ctx, program, args...)
 	var out bytes.Buffer
 	attack.Stdout = &out
+	heard := listenNoise(nil)
 	if err := attack.Start(); err != nil {
 		return err
 	}
-	healthy, err := l.Run(load.Plan{Addr: w.http, Conns: 32, Rate: slowRate, Others: true, WarmUp: time.Second, For: slowFor})
+	yield(attack.Process.Pid)
+	seen := watchClients(w.http, w.https)
+	plan.For = slowFor
+	healthy, err := l.Run(plan)
+	most, last := seen.stop()
+	others := heard.others([]int{w.router, attack.Process.Pid})
 	waitErr := attack.Wait()
 	if err != nil {
 		return err
@@ -110,17 +165,22 @@ func (m slowMode) run(ctx context.Context, program string, l *load.Loop, w *rout
 	if healthy.Wrong > 0 {
 		return fmt.Errorf("%d healthy requests failed: %s", healthy.Wrong, healthy.Why)
 	}
-	most, err := mostConnected(report + ".csv")
-	if err != nil {
-		return errors.Join(err, waitErr)
+	if !slowEnded.Match(out.Bytes()) {
+		return errors.Join(fmt.Errorf("slowhttptest did not get to its end:\n%s", out.Bytes()), waitErr)
 	}
-	gone := fmt.Sprintf("not all ended in %s", slowFor)
-	if n := lasted(out.Bytes()); n >= 0 {
-		gone = fmt.Sprintf("the last after %d s", n)
+	gone := fmt.Sprintf("the last after %.1f s", last.Seconds())
+	if last >= slowFor {
+		gone = fmt.Sprintf("not all ended in %s", slowFor)
 	}
-	row(fmt.Sprintf("  slow %s: up to %d connections", m.name, most), gone, fmt.Sprintf("≤ %d s", slowGone))
+	row(fmt.Sprintf("  slow %s: up to %d connections", m.name, most), gone, fmt.Sprintf("≤ %.0f s", slowGone.Seconds()))
+	row("    as slowhttptest sees it, which reads on what it has", attackerSaw(out.Bytes()), "")
+	row("    all connections in the kernel's memory, at most", megabytes(seen.memory), "")
+	row("    healthy p50 and p99 before it", twoPercentiles(alone), "")
 	ratio := float64(healthy.Percentile(99)) / float64(alone.Percentile(99))
 	row("    healthy p50 and p99 beside it", twoPercentiles(healthy), fmt.Sprintf("p99 ≤ 1.5 × (%.2f ×)", ratio))
+	if others > noisy {
+		row("    processors that others used meanwhile", fmt.Sprintf("%.2f!", others), "")
+	}
 	return nil
 }
 
@@ -128,39 +188,16 @@ func twoPercentiles(r load.Result) string {
 	return fmt.Sprintf("%s, %s", r.Percentile(50).Round(time.Microsecond), r.Percentile(99).Round(time.Microsecond))
 }
 
-// mostConnected returns the most connections that slowhttptest had open.
-func mostConnected(file string) (most int, err error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	rows, err := csv.NewReader(f).ReadAll()
-	if err != nil {
-		return 0, fmt.Errorf("reading slowhttptest's report: %w", err)
-	}
-	for _, r := range rows[min(1, len(rows)):] { // Seconds,Closed,Pending,Connected,Service Available
-		open, err := strconv.Atoi(r[3])
-		if err != nil {
-			return 0, fmt.Errorf("reading slowhttptest's report: %w", err)
-		}
-		most = max(most, open)
-	}
-	return most, nil
-}
-
 var (
 	slowEnded = regexp.MustCompile(`Test ended on (\d+)`)
 	slowNone  = []byte("No open connections left")
 )
 
-// lasted returns after how many seconds the last slow connection was ended, or
-// -1 if slowhttptest gave up first.
-func lasted(out []byte) int {
+// attackerSaw tells when slowhttptest found its last connection ended.
+func attackerSaw(out []byte) string {
 	m := slowEnded.FindSubmatch(out)
 	if m == nil || !bytes.Contains(out, slowNone) {
-		return -1
+		return fmt.Sprintf("not all ended in %s", slowFor)
 	}
-	n, _ := strconv.Atoi(string(m[1]))
-	return n
+	return fmt.Sprintf("the last after %s s", m[1])
 }

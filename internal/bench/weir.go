@@ -30,7 +30,7 @@ func startWeir(ctx context.Context, g *ground) (*proxy, error) {
 		w.stop()
 		return nil, err
 	}
-	return &proxy{plain: w.http, secure: w.https, pids: []int{w.router}, stop: w.stop}, nil
+	return &proxy{plain: w.http, secure: w.https, pids: []int{w.router}, control: w.socket(), stop: w.stop}, nil
 }
 
 // routed is a weir whose router we feed.
@@ -64,9 +64,12 @@ func startServer(ctx context.Context, g *ground) (*routed, error) {
 		return nil, fmt.Errorf("weir serve has no router or no controller")
 	}
 	syscall.Kill(w.controller, syscall.SIGSTOP)
-	w.control = router.NewClient(filepath.Join(s.dir, "data", "run", "router.sock"))
+	w.control = router.NewClient(w.socket())
 	return w, nil
 }
+
+// socket is where its control API is.
+func (w *routed) socket() string { return filepath.Join(w.dir, "data", "run", "router.sock") }
 
 func (w *routed) put(ctx context.Context, t router.Table) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
