@@ -163,7 +163,7 @@ func (c *conductor) pace(ctx context.Context) {
 	if idle := now.Add(-looksAtOnce * interval); c.nextLook.Before(idle) {
 		c.nextLook = idle
 	}
-	if wait := c.nextLook.Sub(now); wait > 0 {
+	if wait := c.nextLook.Sub(now); wait >= time.Millisecond { // less is not worth a timer
 		c.wait(ctx, wait)
 	}
 	c.nextLook = c.nextLook.Add(interval)
