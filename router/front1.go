@@ -343,8 +343,11 @@ func (c *conn1) begin(a *reply) error {
 	if c.r.draining.Load() {
 		c.closing = true
 	}
-	if c.closing {
+	switch {
+	case c.closing:
 		b = append(b, "Connection: close\r\n"...)
+	case c.proto0:
+		b = append(b, "Connection: keep-alive\r\n"...)
 	}
 	x.out = append(b, '\r', '\n')
 	return nil

@@ -120,6 +120,13 @@ func TestFront1_FramesAnswersForWhoAsked(t *testing.T) {
 			t.Errorf("HTTP/1.0, %s: got %q", path, got)
 		}
 	}
+	// It may ask for its connection to be kept, which a length or none needed allows.
+	const keep = " HTTP/1.0\r\nHost: a.test\r\nConnection: Keep-Alive\r\n\r\n"
+	got := g.raw("GET /sized" + keep + "GET /empty" + keep + "GET /none" + keep + "HEAD /head-ch" + keep + "GET /to-end" + keep + "GET /sized" + keep)
+	if kept := strings.Count(got, "\r\nConnection: keep-alive\r\n"); kept != 4 || strings.Count(got, "HTTP/1.1 ") != 5 ||
+		strings.Count(got, "\r\nConnection: close\r\n") != 1 || !strings.HasSuffix(got, "\r\n\r\nhello") {
+		t.Errorf("HTTP/1.0 keep-alive: got %q", got)
+	}
 }
 
 func TestFront1_AnswersPipelinedRequestsInOrder(t *testing.T) {

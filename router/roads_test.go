@@ -60,6 +60,10 @@ func runBothRoads(t *testing.T) *bothRoads {
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
+		if r.URL.Path == "/stream" { // without a length, and too long for net/http to find one
+			_, _ = io.WriteString(w, strings.Repeat("answer", 1000))
+			return
+		}
 		_, _ = io.WriteString(w, "answer")
 	})))
 	return g
@@ -92,7 +96,9 @@ func (g *bothRoads) verdict(addr string, send []byte) string {
 		}
 		body, err := io.ReadAll(res.Body)
 		res.Header.Del("Date")
-		res.Header.Del("Connection") // ReadResponse leaves it with HTTP/1.0
+		if res.Header.Get("Connection") != "keep-alive" {
+			res.Header.Del("Connection") // ReadResponse leaves it with HTTP/1.0
+		}
 		if id := res.Header.Get("X-Vcap-Request-Id"); len(id) == 36 {
 			res.Header.Set("X-Vcap-Request-Id", "an ID")
 		}
@@ -170,6 +176,14 @@ func oddStreams(t testing.TB) map[string]string {
 		"HEAD of nothing":    "HEAD / HTTP/1.1\r\nHost: nowhere.test\r\n\r\n",
 		"HTTP/1.0":           "GET / HTTP/1.0\r\nHost: a.test\r\n\r\n" + follower,
 		"HTTP/1.0 POST":      "POST / HTTP/1.0\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello" + follower,
+		"HTTP/1.0 kept":      "GET / HTTP/1.0\r\nHost: a.test\r\nConnection: Keep-Alive\r\n\r\n" + follower,
+		"HTTP/1.0 kept POST": "POST / HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello" + follower,
+		"HTTP/1.0 kept HEAD": "HEAD / HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n" + follower,
+		"HTTP/1.0 kept 204":  "DELETE / HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n" + follower,
+		"HTTP/1.0 kept 404":  "GET / HTTP/1.0\r\nHost: nowhere.test\r\nConnection: keep-alive\r\n\r\n" + follower,
+		"HTTP/1.0 of no end": "GET /stream HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n" + follower,
+		"HTTP/1.0 kept list": "GET / HTTP/1.0\r\nHost: a.test\r\nConnection: X-A, keep-alive\r\nX-A: b\r\n\r\n" + follower,
+		"HTTP/1.0 two minds": "GET / HTTP/1.0\r\nHost: a.test\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n" + follower,
 		"DELETE":             "DELETE /x HTTP/1.1\r\nHost: a.test\r\n\r\n" + follower,
 		"GET with body":      "GET / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n\r\nhello" + follower,
 		"own method":         "PROPFIND / HTTP/1.1\r\nHost: a.test\r\n\r\n" + follower,

@@ -15,7 +15,7 @@ type Request struct {
 	Length       int64 // of the body; 0 without one, -1 if chunked
 	Chunked      bool
 	HasHost      bool
-	Close        bool // Connection: close, or HTTP/1.0
+	Close        bool // Connection: close, or HTTP/1.0 without Connection: keep-alive
 	Trailers     bool // TE: trailers
 	DoubtfulPath bool // servers may read the path in different ways
 
@@ -226,6 +226,7 @@ func (r *Request) connection(value []byte) {
 	case equalFold(value, "close"):
 		r.Close = true
 	case equalFold(value, "keep-alive"):
+		r.Close = false // of HTTP/1.0
 	default:
 		r.slow = true
 	}

@@ -166,7 +166,8 @@ func TestParseRequest_SaysHowTheBodyIsFramed(t *testing.T) {
 	for head, want := range map[string]string{
 		"GET / HTTP/1.1\r\nHost: a\r\n\r\n":                                          "0 false false",
 		"GET / HTTP/1.0\r\n\r\n":                                                     "0 false true",
-		"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n":                           "0 false true",
+		"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n":                           "0 false false",
+		"GET / HTTP/1.0\r\nConnection: close\r\n\r\n":                                "0 false true",
 		"GET / HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n":                     "0 false true",
 		"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 000000000000000012\r\n\r\n":   "12 false false",
 		"POST / HTTP/1.1\r\nHost: a\r\nContent-Length:\t12 \t\r\n\r\n":               "12 false false",
