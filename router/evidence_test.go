@@ -19,8 +19,11 @@ func versions(host, mainAddr, canaryAddr string, split uint64, weights ...int) R
 	return Route{Host: host, GUID: host, Destinations: []Destination{main, canary}, Options: map[string]string{}}
 }
 
+// evidenceOf returns what was counted of all requests so far, also by version
+// and split. A client may have its answer before the request is counted.
 func evidenceOf(t *testing.T, g *rig, q EvidenceQuery) (Evidence, map[string]VersionEvidence) {
 	t.Helper()
+	eventually(t, "the requests are over", func() bool { return g.r.metrics.requests.Load() == 0 })
 	e, err := g.ctl.Evidence(t.Context(), q)
 	if err != nil {
 		t.Fatal(err)
