@@ -23,7 +23,8 @@ type load struct {
 	bodies map[string]int
 }
 
-// maxInFlight bounds a load that meets a stuck server.
+// maxInFlight bounds a load that meets a stuck server, if it is not two seconds
+// of it.
 const maxInFlight = 512
 
 // startLoad begins sending GET url, perSecond times a second, until stop.
@@ -35,7 +36,7 @@ func (s *server) startLoad(url string, perSecond int) *load {
 // startLoadOf is startLoad by the given clients in turn.
 func startLoadOf(url string, perSecond int, clients ...*http.Client) *load {
 	l := &load{stopping: make(chan struct{}), bodies: map[string]int{}}
-	slots := make(chan struct{}, maxInFlight)
+	slots := make(chan struct{}, max(maxInFlight, 2*perSecond))
 	l.wg.Go(func() {
 		tick := time.NewTicker(time.Second / time.Duration(perSecond))
 		defer tick.Stop()

@@ -137,7 +137,8 @@ func playLatency(runs int, seed uint64, requests int, l latencies, later float64
 
 // everything is a whole rollout of a good candidate, with errors and latency
 // together, default settings, an incident in which both versions fail and are
-// slow, and instances of the candidate that are cold at each step.
+// slow, and instances of the candidate that are cold at each step, and once
+// more in the middle of it, when they were started again.
 func everything(runs int, seed uint64, perStep int) *result {
 	const between = 250
 	res := &result{runs: runs}
@@ -153,6 +154,10 @@ func everything(runs int, seed uint64, perStep int) *result {
 			j.Begin()
 			cold := 40
 			for n := 0; n < perStep && !rejected; n += between {
+				if n == perStep/4/between*between {
+					cold = 40
+					j.Cool(50)
+				}
 				l.share, l.incident = share, 0
 				rate := 0.005
 				if step == 3 && n > perStep/2 {

@@ -289,6 +289,6 @@ func (r *report) together() {
 	results := make([]*result, 2)
 	parallel(func() { results[0] = everything(half, 5, 50_000) }, func() { results[1] = everything(half, 6, 50_000) })
 	all := &result{runs: 2 * half, requests: append(results[0].requests, results[1].requests...)}
-	fmt.Println("\nErrors and latency together, default settings, 1, 5, 25, 50 %, cold instances at each step, an incident in the last")
+	fmt.Println("\nErrors and latency together, default settings, 1, 5, 25, 50 %, cold instances at the beginning and in the middle of each step, an incident in the last")
 	r.alarm("good version", all)
 }
