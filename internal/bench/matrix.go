@@ -77,29 +77,45 @@ func (m *matrix) prepare() (l *load.Loop, g *ground, done func(), err error) {
 	return l, g, func() { calm(self); g.clear(); l.Close() }, nil
 }
 
+// stage is proxies that run, at least one, on ground of their own.
+type stage struct {
+	loop    *load.Loop
+	ground  *ground
+	running []*proxy
+	clear   func()
+}
+
+func (m *matrix) stage(ctx context.Context) (*stage, error) {
+	l, g, done, err := m.prepare()
+	if err != nil {
+		return nil, err
+	}
+	running, stop, err := m.start(ctx, g)
+	if err == nil && len(running) == 0 {
+		err = errors.New("none of the proxies is there")
+	}
+	if err != nil {
+		done()
+		return nil, err
+	}
+	return &stage{l, g, running, func() { stop(); done() }}, nil
+}
+
 // stand starts the proxies and answers for their instance for a while, so that
 // other tools can load and watch them.
 func (b bench) stand(ctx context.Context) error {
 	m := b.matrix
-	l, g, done, err := m.prepare()
+	s, err := m.stage(ctx)
 	if err != nil {
 		return err
 	}
-	defer done()
-	running, stop, err := m.start(ctx, g)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	if len(running) == 0 {
-		return errors.New("none of the proxies is there")
-	}
-	for _, p := range running {
+	defer s.clear()
+	for _, p := range s.running {
 		fmt.Printf("%-13s http %s, https %s, processes %d\n", p.name, p.plain, p.secure, p.pids)
 	}
 	fmt.Printf("answers for %s, to targets like %s, for %s\n", load.Host, load.Target, m.each)
 	for began := time.Now(); time.Since(began) < m.each && ctx.Err() == nil; {
-		if _, err := l.Run(load.Plan{Addr: running[0].plain, Conns: 1, Rate: 1, Others: true, For: time.Second}); err != nil {
+		if _, err := s.loop.Run(load.Plan{Addr: s.running[0].plain, Conns: 1, Rate: 1, Others: true, For: time.Second}); err != nil {
 			return err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -28,32 +27,25 @@ var profiled = []string{"h1-64", "h1-256", "h1-tls", "h2-tls", "new-conn", "larg
 func (b bench) profile(ctx context.Context) error {
 	m := b.matrix
 	m.peers, m.beside = []string{"weir"}, ""
-	l, g, done, err := m.prepare()
+	s, err := m.stage(ctx)
 	if err != nil {
 		return err
 	}
-	defer done()
-	running, stop, err := m.start(ctx, g)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	if len(running) == 0 {
-		return errors.New("weir did not start")
-	}
+	defer s.clear()
+	weir := s.running[0]
 	const long = 30 * time.Second
 	got := make(chan error, 1)
 	var profile []byte
 	go func() {
 		var err error
-		profile, err = fetchProfile(ctx, running[0].control, long)
+		profile, err = fetchProfile(ctx, weir.control, long)
 		got <- err
 	}()
 	all := measures(m.each, 0)
 	for began := time.Now(); time.Since(began) < long && ctx.Err() == nil; {
 		for _, x := range all {
 			if slices.Contains(profiled, x.name) {
-				m.note(x, running[0], l, g)
+				m.note(x, weir, s.loop, s.ground)
 			}
 		}
 	}
