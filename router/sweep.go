@@ -221,9 +221,9 @@ func (c *Config) period() time.Duration {
 // many, after such a part of all connections that it pauses endTurns times at
 // most.
 const (
-	endAtOnce = 16
-	endTurns  = 64
-	endPause  = 16 * time.Millisecond
+	endAtOnce = 4
+	endTurns  = 256
+	endPause  = 4 * time.Millisecond
 )
 
 // run sweeps until stop is closed.
