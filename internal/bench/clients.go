@@ -18,6 +18,7 @@ type clients struct {
 	memory int64 // of all TCP connections of the machine at most, in bytes
 
 	most    int           // that were slow
+	full    time.Duration // when there were that many
 	last    time.Duration // when one of them was last seen
 	end     chan struct{}
 	stopped chan struct{}
@@ -54,20 +55,22 @@ func (c *clients) run() {
 		case <-c.end:
 			return
 		case <-tick.C:
-			if n := c.count() - slowPeers; n > probes {
-				c.most, c.last = max(c.most, n), time.Since(c.began)
+			n, now := c.count()-slowPeers, time.Since(c.began)
+			if n > probes {
+				c.last = now
+			}
+			if n > c.most {
+				c.most, c.full = n, now
 			}
 			c.memory = max(c.memory, tcpMemory())
 		}
 	}
 }
 
-// stop returns how many slow connections there were at most, and when one of
-// them was last seen.
-func (c *clients) stop() (most int, last time.Duration) {
+// stop ends the watch.
+func (c *clients) stop() {
 	close(c.end)
 	<-c.stopped
-	return c.most, c.last
 }
 
 // count is how many connections to the ports are not closed. The kernel shows
