@@ -338,17 +338,42 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// reset makes the next Close a reset.
-func reset(c net.Conn) {
+// tcpOf returns the TCP connection below c; nil if there is none.
+func tcpOf(c net.Conn) *net.TCPConn {
 	if p, ok := c.(*prefixConn); ok {
 		c = p.Conn
 	}
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}
-	if t, ok := c.(*net.TCPConn); ok {
+	t, _ := c.(*net.TCPConn)
+	return t
+}
+
+// reset makes the next Close a reset.
+func reset(c net.Conn) {
+	if t := tcpOf(c); t != nil {
 		_ = t.SetLinger(0)
 	}
+}
+
+// cut closes the connection below c at once, without the goodbye of TLS, and
+// takes back what the kernel holds for the client.
+func cut(c net.Conn) {
+	if t := tcpOf(c); t != nil {
+		_ = t.SetLinger(0)
+		_ = t.Close()
+	}
+}
+
+// clientOf asks the kernel about the connection below c.
+func clientOf(c net.Conn) clientState {
+	if t := tcpOf(c); t != nil {
+		if raw, err := t.SyscallConn(); err == nil {
+			return stateOf(raw)
+		}
+	}
+	return clientState{}
 }
 
 // serverTLS completes what the operator's certificates give: the protocols,

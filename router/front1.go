@@ -242,10 +242,7 @@ func (c *conn1) carry(x *exchange) {
 func (c *conn1) finish() {
 	switch {
 	case c.aborted || c.watch.tooSlow.Load():
-		reset(c.c)
-		if t, ok := c.c.(interface{ NetConn() net.Conn }); ok {
-			_ = t.NetConn().Close() // without the goodbye of TLS
-		}
+		cut(c.c)
 	case c.linger || c.from < c.to:
 		c.lingerOn()
 	}
@@ -291,18 +288,7 @@ func (c *conn1) unblock(read, write bool) {
 }
 
 // client implements ends.
-func (c *conn1) client() clientState {
-	raw := c.raw
-	if t, ok := c.c.(interface{ NetConn() net.Conn }); ok {
-		if tcp, ok := t.NetConn().(*net.TCPConn); ok {
-			raw, _ = tcp.SyscallConn()
-		}
-	}
-	if raw == nil {
-		return clientState{}
-	}
-	return stateOf(raw)
-}
+func (c *conn1) client() clientState { return clientOf(c.c) }
 
 // interim implements front.
 func (c *conn1) interim(res *wire.Response) error {

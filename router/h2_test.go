@@ -30,6 +30,11 @@ func (g *rig) h2raw(t *testing.T, settings ...http2.Setting) *h2conn {
 	t.Helper()
 	c := g.dial()
 	t.Cleanup(func() { _ = c.Close() })
+	return h2over(t, c, settings...)
+}
+
+// h2over speaks HTTP/2 over a connection.
+func h2over(t *testing.T, c net.Conn, settings ...http2.Setting) *h2conn {
 	h := &h2conn{t: t, c: c, out: bufio.NewWriterSize(c, 1<<16)}
 	h.fr = http2.NewFramer(h.out, c)
 	h.fr.AllowIllegalWrites = true
@@ -42,7 +47,11 @@ func (g *rig) h2raw(t *testing.T, settings ...http2.Setting) *h2conn {
 
 func (h *h2conn) fields(extra ...string) []byte {
 	h.head.Reset()
-	all := append([]string{":method", "GET", ":scheme", "http", ":authority", "a.test", ":path", "/"}, extra...)
+	path := "/"
+	if len(extra) > 1 && extra[0] == ":path" {
+		path, extra = extra[1], extra[2:]
+	}
+	all := append([]string{":method", "GET", ":scheme", "http", ":authority", "a.test", ":path", path}, extra...)
 	for i := 0; i < len(all); i += 2 {
 		_ = h.enc.WriteField(hpack.HeaderField{Name: all[i], Value: all[i+1], Sensitive: i >= 8})
 	}

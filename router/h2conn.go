@@ -287,7 +287,10 @@ func (c *conn2) end(code h2Code) {
 	c.fail(io.EOF)
 	c.handlers.Wait()
 	c.in.drop()
-	if code != h2NoError || over {
+	switch {
+	case c.watch.tooSlow.Load():
+		cut(c.in.c)
+	case code != h2NoError || over:
 		// Or the reset that answers what still comes would take back what
 		// the client did not read yet.
 		_ = c.in.c.SetDeadline(time.Now().Add(lingerTime))
@@ -360,13 +363,27 @@ func (c *conn2) closeLocked() {
 }
 
 // unblock implements ends, for the connection as such.
-func (c *conn2) unblock(read, _ bool) {
+func (c *conn2) unblock(read, write bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if read {
-		c.mu.Lock()
 		c.closeLocked()
-		c.mu.Unlock()
+	}
+	if write {
+		c.failLocked(os.ErrDeadlineExceeded)
+		_ = c.in.c.SetWriteDeadline(past)
 	}
 }
 
 // client implements ends.
-func (c *conn2) client() clientState { return clientState{} }
+func (c *conn2) client() clientState { return clientOf(c.in.c) }
+
+// tooSlowLocked notes that a stream is ended because its client took too little
+// since a moment. If the connection is being written to, the client may read
+// nothing of it at all: since that moment then, as the sweeper will see.
+func (c *conn2) tooSlowLocked(since int64) {
+	if st := c.client(); c.writing && st.behind {
+		c.watch.slowFrom.Store(st.taken)
+		c.watch.slowSince.Store(since)
+	}
+}

@@ -293,6 +293,9 @@ func (s *stream2) unblock(read, write bool) {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
 	s.noRead, s.noSend = s.noRead || read, s.noSend || write
+	if s.watch.tooSlow.Load() {
+		s.c.tooSlowLocked(s.watch.slowSince.Load())
+	}
 	s.wake.Broadcast()
 	if s.waits {
 		s.c.room.Broadcast()

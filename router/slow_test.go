@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // endless answers with bytes without end, in the given framing, and tells
@@ -56,25 +58,83 @@ func TestSlow_EndsClientsThatTakeNextToNothing(t *testing.T) {
 
 func TestSlow_EndsClientsThatLeaveTheAnswerInTheKernel(t *testing.T) {
 	g := run(t, func(c *Config) { c.SlowTimeout = 500 * time.Millisecond })
-	g.mapRoute("a.test", "", to("a", serveApp(t, func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(make([]byte, 400<<10)) })))
+	g.mapRoute("a.test", "", to("a", serveApp(t, func(w http.ResponseWriter, r *http.Request) {
+		for range 4 {
+			_, _ = w.Write(make([]byte, 40<<10))
+		}
+		for r.URL.Path == "/endless" {
+			if _, err := w.Write(make([]byte, 40<<10)); err != nil {
+				return
+			}
+		}
+	})))
 	d := net.Dialer{Control: func(_, _ string, raw syscall.RawConn) error {
 		return raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 700) })
 	}}
-	c, err := d.Dial("tcp", g.addr)
-	if err != nil {
-		t.Fatal(err)
+	for name, ask := range map[string]func(c net.Conn){
+		"HTTP/1.1":          func(c net.Conn) { fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n") },
+		"HTTP/1.1, endless": func(c net.Conn) { fmt.Fprint(c, "GET /endless HTTP/1.1\r\nHost: a.test\r\n\r\n") },
+		"HTTP/2":            func(c net.Conn) { askAll(t, c, "/") },
+		"HTTP/2, endless":   func(c net.Conn) { askAll(t, c, "/endless") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, err := d.Dial("tcp", g.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			ask(c)
+			for b, end := make([]byte, 32), time.Now().Add(30*time.Second); ; time.Sleep(50 * time.Millisecond) {
+				_, err := c.Read(b)
+				if errors.Is(err, syscall.ECONNRESET) {
+					return
+				}
+				if err != nil || time.Now().After(end) {
+					t.Fatalf("got %v", err)
+				}
+			}
+		})
 	}
-	defer c.Close()
-	fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
-	for b, end := make([]byte, 32), time.Now().Add(30*time.Second); ; time.Sleep(50 * time.Millisecond) {
-		_, err := c.Read(b)
-		if errors.Is(err, syscall.ECONNRESET) {
-			return
+}
+
+func TestSlow_EndsAStreamAndNotItsConnection(t *testing.T) {
+	g := run(t, func(c *Config) { c.SlowTimeout = 500 * time.Millisecond })
+	var ended atomic.Int64
+	g.mapRoute("a.test", "", to("a", serveApp(t, endless(&ended))))
+	g.mapRoute("a.test", "/small", to("b", serveApp(t, sayName("small"))))
+	h := g.h2raw(t)
+	h.ask(1) // and opens no window for it, but reads
+	_ = h.out.Flush()
+	_ = h.c.SetReadDeadline(time.Now().Add(30 * time.Second))
+	for asked := false; ; {
+		f, err := h.fr.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
 		}
-		if err != nil || time.Now().After(end) {
-			t.Fatalf("got %v", err)
+		switch f := f.(type) {
+		case *http2.RSTStreamFrame:
+			// Long enough for the sweeper to look at what is left.
+			eventually(t, "the instance is left alone", func() bool { return ended.Load() == 1 })
+			time.AfterFunc(time.Second, func() {
+				h.ask(3, ":path", "/small")
+				_ = h.out.Flush()
+			})
+			asked = true
+		case *http2.HeadersFrame:
+			if f.StreamID == 3 && asked {
+				return
+			}
 		}
 	}
+}
+
+// askAll asks for a path over HTTP/2 and opens all windows.
+func askAll(t *testing.T, c net.Conn, path string) {
+	h := h2over(t, c, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
+	_ = h.fr.WriteWindowUpdate(0, 1<<30)
+	h.ask(1, ":path", path)
+	_ = h.out.Flush()
 }
 
 func TestSlow_EndsBodiesThatDrip(t *testing.T) {

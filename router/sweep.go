@@ -337,7 +337,8 @@ func (s *sweeper) look(w *watch, now int64) (ended bool) {
 func (s *sweeper) mayTakeTooLittle(w *watch, p phase, since, now int64) bool {
 	waited, least := time.Duration(now-since), s.r.cfg.SlowTimeout/10
 	if w.slowSince.Load() != 0 {
-		return p == phaseWrite || p == phaseSplice || p == phaseIdle
+		_, isConn2 := w.ends.(*conn2) // of which a stream was ended
+		return p == phaseWrite || p == phaseSplice || p == phaseIdle || p == phaseNone && isConn2
 	}
 	switch p {
 	case phaseWrite, phaseSplice:
