@@ -285,11 +285,12 @@ func (s *sweeper) look(w *watch, now int64) (ended bool) {
 		s.lookForEnd(w, v)
 	}
 	if s.mayTakeTooLittle(w, p, since, now) && s.takesTooLittle(w, since, now) {
-		if w.down.v.CompareAndSwap(v, int64(p)<<8|int64(phaseExpired)) {
-			w.tooSlow.Store(true)
-			w.endRead()
-			w.ends.unblock(p == phaseIdle, true)
+		if !w.down.v.CompareAndSwap(v, int64(p)<<8|int64(phaseExpired)) {
+			return ended
 		}
+		w.tooSlow.Store(true)
+		w.endRead()
+		w.ends.unblock(p == phaseIdle, true)
 		return true
 	}
 	limit := w.limit(p, cfg)
