@@ -12,6 +12,7 @@ type ask struct {
 	method string
 	target string // as the client sent it
 	host   string // normalised
+	port   string // as the client addressed us
 	path   string // raw, up to the query
 
 	peer, client netip.Addr // the connection's other end; the nearest address that is no trusted proxy

@@ -26,6 +26,7 @@ const (
 	reasonURITooLong
 	reasonVersion
 	reasonTransferCoding
+	reasonExpectation
 	reasonBodyStalled
 	reasonNoEndpoints
 	reasonUnreachable
@@ -69,6 +70,7 @@ var reasons = [reasonCount]struct {
 	reasonURITooLong:         {"uri_too_long", "uri_too_long", 414, "The request target is too long."},
 	reasonVersion:            {"version_not_supported", "version_not_supported", 505, "This version of HTTP is not served here."},
 	reasonTransferCoding:     {"transfer_coding", "transfer_coding", 501, "This transfer coding is not understood."},
+	reasonExpectation:        {"expectation_failed", "expectation_failed", 417, "What the request expects is not offered here."},
 	reasonBodyStalled:        {"body_stalled", "body_stalled", 408, "The request body did not arrive in time."},
 	reasonNoEndpoints:        {"no_endpoints", "no_endpoints", 503, "Requested route has no available endpoints."},
 	reasonUnreachable:        {"endpoint_unreachable", "endpoint_failure", 502, "The app could not be reached."},
@@ -106,7 +108,7 @@ func (r reason) String() string { return reasons[r].name }
 func (r reason) closes() bool {
 	switch r {
 	case reasonBadRequest, reasonMethod, reasonHeadTooLarge, reasonURITooLong,
-		reasonVersion, reasonTransferCoding, reasonBodyStalled, reasonEmptyHost:
+		reasonVersion, reasonTransferCoding, reasonExpectation, reasonBodyStalled, reasonEmptyHost:
 		return true
 	}
 	return false

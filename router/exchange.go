@@ -272,7 +272,7 @@ func (x *exchange) readAsk() (a ask, why reason) {
 	if req.First(wire.AppInstance) != nil || req.First(wire.ProcessInstance) != nil {
 		a.wish, why = parseWish(x.joined(wire.AppInstance), x.joined(wire.ProcessInstance))
 	}
-	a.method, a.target = x.rec.Method, x.rec.Target
+	a.method, a.target, a.port = x.rec.Method, x.rec.Target, x.from.port
 	a.peer, a.client = x.asked.peer, x.from.client
 	a.secure, a.length = x.from.proto == "https", req.Length
 	a.head, a.gone = req, x.asked.gone

@@ -18,10 +18,7 @@ import (
 // A head it refuses it replaces by one of its own that asks for
 // refusedTarget, and ends the stream, so that the refusal is answered,
 // counted and logged like any other request. A body it refuses ends in
-// errBadBody.
-//
-// What net/http still decides by itself, and the guard leaves to it, is 417 for
-// an Expect other than 100-continue.
+// errBadBody. Nothing is left that net/http would refuse by itself.
 type guard struct {
 	mode    guardMode
 	begun   bool   // a message was seen
@@ -234,6 +231,8 @@ func reasonOf(v wire.Verdict) reason {
 		return reasonTransferCoding
 	case wire.BadVersion:
 		return reasonVersion
+	case wire.BadExpectation:
+		return reasonExpectation
 	}
 	return reasonBadRequest
 }

@@ -1,7 +1,9 @@
 package router
 
 import (
+	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -176,9 +178,9 @@ func (t *trip) ruled(r *rules) reason {
 	case r.broken != nil:
 		return reasonInternal
 	case r.toHTTPS && !a.secure:
-		return t.redirect("https://", r.canonicalOr(a.host))
+		return t.redirect("https://", r.canonicalOr(a.host), t.r.securePort(a.port))
 	case r.canonical != "" && a.host != r.canonical:
-		return t.redirect(a.scheme(), r.canonical)
+		return t.redirect(a.scheme(), r.canonical, a.port)
 	case contains(r.deny, a.client), r.allow != nil && !contains(r.allow, a.client):
 		return reasonForbidden
 	case r.maintenance != nil && !r.maintenance.lets(a):
@@ -208,15 +210,28 @@ func (r *rules) canonicalOr(host string) string {
 	return host
 }
 
-// redirect sends the client to another origin with the same target. The port
-// is left out: the other origin is on its default.
-func (t *trip) redirect(scheme, host string) reason {
+// redirect sends the client to another origin with the same target.
+func (t *trip) redirect(scheme, host, port string) reason {
+	if port != portOf("", strings.TrimSuffix(scheme, "://")) {
+		host += ":" + port
+	}
 	t.made.location = scheme + host + clampTarget(t.ask.target)
 	switch t.ask.method {
 	case "GET", "HEAD":
 		return reasonMoved
 	}
 	return reasonMovedKeepMethod
+}
+
+// securePort returns the port for https of a client that came in the clear to
+// a port: our own, if that was our own too. Otherwise somebody in between gave
+// us others, and the default is the best guess.
+func (r *Router) securePort(port string) string {
+	is := func(ln net.Listener) bool { return portOf(ln.Addr().String(), "") == port }
+	if len(r.cfg.TLSListeners) == 0 || !slices.ContainsFunc(r.cfg.Listeners, is) {
+		return "443"
+	}
+	return portOf(r.cfg.TLSListeners[0].Addr().String(), "https")
 }
 
 // clampTarget returns a request target in the form of a path.

@@ -2,10 +2,12 @@ package router
 
 import (
 	"compress/gzip"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -161,6 +163,29 @@ func TestRules_RedirectToHTTPSAndTheCanonicalHost(t *testing.T) {
 	}
 	if got := get(t, c, "http://www.b.test/y"); got.status != 200 {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// Somebody who came to a port of ours is sent to one of ours.
+func TestRules_RedirectsKeepThePort(t *testing.T) {
+	g := runTLS(t, []tls.Certificate{keyPair(t, "a.test")})
+	g.withOptions("a.test", "https", "redirect")
+	g.withOptions("*.b.test", "canonical-host", "www.b.test")
+	_, http, _ := net.SplitHostPort(g.addr)
+	_, https, _ := net.SplitHostPort(g.tlsAddr)
+	for host, want := range map[string]string{
+		"a.test:" + http:   "https://a.test:" + https + "/x",
+		"a.test:1":         "https://a.test/x",
+		"a.test":           "https://a.test/x",
+		"x.b.test:" + http: "http://www.b.test:" + http + "/x",
+		"x.b.test:1":       "http://www.b.test:1/x",
+		"x.b.test:80":      "http://www.b.test/x",
+		"x.b.test":         "http://www.b.test/x",
+	} {
+		got := g.raw("GET /x HTTP/1.1\r\nHost: " + host + "\r\nConnection: close\r\n\r\n")
+		if !strings.Contains(got, "\r\nLocation: "+want+"\r\n") {
+			t.Errorf("%s: got %q, want to be sent to %s", host, got, want)
+		}
 	}
 }
 

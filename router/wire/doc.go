@@ -31,12 +31,13 @@ const (
 	Incomplete Verdict = iota // more bytes are needed
 	Fast
 	Slow
-	Malformed     // malformed or ambiguous
-	BadMethod     // CONNECT
-	TargetTooLong // over MaxTarget
-	TooLarge      // over MaxHead, MaxLine or MaxFields
-	BadCoding     // a transfer coding other than exactly "chunked"
-	BadVersion    // HTTP, but not 1.0 or 1.1
+	Malformed      // malformed or ambiguous
+	BadMethod      // CONNECT
+	TargetTooLong  // over MaxTarget
+	TooLarge       // over MaxHead, MaxLine or MaxFields
+	BadCoding      // a transfer coding other than exactly "chunked"
+	BadVersion     // HTTP, but not 1.0 or 1.1
+	BadExpectation // Expect is not 100-continue
 )
 
 // Refused reports whether the head must not be served.
@@ -45,7 +46,7 @@ func (v Verdict) Refused() bool { return v > Slow }
 // Status returns the status code with which a request is refused, 0 for one
 // that is not.
 func (v Verdict) Status() int {
-	return [...]int{0, 0, 0, 400, 405, 414, 431, 501, 505}[v]
+	return [...]int{0, 0, 0, 400, 405, 414, 431, 501, 505, 417}[v]
 }
 
 // Span is a part of a head: b[From:To].

@@ -210,7 +210,12 @@ func (r *Request) field(b []byte, f *Field) Verdict {
 		r.connection(value)
 	case TE:
 		r.Trailers = r.Trailers || equalFold(value, "trailers")
-	case Upgrade, Expect:
+	case Expect:
+		if len(value) > 0 && !equalFold(value, "100-continue") {
+			return BadExpectation
+		}
+		r.slow = true
+	case Upgrade:
 		r.slow = true
 	}
 	return Fast
