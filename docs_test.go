@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"weir/cli"
+	"weir/router"
 )
 
 // Every command line of weir in the documentation must be one: the command,
@@ -27,6 +28,22 @@ func TestDocs_CommandLinesCanBeTyped(t *testing.T) {
 	}
 	if lines < 100 {
 		t.Errorf("only %d command lines were found", lines)
+	}
+}
+
+// What the help says of route options is what there is.
+func TestHelp_ListsTheRouteOptions(t *testing.T) {
+	var out strings.Builder
+	program := cli.Program{Commands: []cli.Command{serveCommand()}}
+	if code := program.Main(t.Context(), []string{"update-route", "--help"}, strings.NewReader(""), &out, &out); code != 0 {
+		t.Fatalf("exit %d: %s", code, out.String())
+	}
+	_, listed, _ := strings.Cut(out.String(), "Options of a route")
+	listed, _, _ = strings.Cut(listed, "Flags:")
+	for _, name := range router.OptionNames() {
+		if !strings.Contains(listed, "\n  "+name+"=") {
+			t.Errorf("the help does not have %s", name)
+		}
 	}
 }
 

@@ -23,7 +23,7 @@ func mapCommands() []*command {
 			},
 			about: "When it returns, the router sends requests there. Weights are shares: against another app of weight 95, " +
 				"--weight 5 gets 5 of 100 requests; an app without one counts as 100; 0 gets no new request.\n\n" +
-				"-o json and -o table choose the output; -o NAME=VALUE sets a route option, as with cf.",
+				"-o json and -o table choose the output; -o NAME=VALUE sets a route option, as with cf: weir update-route --help lists them.",
 			flags: append(addressFlags(), optionFlag(),
 				&cli.IntFlag{Name: "weight", Usage: "share of the route's requests, `NUMBER` from 0 to 1000"},
 				&cli.StringFlag{Name: "app-protocol", Usage: "`PROTOCOL` the app speaks: http1 or http2"},
@@ -45,7 +45,11 @@ func mapCommands() []*command {
 				"update-route apps.localhost -n live --weight web-v1=95 --weight web-v2=5",
 				"update-route apps.localhost -n live --option loadbalancing=least-connection",
 				"update-route apps.localhost -n live -r loadbalancing",
+				"update-route apps.localhost -n live -o timeout=2m -o max-body=20M",
+				"update-route apps.localhost -n live -o basic-auth=\"ann:$(openssl passwd -6)\"",
+				"update-route apps.localhost -n live -o error-page=\"$(cat sorry.html)\"",
 			},
+			topic: drawRouteOptions,
 			about: "All weights given change in one step; apps not named keep theirs.\n\n" +
 				"-o json and -o table choose the output; -o NAME=VALUE sets a route option, as with cf.",
 			flags: append(addressFlags(), optionFlag(),

@@ -42,6 +42,7 @@ func routeCommands() []*command {
 		{
 			name: "create-route", args: "DOMAIN", category: catRoutes,
 			usage: "make a route that leads nowhere yet", examples: []string{"create-route apps.localhost -n live", "create-route apps.localhost -n live --path /api"},
+			about: "weir update-route --help lists the options a route has.",
 			flags: append(addressFlags(), optionFlag()), dashO: "option", run: runCreateRoute,
 		},
 		{

@@ -221,7 +221,7 @@ func CheckOptions(options map[string]string) error {
 	if err == nil {
 		return nil
 	}
-	return &platform.Error{Kind: platform.KindInvalid, Msg: err.Error(), Hint: "options are " + strings.Join(OptionNames(), ", ")}
+	return &platform.Error{Kind: platform.KindInvalid, Msg: err.Error(), Hint: "weir update-route --help lists the options and what they take"}
 }
 
 // parseOptions compiles options; nil if there are none.
@@ -270,7 +270,7 @@ func oneOf(words map[string]func(*rules)) func(*rules, string) error {
 	return func(r *rules, v string) error {
 		set := words[v]
 		if set == nil {
-			return fmt.Errorf("must be one of %s", strings.Join(slices.Sorted(maps.Keys(words)), ", "))
+			return errors.New("must be " + strings.Join(slices.Sorted(maps.Keys(words)), " or "))
 		}
 		set(r)
 		return nil
@@ -284,7 +284,7 @@ func duration(v string, least, most time.Duration) (time.Duration, error) {
 		d, err = time.Duration(n)*time.Second, nil
 	}
 	if err != nil || d < least || d > most {
-		return 0, fmt.Errorf("must be a duration of at most %s, like \"90s\"", strings.TrimSuffix(strings.TrimSuffix(most.String(), "0s"), "0m"))
+		return 0, fmt.Errorf("must be a duration from %s to %s, like \"90s\"", least, strings.TrimSuffix(strings.TrimSuffix(most.String(), "0s"), "0m"))
 	}
 	return d, nil
 }
