@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 
 	"weir/internal/judge"
 	"weir/internal/platform"
@@ -110,15 +111,25 @@ func (e *Engine) command(ctx context.Context, guid string, do func(context.Conte
 		return row, err
 	}
 	if row.State.IsOver() {
-		return row, platform.Invalidf("rollout r-%d is over: it was %s", row.Number, row.State)
+		return row, isOver(row)
 	}
 	err = e.tell(ctx, guid, func(ctx context.Context, c *conductor) error {
 		if c.row.State.IsOver() {
-			return platform.Invalidf("rollout r-%d is over: it was %s", c.row.Number, c.row.State)
+			return isOver(c.row)
 		}
 		err := do(ctx, c)
 		row = c.row
 		return err
 	})
+	if err == errNotRunning {
+		if now, readErr := e.cfg.Store.Rollout(ctx, guid); readErr == nil && now.State.IsOver() {
+			return now, isOver(now) // it ended meanwhile
+		}
+	}
 	return row, err
+}
+
+// isOver refuses to change a rollout that has ended.
+func isOver(row platform.Rollout) error {
+	return platform.Invalidf("rollout r-%d is over: it is %s", row.Number, strings.ReplaceAll(string(row.State), "-", " "))
 }

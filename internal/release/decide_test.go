@@ -254,6 +254,20 @@ func TestParsePlan_PresetsAndDefaults(t *testing.T) {
 	}
 }
 
+// Those who write a manifest need not know in what weir is written.
+func TestParsePlan_SaysInItsOwnWordsWhatCannotBeRead(t *testing.T) {
+	for bad, want := range map[string]string{
+		`{"bake":"soon"}`:               `the rollout plan cannot be read: "soon" is no time: write 90s, 5m or 2h`,
+		`{"keep-old":"3 days"}`:         `the rollout plan cannot be read: "3 days" is no time: write 90s, 5m or 2h`,
+		`{"steps":[{"weight":"half"}]}`: `the rollout plan cannot be read: "half" is no percentage: write 5 or 5%`,
+		`{"min-requests":"many"}`:       `the rollout plan cannot be read: "many" is neither a number nor auto`,
+	} {
+		if _, err := ParsePlan([]byte(bad)); err == nil || err.Error() != want {
+			t.Errorf("%s: %v, want %s", bad, err, want)
+		}
+	}
+}
+
 func TestParsePlan_RefusesNonsense(t *testing.T) {
 	for _, bad := range []string{
 		`{`, `{"prest":"canary"}`, `{"preset":"foo"}`, `{"steps":[{}]}`, `{"steps":[{"weight":120}]}`, `{"steps":[{"weight":50},{"weight":10}]}`,
@@ -261,6 +275,8 @@ func TestParsePlan_RefusesNonsense(t *testing.T) {
 		`{"rings":{"a":[{}]}}`, `{"rings":{"a":[{"header":"X","cookie":"y"}]}}`, `{"rings":{"a":[{"cidr":"10.0.0.0/99"}]}}`,
 		`{"rings":{"a":[{"header":"X","regex":"("}]}}`, `{"steps":[{"shadow":10,"weight":5}]}`, `{"rings":{"a":[{"header":"X"}]},"steps":[{"shadow":10,"ring":"a"}]}`,
 		`{"hooks":{"on-done":"rm -rf /"}}`, `{"steps":[{"weight":5,"gate":"maybe"}]}`, `{"bake":"-5m"}`, `{"steps":[{"weight":5,"min-clients":-1}]}`,
+		`{"bake":-5}`, `{"steps":[{"weight":"NaN"}]}`, `{"judge":{"error":{"alpha":2}}}`, `{"judge":{"latency":{"alpha":-0.1}}}`,
+		`{"judge":{"error":{"tolerate":"-5%"}}}`, `{"judge":{"detect":0.5}}`,
 	} {
 		if _, err := ParsePlan([]byte(bad)); err == nil {
 			t.Errorf("%s was accepted", bad)

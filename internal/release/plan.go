@@ -3,6 +3,7 @@ package release
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -137,19 +138,20 @@ func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()
 // UnmarshalJSON implements json.Unmarshaler. A bare number is in seconds.
 func (d *Duration) UnmarshalJSON(b []byte) (err error) {
 	text := strings.Trim(string(b), `"`)
-	if seconds, err := strconv.ParseFloat(text, 64); err == nil {
-		d.Duration = time.Duration(seconds * float64(time.Second))
-		return nil
+	if _, err := strconv.ParseFloat(text, 64); err == nil {
+		text += "s"
 	}
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		n, err := strconv.Atoi(days)
 		d.Duration = time.Duration(n) * 24 * time.Hour
-		return err
+		if err == nil && n >= 0 && n <= 10000 {
+			return nil
+		}
 	}
-	if d.Duration, err = time.ParseDuration(text); err == nil && d.Duration < 0 {
-		err = fmt.Errorf("%q is negative", text)
+	if d.Duration, err = time.ParseDuration(text); err != nil || d.Duration < 0 {
+		return fmt.Errorf("%s is no time: write 90s, 5m or 2h", b)
 	}
-	return err
+	return nil
 }
 
 // IsZero reports whether it is zero, for omitzero.
@@ -160,9 +162,13 @@ type Percent float64
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (p *Percent) UnmarshalJSON(b []byte) error {
-	v, err := strconv.ParseFloat(strings.TrimSuffix(strings.Trim(string(b), `"`), "%"), 64)
+	text := strings.Trim(string(b), `"`)
+	v, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
+	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
+		return fmt.Errorf("%s is no percentage: write 5 or 5%%", b)
+	}
 	*p = Percent(v)
-	return err
+	return nil
 }
 
 // String writes the share with its sign.
@@ -189,8 +195,10 @@ func (a *Amount) UnmarshalJSON(b []byte) (err error) {
 		*a = Amount{Auto: true}
 		return nil
 	}
-	a.N, err = strconv.Atoi(text)
-	return err
+	if a.N, err = strconv.Atoi(text); err != nil {
+		return fmt.Errorf("%s is neither a number nor auto", b)
+	}
+	return nil
 }
 
 // ParsePlan reads a plan and fills in what it leaves out.

@@ -196,6 +196,9 @@ func (p *Plan) check() error {
 			}
 		}
 	}
+	if err := p.Judge.check(); err != nil {
+		return err
+	}
 	last := Percent(0)
 	for i, s := range p.Steps {
 		if err := p.checkStep(s); err != nil {
@@ -205,6 +208,22 @@ func (p *Plan) check() error {
 			return platform.Invalidf("step %d: the share goes down from %s to %s: steps only go up", i+1, last, s.Weight)
 		}
 		last = max(last, s.Weight)
+	}
+	return nil
+}
+
+// check refuses a judge that would reject everything, or nothing.
+func (j *JudgePlan) check() error {
+	for name, s := range map[string]StreamPlan{"error": j.Error, "latency": j.Latency, "custom": j.Custom} {
+		switch {
+		case s.Alpha < 0 || s.Alpha >= 1:
+			return platform.Invalidf("judge: alpha of %s is a probability such as 0.005 (got %v)", name, s.Alpha)
+		case s.Tolerate < 0:
+			return platform.Invalidf("judge: tolerate of %s is not negative", name)
+		}
+	}
+	if j.Detect <= 1 {
+		return platform.Invalidf("judge: detect is how many times as many failures are to be seen: more than 1 (got %v)", j.Detect)
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func (e *Engine) Start(ctx context.Context, who platform.Actor, req Request) (pl
 		switch req.Plan.Concurrency {
 		case "refuse":
 			return platform.Rollout{}, &platform.Error{
-				Kind: platform.KindConflict, Msg: fmt.Sprintf("app %q has rollout r-%d on its way (%s to %s)", app.Name, active[0].Number, active[0].ToLabel, active[0].State),
+				Kind: platform.KindConflict, Msg: fmt.Sprintf("app %q has rollout r-%d on its way (%s is %s)", app.Name, active[0].Number, active[0].ToLabel, active[0].State),
 				Hint: "weir rollout status " + app.Name,
 			}
 		case "queue":
