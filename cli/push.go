@@ -221,6 +221,11 @@ func (c *call) pushAll(ctx context.Context, s *session, sp space) ([]pushed, err
 		}
 		c.out.step("%s is the first version of the app, so it is the main one", cmp.Or(c.String("version"), "This"))
 	}
+	for _, item := range plan.apps {
+		if err := s.checkNoRollout(ctx, sp, item.name); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.apply(ctx, s, sp, plan); err != nil {
 		return nil, err
 	}

@@ -164,7 +164,11 @@ func (c *call) strategy() (v3.DeploymentCreate, error) {
 		if c.cmd.hasName("push") && isRollout(name) {
 			break
 		}
-		return d, withHint(usagef("there is no strategy %q", name), "choose rolling or canary")
+		hint := "choose rolling or canary"
+		if c.cmd.hasName("push") {
+			hint = "choose rolling or canary as with cf, or a rollout: canary with --steps, " + strings.Join(rolloutPresets, ", ")
+		}
+		return d, withHint(usagef("there is no strategy %q", name), hint)
 	}
 	var o v3.DeploymentOptions
 	if c.has("max-in-flight") {

@@ -41,8 +41,12 @@ var planFlags = []string{"bake", "min-requests", "min-endpoints", "max-bake", "w
 
 // isRollout reports whether a strategy is a rollout's and nothing of cf's.
 func isRollout(strategy string) bool {
-	return contains([]string{"all-at-once", "blue-green", "linear", "rings", "shadow", "canary-10-5m", "linear-10-1m"}, strategy)
+	return contains(rolloutPresets, strategy)
 }
+
+// rolloutPresets are the presets of plans, but for canary, which is cf's
+// without other flags of a rollout.
+var rolloutPresets = []string{"blue-green", "linear", "rings", "shadow", "all-at-once", "canary-10-5m", "linear-10-1m"}
 
 // rollsOut reports whether the push is to bring its version in judged steps.
 func (c *call) rollsOut() bool {
@@ -119,6 +123,26 @@ func (p *push) rolloutPlan() (json.RawMessage, error) {
 		}
 	}
 	return json.Marshal(plan)
+}
+
+// checkNoRollout refuses to replace the main version of an app while a rollout
+// is on its way, before anything is changed or built for it.
+func (s *session) checkNoRollout(ctx context.Context, sp space, name string) error {
+	app, ok, err := s.AppByName(ctx, sp.GUID, name)
+	if err != nil || !ok {
+		return err
+	}
+	all, err := s.AppRollouts(ctx, app.GUID)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		if !r.Over && r.State != v3.RolloutQueued {
+			return newFailure(exitConflict, "conflict", fmt.Sprintf("app %q has rollout r-%d of %s on its way", name, r.Number, r.To.Label),
+				fmt.Sprintf("weir rollout abort %s takes %s back, weir rollout watch %s waits until it is over; with --steps the push is a rollout that takes its place", name, r.To.Label, name))
+		}
+	}
+	return nil
 }
 
 // rollOut begins the rollout of what was built and watches it.

@@ -57,7 +57,7 @@ func runRollback(ctx context.Context, c *call) error {
 	}
 	r, err := s.Rollback(ctx, app.GUID, req)
 	if err != nil {
-		return s.orAbort(ctx, app, err)
+		return err
 	}
 	if r.Traffic != nil {
 		return c.showTraffic(*r.Traffic, app.Name)
@@ -73,21 +73,6 @@ func runRollback(ctx context.Context, c *call) error {
 		c.out.step("Going back to revision %d of %s (%s)", revisionOf(r.To), app.Name, r.To.Label)
 		return p.settle(ctx, app, r.Deployment.GUID)
 	})
-}
-
-// orAbort adds to the error of a rollback that what is on its way is a rollout,
-// if one is: that is not gone back from but stopped.
-func (s *session) orAbort(ctx context.Context, app v3.App, err error) error {
-	all, listErr := s.AppRollouts(ctx, app.GUID)
-	if listErr != nil {
-		return err
-	}
-	for _, r := range all {
-		if !r.Over && r.State != v3.RolloutQueued {
-			return withHint(err, fmt.Sprintf("rollout r-%d of %s is on its way: weir rollout abort %s takes it back", r.Number, r.To.Label, app.Name))
-		}
-	}
-	return err
 }
 
 func revisionOf(p v3.Promotion) int {

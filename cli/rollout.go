@@ -106,7 +106,11 @@ func (r *rolloutCall) find(ctx context.Context, c *call) error {
 		}
 	}
 	if r.r.GUID == "" || c.has("number") {
-		return notFound("weir push "+r.app.Name+" --version v2 --strategy canary begins one", "app %q has no such rollout", r.app.Name)
+		text := fmt.Sprintf("app %q has no rollout", r.app.Name)
+		if c.has("number") {
+			text += fmt.Sprintf(" r-%d", c.Int("number"))
+		}
+		return notFound("weir push "+r.app.Name+" --version v2 --steps 5,25,100 begins one", "%s", text)
 	}
 	return nil
 }

@@ -67,6 +67,11 @@ func (e *Engine) Deploy(ctx context.Context, who platform.Actor, req DeployReque
 		if err != nil {
 			return invalidReference(err, "Unable to use app. Ensure that the app exists and you have access to it.")
 		}
+		if req.RevisionGUID != "" || req.DropletGUID != "" {
+			if err := checkNoRollout(ctx, tx, app); err != nil {
+				return err
+			}
+		}
 		b := beginning{
 			app: app, strategy: req.Strategy, maxInFlight: req.MaxInFlight, steps: req.CanarySteps, metadata: req.Metadata,
 			label: req.Label, oldLabel: req.oldLabel, how: cmp.Or(req.How, deploymentKind(req)),
@@ -98,6 +103,24 @@ func (e *Engine) Deploy(ctx context.Context, who platform.Actor, req DeployReque
 	e.line(d.AppGUID, "API", "Created deployment %s (%s) to revision %d", d.GUID, d.Strategy, d.RevisionVersion)
 	e.wake(d.AppGUID)
 	return d, nil
+}
+
+// checkNoRollout refuses to replace the version that a rollout on its way
+// compares another one with: the judge would measure against something else.
+func checkNoRollout(ctx context.Context, tx *store.Tx, app platform.App) error {
+	active, _, err := tx.Rollouts(ctx, store.Query{In: map[string][]string{"app_guids": {app.GUID}, "active": {"true"}}})
+	if err != nil {
+		return err
+	}
+	for _, r := range active {
+		if r.State != platform.RolloutQueued {
+			return &platform.Error{
+				Kind: platform.KindConflict, Msg: fmt.Sprintf("app %q has rollout r-%d of %s on its way", app.Name, r.Number, r.ToLabel),
+				Hint: fmt.Sprintf("weir rollout abort %s takes %s back; weir rollout watch %s waits until it is over", app.Name, r.ToLabel, app.Name),
+			}
+		}
+	}
+	return nil
 }
 
 func deploymentKind(req DeployRequest) string {

@@ -104,6 +104,13 @@ func (e *Engine) RollBack(ctx context.Context, who platform.Actor, req RollBackR
 	var to platform.Promotion
 	var running string
 	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
+		app, err := tx.App(ctx, req.AppGUID)
+		if err != nil {
+			return err
+		}
+		if err := checkNoRollout(ctx, tx, app); err != nil {
+			return err
+		}
 		to, running, err = findRollback(ctx, tx, req)
 		return err
 	})

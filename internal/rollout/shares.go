@@ -37,10 +37,12 @@ type traffic struct {
 }
 
 // changeTraffic runs change in a transaction, writes down what it altered so
-// that it can be undone, and returns once the router runs a table with it.
+// that it can be undone, and returns once the router runs a table with it. If
+// everything was so already it returns the table of the newest change.
 func (e *Engine) changeTraffic(ctx context.Context, who platform.Actor, opt platform.SplitOptions, apps []string, change func(*traffic) error, and also) (platform.Change, error) {
 	var done platform.Change
 	var touched []string
+	var table uint64
 	err := e.store.Tx(ctx, func(tx *store.Tx) error {
 		t := &traffic{e: e, tx: tx, who: who, opt: opt}
 		for _, guid := range apps {
@@ -56,6 +58,7 @@ func (e *Engine) changeTraffic(ctx context.Context, who platform.Actor, opt plat
 		if t.table, err = tx.NextTableNumber(ctx); err != nil {
 			return err
 		}
+		table = t.table
 		if err := change(t); err != nil {
 			return err
 		}
@@ -78,10 +81,12 @@ func (e *Engine) changeTraffic(ctx context.Context, who platform.Actor, opt plat
 		return platform.Change{}, err
 	}
 	for _, app := range apps {
-		e.line(app, "API", "%s (table %d)", done.Text, done.Table)
+		if done.Table == table {
+			e.line(app, "API", "%s (table %d)", done.Text, done.Table)
+		}
 		e.wake(app)
 	}
-	return done, e.publishedAs(ctx, apps, touched, done.Table)
+	return done, e.publishedAs(ctx, apps, touched, table)
 }
 
 // load reads an app and its versions.
@@ -196,7 +201,14 @@ func (t *traffic) store(ctx context.Context, and also) (platform.Change, error) 
 		Before: t.before, After: t.state(), Table: t.table, By: t.who,
 		Undone: t.opt.Why == verbUndo, // the next undo goes further back
 	}
-	c.Undone = c.Undone || sameState(c.Before, c.After) // nor has this left anything to undo
+	if sameState(c.Before, c.After) {
+		c.Undone = true                       // it left nothing to undo
+		if and == nil && c.Verb != verbUndo { // nor does it overtake anybody
+			last, err := lastChange(ctx, t.tx, t.apps[0].GUID)
+			c.Table = last.Table
+			return c, err
+		}
+	}
 	moved := map[string]bool{}
 	for i, v := range c.After.Versions {
 		if !sameTraffic(c.Before.Versions[i], v) {

@@ -1,0 +1,68 @@
+package rollout
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"weir/internal/platform"
+	"weir/internal/store"
+)
+
+// rolloutRow writes a rollout of v2 in that state down.
+func (b *bench) rolloutRow(app platform.App, state platform.RolloutState) platform.Rollout {
+	b.Helper()
+	row := platform.Rollout{
+		Resource: platform.NewResource(time.Now().UTC()), AppGUID: app.GUID, Number: 7, FromLabel: "v1", ToLabel: "v2", State: state, CreatedBy: anna,
+	}
+	b.must(b.db.Tx(b.Context(), func(tx *store.Tx) error { return tx.InsertRollout(b.Context(), row) }))
+	return row
+}
+
+// What a rollout compares its candidate with must stay what it is.
+func TestDeploy_LeavesTheStableVersionOfARolloutAlone(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	next := b.droplet(app, "two")
+	row := b.rolloutRow(app, platform.RolloutBaking)
+	_, pushed := b.e.Deploy(t.Context(), anna, DeployRequest{AppGUID: app.GUID, DropletGUID: next.GUID})
+	_, back := b.e.RollBack(t.Context(), anna, RollBackRequest{AppGUID: app.GUID}, nil)
+	for what, err := range map[string]error{"push": pushed, "rollback": back} {
+		if platform.KindOf(err) != platform.KindConflict || !strings.Contains(err.Error(), "rollout r-7 of v2 on its way") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if a, err := b.db.App(t.Context(), app.GUID); err != nil || a.DropletGUID == next.GUID {
+		t.Errorf("the refused push left its droplet: %v", err)
+	}
+	if _, err := b.e.Deploy(t.Context(), anna, DeployRequest{AppGUID: app.GUID}); err != nil {
+		t.Errorf("a restart is no other version: %v", err)
+	}
+	row.State = platform.RolloutAborted
+	b.must(b.db.Tx(t.Context(), func(tx *store.Tx) error { return tx.UpdateRollout(t.Context(), row) }))
+	b.deployed(b.deploy(DeployRequest{AppGUID: app.GUID, DropletGUID: next.GUID}))
+}
+
+func TestDeploy_DoesNotWaitForQueuedRollouts(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	b.rolloutRow(app, platform.RolloutQueued)
+	b.deployed(b.deploy(DeployRequest{AppGUID: app.GUID, DropletGUID: b.droplet(app, "two").GUID}))
+}
+
+// Whoever has seen the newest table may change it, though somebody said what
+// was so already meanwhile.
+func TestSetShares_WhatIsSoAlreadyTakesNoTable(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	v2 := b.version(app, "v2", nil)
+	made := b.setShares(app, map[string]int{"v2": 10})
+	if again := b.setShares(app, map[string]int{"v2": 10}); again.Table != made.Table || made.Table == 0 {
+		t.Errorf("table %d, then %d", made.Table, again.Table)
+	}
+	_, err := b.e.SetShares(t.Context(), anna, app.GUID, map[string]int{v2.GUID: 20}, platform.SplitOptions{IfTable: made.Table}, nil)
+	b.must(err)
+	if _, err := b.e.ReturnTo(t.Context(), anna, app.GUID, 1<<40, platform.SplitOptions{}); !isNotFound(err) {
+		t.Errorf("it went back to a table that there never was: %v", err)
+	}
+}
