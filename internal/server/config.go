@@ -311,9 +311,13 @@ func checkAddr(v string) error {
 func parsePrefixes(v string) ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for s := range strings.SplitSeq(v, ",") {
-		p, err := netip.ParsePrefix(strings.TrimSpace(s))
+		s = strings.TrimSpace(s)
+		p, err := netip.ParsePrefix(s)
+		if a, aerr := netip.ParseAddr(s); aerr == nil && a.Zone() == "" {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
 		if err != nil {
-			return nil, err
+			return nil, errors.New("networks or addresses are needed, with commas, like 192.0.2.0/24")
 		}
 		out = append(out, p)
 	}

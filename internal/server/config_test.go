@@ -18,7 +18,7 @@ func env(kv map[string]string) func(string) string {
 
 func TestNewConfig_FlagGoesBeforeVariableBeforeDefault(t *testing.T) {
 	c, err := NewConfig(map[string]string{"api": "127.0.0.1:1", "upload-limit": "512M"},
-		env(map[string]string{"WEIR_API": "127.0.0.1:2", "WEIR_HTTP": "0.0.0.0:80", "WEIR_DATA": "/srv/weir", "WEIR_TRUSTED_PROXIES": "10.0.0.0/8, ::1/128"}))
+		env(map[string]string{"WEIR_API": "127.0.0.1:2", "WEIR_HTTP": "0.0.0.0:80", "WEIR_DATA": "/srv/weir", "WEIR_TRUSTED_PROXIES": "10.0.0.0/8, ::1"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestNewConfig_AccessLog(t *testing.T) {
 func TestNewConfig_NamesTheSettingThatIsWrong(t *testing.T) {
 	for flag, bad := range map[string]string{
 		"api": "8181", "http": "127.0.0.1:99999", "staging-timeout": "-3s", "upload-limit": "2 gigs",
-		"trusted-proxies": "10.0.0.1", "log-format": "xml", "uid": "root", "drain-timeout": "30",
+		"trusted-proxies": "10.0.0.300", "log-format": "xml", "uid": "root", "drain-timeout": "30",
 	} {
 		_, err := NewConfig(map[string]string{flag: bad}, env(nil))
 		if err == nil || !strings.Contains(err.Error(), "--"+flag) || !strings.Contains(err.Error(), bad) {

@@ -91,8 +91,12 @@ func lendCertificates(cfg *Config, logger *slog.Logger) (*lent, error) {
 		return nil, nil
 	}
 	l := &lent{to: filepath.Join(certsDir(*cfg), "given"), uid: cfg.UID, logger: logger, from: [][]string{cfg.TLSCerts, cfg.TLSKeys, {cfg.ACMEDNS}}}
-	if err := l.copy(); err != nil {
-		return nil, &platform.Error{Kind: platform.KindInvalid, Msg: "the certificates cannot be used", Hint: "see --tls-cert, --tls-key and --acme-dns", Err: err}
+	err := checkCertificates(*cfg)
+	if err == nil {
+		err = l.copy()
+	}
+	if err != nil {
+		return nil, &platform.Error{Kind: platform.KindInvalid, Msg: "the certificates cannot be used: " + err.Error(), Hint: "see --tls-cert, --tls-key and --acme-dns"}
 	}
 	if len(cfg.TLSCerts) > 0 {
 		cfg.TLSCerts, cfg.TLSKeys = []string{l.to}, nil
@@ -101,6 +105,15 @@ func lendCertificates(cfg *Config, logger *slog.Logger) (*lent, error) {
 		cfg.ACMEDNS = filepath.Join(l.to, dnsFile)
 	}
 	return l, nil
+}
+
+// checkCertificates looks at the files under the names the operator knows.
+func checkCertificates(cfg Config) error {
+	pairs, err := certs.FindPairs(cfg.TLSCerts, cfg.TLSKeys)
+	if err != nil {
+		return err
+	}
+	return certs.Check(pairs)
 }
 
 const dnsFile = "dns.json"
@@ -182,12 +195,17 @@ func (l *lent) follow(ctx context.Context) error {
 	}
 	tick := time.NewTicker(5 * time.Second)
 	defer tick.Stop()
+	var said string
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if err := l.copy(); err != nil {
+			err := l.copy()
+			if err == nil {
+				said = ""
+			} else if said != err.Error() {
+				said = err.Error()
 				l.logger.Warn("changed certificates not taken", "err", err)
 			}
 		}

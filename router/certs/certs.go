@@ -42,6 +42,8 @@ type Manager struct {
 	given atomic.Pointer[givenSet]
 	acme  *authority // nil without ACME
 	self  *tls.Certificate
+
+	said string // why changed files are not taken, as it was logged; reload's
 }
 
 // New reads the given certificates. An error says which file cannot be used.
@@ -115,9 +117,13 @@ func (m *Manager) reload() {
 	}
 	if err != nil {
 		// Half written, perhaps: it is read again the next time.
-		m.log.Warn("changed certificate cannot be used, the old one is", "err", err)
+		if text := err.Error(); m.said != text {
+			m.said = text
+			m.log.Warn("changed certificate cannot be used, the old one is", "err", err)
+		}
 		return
 	}
+	m.said = ""
 	m.given.Store(set)
 	m.log.Info("certificates read again", "count", len(set.all))
 }

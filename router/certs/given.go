@@ -78,6 +78,12 @@ type givenSet struct {
 	files  map[string]fileState
 }
 
+// Check reports the first pair that cannot be used.
+func Check(pairs []Pair) error {
+	_, err := readGiven(pairs)
+	return err
+}
+
 type fileState struct {
 	size int64
 	at   time.Time
