@@ -136,7 +136,7 @@ func (a *API) followLogs(ctx context.Context, s *logStream, req streamLogs, from
 		}
 	})
 	err := a.logs.Follow(ctx, req.GUID, from, func(e logs.Envelope) error {
-		if len(types) > 0 && !slices.Contains(types, e.SourceType) || s.wants != nil && !s.wants(e) {
+		if !logs.IsFrom(e.SourceType, types) || s.wants != nil && !s.wants(e) {
 			return nil
 		}
 		return s.send([]logs.Envelope{e})

@@ -71,20 +71,11 @@ func runLogs(ctx context.Context, c *call) error {
 		return err
 	}
 	c.out.banner("Retrieving logs for app %s in org %s / space %s as %s...", app.Name, sp.Org.Name, sp.Name, s.user)
-	// What is asked of the server is all sources: it knows exact names only.
-	show := func(l v3.LogLine) error {
-		if len(sources) > 0 && !slices.ContainsFunc(sources, func(src string) bool {
-			return l.SourceType == src || strings.HasPrefix(l.SourceType, src+"/")
-		}) {
-			return nil
-		}
-		return c.showLine(l)
-	}
-	o := client.LogStreamOptions{Recent: lines, NoFollow: c.Bool("recent"), Version: version}
+	o := client.LogStreamOptions{Recent: lines, NoFollow: c.Bool("recent"), SourceTypes: sources, Version: version}
 	if o.NoFollow && lines == 0 {
 		return nil
 	}
-	return c.stream(ctx, s, app, o, show)
+	return c.stream(ctx, s, app, o, c.showLine)
 }
 
 // openLog connects and finds the app, and the label of the version if one was

@@ -44,7 +44,10 @@ func parseSeconds(flag, s string) (int, error) {
 		return n, nil
 	}
 	d, err := time.ParseDuration(s)
-	if err != nil || d < time.Second || d > 24*time.Hour {
+	if err == nil && d > 24*time.Hour {
+		return 0, withHint(usagef("%s %q is too long", flag, s), "write at most 24h")
+	}
+	if err != nil || d < time.Second {
 		return 0, withHint(usagef("%s %q is no time", flag, s), "write seconds, or a duration such as 90s or 2m")
 	}
 	return int(d.Round(time.Second) / time.Second), nil

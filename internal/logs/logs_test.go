@@ -96,7 +96,7 @@ func TestStore_TimestampsAreUniqueAndRisingAcrossWritersAndRestarts(t *testing.T
 func TestStore_ReadLimitsAndFilters(t *testing.T) {
 	s := open(t, Options{})
 	for i := range 10 {
-		typ := "APP"
+		typ := "APP/PROC/WEB"
 		if i%2 == 0 {
 			typ = "STG"
 		}
@@ -112,6 +112,7 @@ func TestStore_ReadLimitsAndFilters(t *testing.T) {
 		{"start is inclusive, end exclusive", ReadOptions{Start: 1030, End: 1050}, []string{"3", "4"}},
 		{"hugely negative start", ReadOptions{Start: -6795364578871345152, Limit: 1}, []string{"0"}},
 		{"by source", ReadOptions{SourceTypes: []string{"STG"}, Start: 1050}, []string{"6", "8"}},
+		{"by family of sources", ReadOptions{SourceTypes: []string{"APP"}, Limit: 2, Descending: true}, []string{"9", "7"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

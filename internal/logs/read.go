@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -32,7 +33,16 @@ type ReadOptions struct {
 
 func (o ReadOptions) wants(e Envelope) bool {
 	return e.Timestamp >= o.Start && e.Timestamp < o.End &&
-		(len(o.SourceTypes) == 0 || slices.Contains(o.SourceTypes, e.SourceType)) && (o.Match == nil || o.Match(e))
+		IsFrom(e.SourceType, o.SourceTypes) && (o.Match == nil || o.Match(e))
+}
+
+// IsFrom reports whether a source is one of sources, or belongs to one:
+// APP/PROC/WEB belongs to APP. No sources are all.
+func IsFrom(source string, sources []string) bool {
+	return len(sources) == 0 || slices.ContainsFunc(sources, func(s string) bool {
+		rest, ok := strings.CutPrefix(source, s)
+		return ok && (rest == "" || rest[0] == '/')
+	})
 }
 
 // Read returns envelopes of an app. An unknown app has none.
