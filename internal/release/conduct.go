@@ -65,7 +65,7 @@ func newConductor(e *Engine, row platform.Rollout, again bool) (*conductor, erro
 		since: e.cfg.Now(), calls: make(chan func(), 4), // a probe or gate and a forecast, with room to spare
 	}
 	var err error
-	if c.plan, err = ParsePlan([]byte(row.Plan)); err != nil {
+	if c.plan, err = readPlan(row.Plan); err != nil {
 		return nil, err
 	}
 	if c.p, err = readProgress(row.Progress); err != nil {

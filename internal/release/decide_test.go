@@ -268,6 +268,16 @@ func TestParsePlan_SaysInItsOwnWordsWhatCannotBeRead(t *testing.T) {
 	}
 }
 
+// A rollout that was begun with a plan that is refused now is still shown and
+// taken back.
+func TestReadPlan_ReadsWhatWasAcceptedOnce(t *testing.T) {
+	for _, old := range []string{`{"judge":{"error":{"alpha":2}}}`, `{"since":"yesterday"}`} {
+		if p, err := readPlan(old); err != nil || len(p.Steps) == 0 || p.Warmup == nil {
+			t.Errorf("%s: %+v, %v", old, p, err)
+		}
+	}
+}
+
 func TestParsePlan_RefusesNonsense(t *testing.T) {
 	for _, bad := range []string{
 		`{`, `{"prest":"canary"}`, `{"preset":"foo"}`, `{"steps":[{}]}`, `{"steps":[{"weight":120}]}`, `{"steps":[{"weight":50},{"weight":10}]}`,

@@ -217,6 +217,15 @@ func ParsePlan(data []byte) (Plan, error) {
 	return p, p.complete()
 }
 
+// readPlan reads a plan that was accepted once, whatever is asked of plans by
+// now.
+func readPlan(text string) (p Plan, err error) {
+	if err = json.Unmarshal([]byte(text), &p); err == nil {
+		err = p.fill()
+	}
+	return p, err
+}
+
 // JudgeConfig returns what the judge of a rollout is made with. instances is
 // how many of the candidate there are.
 func (p *Plan) JudgeConfig(sticky bool, instances int) judge.Config {

@@ -72,6 +72,14 @@ func (p *Plan) presetSteps() (all []Step, keepOld time.Duration, err error) {
 
 // complete fills in what a plan leaves out and refuses what makes no sense.
 func (p *Plan) complete() error {
+	if err := p.fill(); err != nil {
+		return err
+	}
+	return p.check()
+}
+
+// fill fills in what the plan leaves out.
+func (p *Plan) fill() error {
 	if p.Preset == "" {
 		p.Preset = "canary"
 	}
@@ -124,7 +132,7 @@ func (p *Plan) complete() error {
 		p.Steps = append(p.Steps, Step{Weight: 100})
 		p.completeStep(&p.Steps[len(p.Steps)-1])
 	}
-	return p.check()
+	return nil
 }
 
 func (p *Plan) completeStep(s *Step) {

@@ -56,7 +56,7 @@ func (e *Engine) List(ctx context.Context, q store.Query) ([]Status, int, error)
 
 func (e *Engine) status(row platform.Rollout) (s Status, err error) {
 	s.Row = row
-	if s.Plan, err = ParsePlan([]byte(row.Plan)); err != nil {
+	if s.Plan, err = readPlan(row.Plan); err != nil {
 		return s, err
 	}
 	if s.Progress, err = readProgress(row.Progress); err != nil {
