@@ -209,6 +209,11 @@ func runUpdateRoute(ctx context.Context, c *call) error {
 			return err
 		}
 	}
+	for name, value := range options {
+		if _, has := route.Options[name]; value == nil && !has {
+			c.out.warn("route %s has no option %q to remove", route.URL, name)
+		}
+	}
 	if options != nil {
 		if _, err := s.UpdateRoute(ctx, route.GUID, v3.RouteUpdate{Options: options}); err != nil {
 			return err

@@ -169,11 +169,31 @@ func percent(f float64) string {
 	return strings.TrimSuffix(fmt.Sprintf("%.1f", f), ".0") + "%"
 }
 
+// optionText shows options in a line: of users their names, of pages and
+// other long values the beginning. -o json has them whole.
 func optionText(options map[string]string) string {
 	var parts []string
 	for k, v := range options {
-		parts = append(parts, k+"="+v)
+		if k == "basic-auth" {
+			users := strings.Fields(v)
+			for i, u := range users {
+				name, _, _ := strings.Cut(u, ":")
+				users[i] = name + ":…"
+			}
+			v = strings.Join(users, " ")
+		}
+		parts = append(parts, k+"="+shorten(v))
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, ", ")
+}
+
+// shorten returns the beginning of a text, on one line.
+func shorten(s string) string {
+	const most = 60
+	runes := []rune(strings.Join(strings.Fields(s), " "))
+	if len(runes) <= most {
+		return string(runes)
+	}
+	return string(runes[:most-1]) + "…"
 }
