@@ -115,7 +115,9 @@ func (h *h2head) plainField(name, value string) {
 		}
 		h.cookies = append(h.cookies, value...)
 	case "expect":
-		h.expect = strings.EqualFold(value, "100-continue")
+		if h.expect = strings.EqualFold(value, "100-continue"); !h.expect && value != "" {
+			h.lines = append(append(append(h.lines, "expect: "...), value...), "\r\n"...) // refused by wire
+		}
 	default:
 		h.lines = append(append(append(append(h.lines, name...), ": "...), value...), '\r', '\n')
 	}

@@ -183,6 +183,7 @@ func TestH2_AnswersWhatItRefuses(t *testing.T) {
 		"user in the host":    {"400", []string{":method", "GET", ":scheme", "http", ":authority", "x@a.test", ":path", "/"}},
 		"CRLF in the host":    {"400", []string{":method", "GET", ":scheme", "http", ":authority", "a.test\r\nx-a: b", ":path", "/"}},
 		"no host":             {"400", []string{":method", "GET", ":scheme", "http", ":path", "/"}},
+		"expectation":         {"417", append(goodFields(), "expect", "200-ok")},
 		"unknown host":        {"404", []string{":method", "GET", ":scheme", "http", ":authority", "b.test", ":path", "/"}},
 		"host alone":          {"200", []string{":method", "GET", ":scheme", "http", ":path", "/", "host", "a.test"}},
 		"long path":           {"414", append(goodFields()[:6], ":path", "/"+strings.Repeat("a", 17<<10))},

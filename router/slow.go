@@ -104,7 +104,11 @@ func (f *slowFront) head() reason {
 		return reasonBadRequest
 	}
 	h := req.Header
-	x.asked.expect = req.ProtoMajor == 1 && strings.EqualFold(h.Get("Expect"), "100-continue") && req.ContentLength != 0
+	expect := h.Get("Expect")
+	if expect != "" && !strings.EqualFold(expect, "100-continue") {
+		return reasonExpectation // of HTTP/3; the guard refuses it in HTTP/1.1
+	}
+	x.asked.expect = req.ProtoMajor == 1 && expect != "" && req.ContentLength != 0
 	if tokens, has := h["Connection"]; has {
 		if up := h["Upgrade"]; len(up) == 1 && strings.EqualFold(up[0], "websocket") && hasToken(tokens, "upgrade") &&
 			req.Method == http.MethodGet && req.ContentLength == 0 && req.ProtoMajor == 1 && req.ProtoMinor == 1 {
