@@ -232,7 +232,9 @@ func (l *logFile) write(lines []byte, n int) (lost uint64) {
 	return 0
 }
 
-// reopen opens the file unless it is the one that is open.
+// reopen opens the file unless it is the one that is open. One that was moved
+// away is written to until there can be another: where the router may not make
+// files, somebody else has to make it.
 func (l *logFile) reopen() {
 	if l.f != nil {
 		open, err := l.f.Stat()
@@ -240,9 +242,9 @@ func (l *logFile) reopen() {
 		if err == nil && nerr == nil && os.SameFile(open, named) {
 			return
 		}
-		l.close()
 	}
 	if f, err := os.OpenFile(l.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o640); err == nil {
+		l.close()
 		l.f = f
 	}
 }

@@ -172,3 +172,36 @@ func requestID() string {
 	newRequestID(&id)
 	return string(id[:])
 }
+
+// Where the router may not make a file, the one that was moved away is written
+// to until somebody made another.
+func TestLogFile_GoesOnWhereItWasUntilThereIsAnother(t *testing.T) {
+	dir := t.TempDir()
+	here, there := filepath.Join(dir, "here"), filepath.Join(dir, "there")
+	if err := os.Mkdir(here, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l := &logFile{path: filepath.Join(here, "access.log")}
+	defer l.close()
+	write := func(line string) {
+		t.Helper()
+		l.checked = time.Time{}
+		if lost := l.write([]byte(line), 1); lost != 0 {
+			t.Errorf("%q is lost", line)
+		}
+	}
+	write("1")
+	if err := os.Rename(here, there); err != nil {
+		t.Fatal(err)
+	}
+	write("2")
+	if err := os.Mkdir(here, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write("3")
+	old, _ := os.ReadFile(filepath.Join(there, "access.log"))
+	now, _ := os.ReadFile(l.path)
+	if string(old) != "12" || string(now) != "3" {
+		t.Errorf("got %q, then %q", old, now)
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -89,6 +90,7 @@ func Serve(ctx context.Context, cfg Config, out io.Writer) error {
 	g.Go(func() error { return announce(ctx, cfg, k, out) })
 	g.Go(func() error { return replaceOnHangup(ctx, k, logger) })
 	g.Go(func() error { return lent.follow(ctx) })
+	g.Go(func() error { return keepAccessLog(ctx, cfg, logger, time.Second) })
 	if err := g.Wait(); err != nil && !errors.Is(err, errStopped) {
 		return err
 	}
@@ -243,6 +245,29 @@ func prepareAccessLog(cfg Config) error {
 		}
 	}
 	return nil
+}
+
+// keepAccessLog makes the file anew when somebody moved it away, as root, until
+// ctx ends.
+func keepAccessLog(ctx context.Context, cfg Config, logger *slog.Logger, every time.Duration) error {
+	if cfg.AccessLog == "" || os.Geteuid() != 0 {
+		return nil
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	said := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			err := prepareAccessLog(cfg)
+			if err != nil && !said {
+				logger.Warn("a new access log cannot be made, the old one is written to", "err", err)
+			}
+			said = err != nil
+		}
+	}
 }
 
 // reachableByInstances makes sure, as root, that other uids can enter every
