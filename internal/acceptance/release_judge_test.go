@@ -190,9 +190,9 @@ func (s *server) find(app string, c *regression, runs int) (found []rolled) {
 func TestRelease_HealthyVersionsAreLeftAlone(t *testing.T) {
 	s := start(t)
 	s.pushVersions("web", nil, "v1")
-	rollouts, perStep, calm := 2, 600, 2000
+	rollouts, perStep, calm, late := 2, 600, 2000, 1
 	if long() {
-		rollouts, perStep, calm = 40, 12_500, 170_000
+		rollouts, perStep, calm, late = 40, 12_500, 170_000, 5
 	}
 	plan := `{"steps":[{"weight":5,"bake":"1h"},{"weight":25,"bake":"1h"},{"weight":50,"bake":"1h"}],"min-requests":0,"warmup":"0s","keep-bad":"0s","keep-old":"0s"}`
 	clients := 4
@@ -231,8 +231,8 @@ func TestRelease_HealthyVersionsAreLeftAlone(t *testing.T) {
 				s.tell("web", main, "ERRORS=0.2")
 				s.tell("web", label, "ERRORS=0.2")
 				await(perStep)
+				s.tell("web", label, "ERRORS=0.01") // never only the new one
 				s.tell("web", main, "ERRORS=0.01")
-				s.tell("web", label, "ERRORS=0.01")
 			}
 			if r = s.rolled("/v3/rollouts/" + r.GUID); !r.Over {
 				s.must("curl", "-X", "POST", "/v3/rollouts/"+r.GUID+"/actions/promote", "-d", "{}")
@@ -245,26 +245,35 @@ func TestRelease_HealthyVersionsAreLeftAlone(t *testing.T) {
 		}
 		main = label
 	}
-	figure(t, "G9", fmt.Sprintf("false alarms in %d rollouts with an incident of both versions", rollouts), fmt.Sprint(alarms), "0", alarms == 0)
+	// One of a hundred may be, and chance has a say in how many of these are.
+	n := float64(rollouts)
+	most := int(n*0.01 + 2.05*math.Sqrt(n*0.01*0.99))
+	figure(t, "G9", fmt.Sprintf("false alarms in %d rollouts with an incident of both versions", rollouts), fmt.Sprint(alarms), fmt.Sprintf("≤ %d (1 %%, and chance)", most), alarms <= most)
 
-	r := s.roll("web", "late", map[string]string{"ERRORS": "0.01"}, onlyStep(50, onlyErrors))
-	s.eventually(30*time.Second, "the step", func() error {
-		if r = s.rolled("/v3/rollouts/" + r.GUID); r.State != "baking" {
-			return fmt.Errorf("it is %s", r.State)
+	var found []int
+	for i := range late {
+		label := fmt.Sprintf("late%d", i)
+		r := s.roll("web", label, map[string]string{"ERRORS": "0.01"}, onlyStep(50, onlyErrors))
+		s.eventually(30*time.Second, "the step", func() error {
+			if r = s.rolled("/v3/rollouts/" + r.GUID); r.State != "baking" {
+				return fmt.Errorf("it is %s", r.State)
+			}
+			return nil
+		})
+		await(calm)
+		before := s.rolled("/v3/rollouts/" + r.GUID).Usage.Candidate.Requests
+		s.tell("web", label, "ERRORS=0.05")
+		if r = s.ended(r); r.State != "rolled-back" {
+			t.Fatalf("it is %s: %s", r.State, r.Reason)
 		}
-		return nil
-	})
-	await(calm)
-	before := s.rolled("/v3/rollouts/" + r.GUID).Usage.Candidate.Requests
-	s.tell("web", "late", "ERRORS=0.05")
-	if r = s.ended(r); r.State != "rolled-back" {
-		t.Fatalf("it is %s: %s", r.State, r.Reason)
+		found = append(found, r.Usage.Candidate.Requests-before)
 	}
-	found := r.Usage.Candidate.Requests - before
-	bar := 3000
+	median, most90 := quantiles(found)
+	what := fmt.Sprintf("1→5 %% at 50 %% after %d requests: canary requests until found, %d runs", calm, late)
 	if long() {
-		bar = 1000
+		figure(t, "G12", what, fmt.Sprintf("%d (90 %%: %d)", median, most90), "≤ 1000", isWithin(found, 1000, 4000))
+	} else {
+		figure(t, "G12", what, fmt.Sprint(median), "≤ 3000 (long form: 1000)", median <= 3000)
 	}
-	figure(t, "G12", fmt.Sprintf("1→5 %% at 50 %% after %d requests: canary requests until found", calm), fmt.Sprint(found), fmt.Sprintf("≤ %d", bar), found <= bar)
 	s.must("rollout", "replay", "web")
 }

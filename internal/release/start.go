@@ -50,35 +50,54 @@ func (e *Engine) Start(ctx context.Context, who platform.Actor, req Request) (pl
 	if err != nil {
 		return platform.Rollout{}, err
 	}
-	if frozen, err := e.frozen(ctx, app.SpaceGUID, &req.Plan); err != nil {
+	active, err := e.mayBegin(ctx, app, &req.Plan)
+	if err != nil {
 		return platform.Rollout{}, err
+	}
+	if len(active) > 0 && req.Plan.Concurrency == "queue" {
+		return e.queue(ctx, who, req)
+	}
+	for _, old := range active {
+		if err := e.supersede(ctx, who, old); err != nil {
+			return platform.Rollout{}, err
+		}
+	}
+	return e.begin(ctx, who, req, platform.Rollout{})
+}
+
+// Check refuses a plan with which no rollout of the app could begin now, before
+// something is built for it. Of an app that does not run the plan is for later.
+func (e *Engine) Check(ctx context.Context, appGUID string, plan Plan) error {
+	if err := plan.complete(); err != nil {
+		return err
+	}
+	app, err := e.cfg.Store.App(ctx, appGUID)
+	if err != nil || app.State != platform.AppStarted {
+		return err
+	}
+	_, err = e.mayBegin(ctx, app, &plan)
+	return err
+}
+
+// mayBegin refuses a rollout that freezes forbid, or its plan because of others
+// on their way, and returns those.
+func (e *Engine) mayBegin(ctx context.Context, app platform.App, plan *Plan) ([]platform.Rollout, error) {
+	if frozen, err := e.frozen(ctx, app.SpaceGUID, plan); err != nil {
+		return nil, err
 	} else if frozen != "" {
-		return platform.Rollout{}, &platform.Error{
+		return nil, &platform.Error{
 			Kind: platform.KindInvalid, Title: titleRefused, Msg: fmt.Sprintf("app %q: %s", app.Name, frozen),
 			Hint: `wait, or push with --hotfix "reason"`,
 		}
 	}
-	active, err := e.active(ctx, req.AppGUID)
-	if err != nil {
-		return platform.Rollout{}, err
-	}
-	if len(active) > 0 {
-		switch req.Plan.Concurrency {
-		case "refuse":
-			return platform.Rollout{}, &platform.Error{
-				Kind: platform.KindConflict, Msg: fmt.Sprintf("app %q has rollout r-%d on its way (%s is %s)", app.Name, active[0].Number, active[0].ToLabel, active[0].State),
-				Hint: "weir rollout status " + app.Name,
-			}
-		case "queue":
-			return e.queue(ctx, who, req)
-		}
-		for _, old := range active {
-			if err := e.supersede(ctx, who, old); err != nil {
-				return platform.Rollout{}, err
-			}
+	active, err := e.active(ctx, app.GUID)
+	if len(active) > 0 && plan.Concurrency == "refuse" {
+		return nil, &platform.Error{
+			Kind: platform.KindConflict, Msg: fmt.Sprintf("app %q has rollout r-%d on its way (%s is %s)", app.Name, active[0].Number, active[0].ToLabel, active[0].State),
+			Hint: "weir rollout status " + app.Name,
 		}
 	}
-	return e.begin(ctx, who, req, platform.Rollout{})
+	return active, err
 }
 
 // titleRefused marks the refusals of a rule, as opposed to mistakes.

@@ -73,7 +73,9 @@ func (e *Engine) status(row platform.Rollout) (s Status, err error) {
 	if s.Progress.StepBegan.IsZero() {
 		return s, nil
 	}
-	s.Missing = s.Progress.missing(&s.Plan, row.Step)
+	if !row.State.IsOver() {
+		s.Missing = s.Progress.missing(&s.Plan, row.Step)
+	}
 	s.Needed, s.CouldSee = s.Progress.Auto, s.Progress.CouldSee
 	return s, nil
 }
