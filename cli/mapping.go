@@ -104,8 +104,8 @@ func runMapRoute(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if options != nil && !created {
-		return withHint(usagef("route %s exists already", route.URL), "its options are changed with weir update-route")
+	if err := checkOptions(route, created, options); err != nil {
+		return err
 	}
 	c.out.banner("Mapping route %s to app %s in org %s / space %s as %s...", route.URL, app.Name, sp.Org.Name, sp.Name, s.user)
 	have, mapped := destination(route, app.GUID, c.String("process"))

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -232,6 +233,9 @@ func runCreateRoute(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := checkOptions(r, created, options); err != nil {
+		return err
+	}
 	note := "Route " + r.URL + " has been created."
 	if !created {
 		note = "Route " + r.URL + " already exists."
@@ -264,6 +268,16 @@ func (s *session) ensureRoute(ctx context.Context, sp space, a address, options 
 		}
 	}
 	return r, false, err
+}
+
+// checkOptions reports options asked for that a route from before does not have.
+func checkOptions(r v3.Route, created bool, options map[string]*string) error {
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		if has, ok := r.Options[name]; !created && (!ok || has != *options[name]) {
+			return withHint(usagef("route %s exists already, with another %s", r.URL, name), "its options are changed with weir update-route")
+		}
+	}
+	return nil
 }
 
 // options reads --option NAME=VALUE.
