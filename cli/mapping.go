@@ -46,8 +46,7 @@ func mapCommands() []*command {
 				"update-route apps.localhost -n live --option loadbalancing=least-connection",
 				"update-route apps.localhost -n live -r loadbalancing",
 				"update-route apps.localhost -n live -o timeout=2m -o max-body=20M",
-				"update-route apps.localhost -n live -o basic-auth=\"ann:$(openssl passwd -6)\"",
-				"update-route apps.localhost -n live -o error-page=\"$(cat sorry.html)\"",
+				"update-route apps.localhost -n live -o basic-auth=ann:HASH",
 			},
 			topic: drawRouteOptions,
 			about: "All weights given change in one step; apps not named keep theirs.\n\n" +

@@ -29,7 +29,7 @@ var routeOptions = [][2]string{
 	{"idle-timeout=5m", "for a stream or WebSocket on which nothing moves, at most 24h"},
 	{"websocket-drain=HOW", "when their instance leaves: stay, close-gently 60s, or cut; stay without it"},
 	{"compress=gzip", "compress text for those who take it"},
-	{"error-page=HTML", "the page for 5xx of the router's own; {{status}}, {{message}} and {{request_id}} are filled in"},
+	{"error-page=HTML", "the page for 5xx of the router's own, such as \"$(cat sorry.html)\"; {{status}}, {{message}} and {{request_id}} are filled in"},
 	{"error-page-404=HTML", "the page for one status, 400 to 599"},
 }
 
