@@ -83,9 +83,11 @@ func (b bench) slow(ctx context.Context) error {
 	if err := w.put(ctx, t); err != nil {
 		return err
 	}
-	ours := []int{os.Getpid(), w.cmd.Process.Pid, w.router}
-	hurry(ours)
-	defer calm(ours[:1])
+	ours := []int{os.Getpid(), w.router}
+	if !precede(ours, true) {
+		row("  the attack takes its share of the processors", "only root can help", "")
+	}
+	defer precede(ours[:1], false)
 	for _, mode := range slowModes {
 		if len(b.matrix.only) > 0 && !slices.Contains(b.matrix.only, mode.name) {
 			continue
@@ -122,8 +124,8 @@ func slowInstance() (*http.Server, string, error) {
 	return s, ln.Addr().String(), nil
 }
 
-// run attacks in one mode and prints what came of it. The attack comes after
-// all others in turn for the processors, of which slowhttptest takes a whole
+// run attacks in one mode and prints what came of it. All others come before
+// the attack in turn for the processors, of which slowhttptest takes a whole
 // one: in earnest it is on another machine.
 func (m slowMode) run(ctx context.Context, program string, l *load.Loop, w *routed) error {
 	plan := load.Plan{Addr: w.http, Conns: slowPeers, Rate: slowRate, WarmUp: time.Second, For: slowFor / 4}

@@ -52,8 +52,30 @@ func calm(pids []int) {
 	}
 }
 
+// precede lets all threads of processes, and those that they will start, run
+// before anybody else's, and takes that back; it reports false if that is not
+// allowed.
+func precede(pids []int, before bool) bool {
+	attr := unix.SchedAttr{}
+	if before {
+		attr = unix.SchedAttr{Policy: unix.SCHED_FIFO, Priority: 1}
+	}
+	allowed := true
+	for _, pid := range pids {
+		threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+		for _, t := range threads {
+			if tid, err := strconv.Atoi(t.Name()); err == nil && unix.SchedSetAttr(tid, &attr, 0) == unix.EPERM {
+				allowed = false
+			}
+		}
+	}
+	return allowed
+}
+
 // yield lets all others of its session go before a process.
-func yield(pid int) { _ = unix.Setpriority(unix.PRIO_PROCESS, pid, 19) }
+func yield(pid int) {
+	_ = unix.SchedSetAttr(pid, &unix.SchedAttr{Nice: 19}, 0)
+}
 
 // cpuOf is the time the process and its ended threads spent on processors, in
 // user and kernel mode; zero for a process that is gone. Unlike

@@ -15,6 +15,8 @@ func hurry([]int) {}
 
 func calm([]int) {}
 
+func precede([]int, bool) bool { return false }
+
 func yield(int) {}
 
 func cpuOf(int) time.Duration { return 0 }
