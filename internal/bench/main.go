@@ -31,7 +31,7 @@ func main() {
 	flag.IntVar(&m.rounds, "rounds", 3, "proxies: how often each is measured")
 	flag.IntVar(&m.turns, "turns", 3, "proxies: how often each load is run in a round")
 	flag.DurationVar(&m.each, "each", 450*time.Millisecond, "proxies, stand: how long each load lasts")
-	loads := flag.String("loads", "", "proxies: comma-separated `loads`: h1-64, h1-256, h1-tls, h2-tls, new-conn, large, rate, idle; slow: heads, bodies, ranges, readers")
+	loads := flag.String("loads", "", "proxies: comma-separated `loads`: h1-64, h1-256, h1-tls, h2-tls, new-conn, large, rate, idle; slow: heads, bodies, ranges, readers, readers-tls")
 	beside := flag.String("beside", "", "proxies: another `binary` of weir, measured along: what a change brings")
 	peers := flag.String("peers", "", "proxies: comma-separated `names`: weir, nginx, haproxy, caddy, reverseproxy")
 	flag.Parse()
