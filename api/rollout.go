@@ -78,6 +78,9 @@ func (a *API) createRollout(ctx context.Context, c call, req createRollout) (rep
 	if err != nil {
 		return reply{}, err
 	}
+	if req.Body.DryRun {
+		return noContent(), a.releases.Check(ctx, req.GUID, plan)
+	}
 	v, err := a.versionRequest(ctx, req.GUID, req.Body.VersionCreate)
 	if err != nil {
 		return reply{}, err

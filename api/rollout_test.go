@@ -73,6 +73,26 @@ func TestRollouts_AVersionGetsEverything(t *testing.T) {
 	f.wants(422, "POST", "/v3/rollouts/"+made+"/actions/promote", `{}`)
 }
 
+// Whoever is about to build something can ask first.
+func TestRollouts_CanBeAskedFor(t *testing.T) {
+	f := newFixture(t)
+	app, _ := f.started("shop")
+	all := "/v3/apps/" + app.GUID + "/rollouts"
+	f.wants(204, "POST", all, `{"dry_run":true,"plan":{"steps":[{"weight":10}]}}`)
+	f.wants(422, "POST", all, `{"dry_run":true,"plan":{"on-fail":"cry"}}`)
+	f.wants(404, "POST", "/v3/apps/nope/rollouts", `{"dry_run":true}`)
+	f.wants(201, "POST", "/v3/freezes", `{"window":"00:00-13:00 UTC"}`)
+	f.wants(201, "POST", "/v3/freezes", `{"window":"12:00-01:00 UTC"}`)
+	f.wants(422, "POST", all, `{"dry_run":true}`)
+	f.wants(204, "POST", all, `{"dry_run":true,"plan":{"hotfix":"fire"}}`)
+	var list v3.List[v3.Rollout]
+	if f.get(all, &list); len(list.Resources) != 0 {
+		t.Errorf("asking began %d rollouts", len(list.Resources))
+	}
+	stopped, _ := f.app("later")
+	f.wants(204, "POST", "/v3/apps/"+stopped.GUID+"/rollouts", `{"dry_run":true}`)
+}
+
 func TestRollouts_PauseAndAbort(t *testing.T) {
 	f := newFixture(t)
 	app, _ := f.started("shop")

@@ -100,6 +100,13 @@ func revisionText(r v3.RevisionName) string {
 	return strconv.Itoa(r.Version)
 }
 
+func revisionHeading(number string) string {
+	if number == pending {
+		return pending
+	}
+	return "revision " + number
+}
+
 func (v revisionDiff) names() (names []string) {
 	for _, x := range v.Changes {
 		names = append(names, strings.TrimSpace(x.What+" "+x.Name))
@@ -122,7 +129,7 @@ func (v revisionDiff) draw(p *page) {
 		}
 		rows = append(rows, []string{strings.TrimSpace(x.What + " " + x.Name), before, after})
 	}
-	p.table("", []string{"", "revision " + v.From, "revision " + v.To}, rows)
+	p.table("", []string{"", revisionHeading(v.From), revisionHeading(v.To)}, rows)
 }
 
 // shortDigest leaves of a droplet's digest what a push shows of it.

@@ -26,9 +26,9 @@ func freezeCommands() []*command {
 			run: runFreeze,
 		},
 		{
-			name: "unfreeze", args: "GUID", category: catVersions,
-			usage: "take a freeze away", examples: []string{"unfreeze 5c1f0e0a-7d7e-4a50-9d5e-6e7a9f8f0c11"},
-			about: "weir freeze lists the GUIDs.", run: runUnfreeze,
+			name: "unfreeze", args: "WINDOW", category: catVersions,
+			usage: "take a freeze away", examples: []string{`unfreeze "Fri 16:00-Mon 08:00 Europe/Berlin"`, "unfreeze 5c1f0e0a-7d7e-4a50-9d5e-6e7a9f8f0c11"},
+			about: "WINDOW is as weir freeze lists it, or the freeze's GUID if there are several like it.", run: runUnfreeze,
 		},
 	}
 }
@@ -84,11 +84,28 @@ func runFreeze(ctx context.Context, c *call) error {
 }
 
 func runUnfreeze(ctx context.Context, c *call) error {
-	s, _, err := c.open(ctx)
+	s, sp, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
-	if err := s.DeleteFreeze(ctx, c.arg(0)); err != nil {
+	all, err := s.Freezes(ctx, sp.GUID)
+	if err != nil {
+		return err
+	}
+	guid, n := "", 0
+	for _, f := range all {
+		if f.Window == c.arg(0) || f.GUID == c.arg(0) {
+			guid = f.GUID
+			n++
+		}
+	}
+	switch {
+	case n == 0:
+		return notFound("weir freeze lists them", "there is no freeze %q", c.arg(0))
+	case n > 1:
+		return withHint(usagef("there are %d freezes %q", n, c.arg(0)), "name one by its GUID: weir freeze lists them")
+	}
+	if err := s.DeleteFreeze(ctx, guid); err != nil {
 		return err
 	}
 	return c.out.done("FreezeList", map[string]any{"freezes": []freezeView{}})

@@ -222,7 +222,7 @@ func (c *call) pushAll(ctx context.Context, s *session, sp space) ([]pushed, err
 		c.out.step("%s is the first version of the app, so it is the main one", cmp.Or(c.String("version"), "This"))
 	}
 	for _, item := range plan.apps {
-		if err := s.checkNoRollout(ctx, sp, item.name); err != nil {
+		if err := s.checkIdle(ctx, sp, item.name); err != nil {
 			return nil, err
 		}
 	}
@@ -312,6 +312,9 @@ func (p *push) whole(ctx context.Context) error {
 		return err
 	}
 	p.at("the app's settings are applied, nothing was uploaded", "weir push "+p.name+" begins again")
+	if err := p.checkPlan(ctx, app); err != nil {
+		return err
+	}
 	if p.item.droplet != "" {
 		if err := p.uploadDroplet(ctx, app); err != nil {
 			return err

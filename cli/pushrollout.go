@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"gopkg.in/yaml.v3"
 
+	"weir/api/client"
 	v3 "weir/api/v3"
 )
 
@@ -81,8 +82,8 @@ func (p *push) rolloutPlan() (json.RawMessage, error) {
 	if block := lookup(p.item.entry.node, "rollout"); block != nil {
 		if block.Kind == yaml.ScalarNode {
 			plan["preset"] = block.Value
-		} else if err := block.Decode(&plan); err != nil {
-			return nil, usagef("rollout of app %s in the manifest: %v", p.name, err)
+		} else if block.Kind != yaml.MappingNode || block.Decode(&plan) != nil {
+			return nil, withHint(usagef("rollout of app %s in the manifest is neither the name of a preset nor a block of keys", p.name), "weir help rollout shows a plan")
 		}
 	}
 	if name := c.String("strategy"); name != "" {
@@ -125,12 +126,36 @@ func (p *push) rolloutPlan() (json.RawMessage, error) {
 	return json.Marshal(plan)
 }
 
-// checkNoRollout refuses to replace the main version of an app while a rollout
-// is on its way, before anything is changed or built for it.
-func (s *session) checkNoRollout(ctx context.Context, sp space, name string) error {
+// checkPlan refuses a plan that makes no sense, or that a freeze or another
+// rollout forbids, before anything is uploaded for it. Of an app that does not
+// run yet the plan is for later pushes.
+func (p *push) checkPlan(ctx context.Context, app v3.App) error {
+	c := p.c
+	later := app.State != v3.AppStarted && p.item.entry.has("rollout") && !c.has("strategy")
+	if !c.rollsOut() && !later {
+		return nil
+	}
+	plan, err := p.rolloutPlan()
+	if err != nil {
+		return err
+	}
+	return p.CheckRollout(ctx, app.GUID, plan)
+}
+
+// checkIdle refuses to replace the main version of an app while a rollout or
+// the build of another push is on its way, before anything is changed or built
+// for it.
+func (s *session) checkIdle(ctx context.Context, sp space, name string) error {
 	app, ok, err := s.AppByName(ctx, sp.GUID, name)
 	if err != nil || !ok {
 		return err
+	}
+	builds, err := s.Builds(ctx, client.Query(nil).In("app_guids", app.GUID).In("states", "STAGING"))
+	if err != nil {
+		return err
+	}
+	if len(builds) > 0 {
+		return newFailure(exitConflict, "conflict", fmt.Sprintf("another push of %s is being built", name), "weir push "+name+" --attach watches it")
 	}
 	all, err := s.AppRollouts(ctx, app.GUID)
 	if err != nil {

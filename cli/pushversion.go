@@ -123,6 +123,9 @@ func (p *push) besideMain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := p.checkPlan(ctx, app); err != nil {
+		return err
+	}
 	p.lifecycle = lifecycleOf(p.item.entry)
 	if p.item.droplet != "" {
 		err = p.uploadDroplet(ctx, app)

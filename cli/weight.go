@@ -157,6 +157,9 @@ func runWeight(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if !slices.ContainsFunc(t.Versions, func(x v3.VersionChange) bool { return x.After.Weight > 0 && x.After.Mode != v3.ModeShadow }) {
+		c.out.warn("with these weights no version of %s gets requests: they are answered 503", f.app.Name)
+	}
 	return c.showTraffic(t, f.app.Name)
 }
 

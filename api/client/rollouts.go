@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -14,6 +15,12 @@ func (c *Client) CreateRollout(ctx context.Context, app string, r v3.RolloutCrea
 	var out v3.Rollout
 	_, err := c.do(ctx, http.MethodPost, "/v3/apps/"+app+"/rollouts", r, &out)
 	return out, err
+}
+
+// CheckRollout asks whether a rollout with that plan could begin now.
+func (c *Client) CheckRollout(ctx context.Context, app string, plan json.RawMessage) error {
+	_, err := c.do(ctx, http.MethodPost, "/v3/apps/"+app+"/rollouts", v3.RolloutCreate{Plan: plan, DryRun: true}, nil)
+	return err
 }
 
 // AppRollouts lists the rollouts of an app, the oldest first.

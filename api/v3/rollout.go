@@ -116,6 +116,8 @@ type RolloutCreate struct {
 	VersionCreate
 	// Plan is as in a manifest's rollout block.
 	Plan json.RawMessage `json:"plan,omitempty"`
+	// DryRun asks whether a rollout with that plan could begin now.
+	DryRun bool `json:"dry_run,omitempty"`
 }
 
 // RolloutAction goes with pause, resume, promote and abort.

@@ -203,6 +203,9 @@ func earlierState(ctx context.Context, tx *store.Tx, app platform.App, versions 
 	if !ok {
 		return platform.Promotion{}, none
 	}
+	if main.Label == label {
+		none.Msg = fmt.Sprintf("app %q serves as version %s now, and no other state had that name", app.Name, label)
+	}
 	now, err := tx.Revision(ctx, main.RevisionGUID)
 	if err != nil {
 		return platform.Promotion{}, err
