@@ -23,8 +23,7 @@ type load struct {
 	bodies map[string]int
 }
 
-// maxInFlight bounds a load that meets a stuck server, if it is not two seconds
-// of it.
+// maxInFlight bounds a load that meets a stuck server.
 const maxInFlight = 512
 
 // startLoad begins sending GET url, perSecond times a second, until stop.
@@ -36,7 +35,7 @@ func (s *server) startLoad(url string, perSecond int) *load {
 // startLoadOf is startLoad by the given clients in turn.
 func startLoadOf(url string, perSecond int, clients ...*http.Client) *load {
 	l := &load{stopping: make(chan struct{}), bodies: map[string]int{}}
-	slots := make(chan struct{}, max(maxInFlight, 2*perSecond))
+	slots := make(chan struct{}, maxInFlight)
 	l.wg.Go(func() {
 		tick := time.NewTicker(time.Second / time.Duration(perSecond))
 		defer tick.Stop()
