@@ -71,7 +71,7 @@ func newConn2(r *Router, a *arrival) *conn2 {
 		peerFrame: h2DefaultFrame, recvLeft: h2ConnRoom,
 	}
 	c.room.L = &c.mu
-	c.watch.ends = c
+	c.watch.ends, c.watch.streams = c, true
 	c.dec = hpack.NewDecoder(h2TableBytes, c.head.field)
 	return c
 }

@@ -66,8 +66,9 @@ type watch struct {
 	hasty     atomic.Bool                        // the upload must come at a minimum rate
 	got       atomic.Int64                       // bytes of the upload
 
-	cause atomic.Uint32 // a reason: why the exchange was ended from outside
-	ends  ends
+	cause   atomic.Uint32 // a reason: why the exchange was ended from outside
+	ends    ends
+	streams bool // it is of a connection with streams: in phaseNone some may be written to
 
 	mu   sync.Mutex // guards over, and the deadlines set on it
 	over *upConn    // the connection to the instance; nil: none
@@ -338,8 +339,7 @@ func (s *sweeper) look(w *watch, now int64) (ended bool) {
 func (s *sweeper) mayTakeTooLittle(w *watch, p phase, since, now int64) bool {
 	waited, least := time.Duration(now-since), s.r.cfg.SlowTimeout/10
 	if w.slowSince.Load() != 0 {
-		_, isConn2 := w.ends.(*conn2) // of which a stream was ended
-		return p == phaseWrite || p == phaseSplice || p == phaseIdle || p == phaseNone && isConn2
+		return p == phaseWrite || p == phaseSplice || p == phaseIdle || p == phaseNone && w.streams
 	}
 	switch p {
 	case phaseWrite, phaseSplice:
