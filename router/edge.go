@@ -256,7 +256,7 @@ func (e *edge) greet(a *arrival) bool {
 			a.peer = client
 		}
 	}
-	if a.tls != nil && !e.handshake(a, a.tls) {
+	if a.tls != nil && !e.handshake(a) {
 		e.r.metrics.badGreetings.Add(1)
 		return false
 	}
@@ -264,12 +264,12 @@ func (e *edge) greet(a *arrival) bool {
 }
 
 // handshake makes the connection a secure one.
-func (e *edge) handshake(a *arrival, config *tls.Config) bool {
+func (e *edge) handshake(a *arrival) bool {
 	// A certificate may have to be got first; whoever asks for it waits so
 	// long. The deadline of the connection is for the client.
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	c := tls.Server(a.Conn, config)
+	c := tls.Server(a.Conn, a.tls)
 	if err := c.HandshakeContext(ctx); err != nil {
 		var noTLS tls.RecordHeaderError
 		if errors.As(err, &noTLS) && noTLS.Conn != nil && looksLikeHTTP(noTLS.RecordHeader) {
