@@ -57,7 +57,7 @@ bench-routes: build ## 100,000 routes with 1,000 changes/s beside requests; memo
 profile: build ## measure anew which functions of the router the build takes most care of
 	$(GO) run ./internal/bench -weir $(BIN) -only profile
 
-bench-slow: build ## slowhttptest in its four modes beside healthy requests
+bench-slow: build ## slowhttptest in its four modes, one over TLS too, beside healthy requests
 	$(GO) run ./internal/bench -weir $(BIN) -only slow
 
 e2e-release: ## releases with real processes and real requests: figures and bars (LONG=1: the long form)
