@@ -21,7 +21,7 @@ func (e *Engine) Pause(ctx context.Context, who platform.Actor, guid, why string
 		case c.isEnding():
 			return platform.Invalidf("rollout r-%d is %s: it cannot be paused any more", c.row.Number, c.row.State)
 		}
-		return c.pause(ctx, who, cmp.Or(why, "paused by "+who.Name))
+		return c.pause(ctx, who, cmp.Or(why, "paused by "+who.Name), false)
 	})
 }
 

@@ -296,7 +296,7 @@ func (c *conductor) carryOut(ctx context.Context, who platform.Actor, w *world, 
 	case rollBack:
 		return c.goBack(ctx, who, d, platform.RolloutRolledBack)
 	case pause:
-		return c.pause(ctx, who, d.reason)
+		return c.pause(ctx, who, d.reason, d.differs)
 	}
 	if d.reason != "" && d.reason != c.row.Reason {
 		c.row.Reason, c.dirty = d.reason, true

@@ -29,6 +29,8 @@ type decision struct {
 	step   int                   // for enter, scale and shift
 	reason string
 	stream string // the evidence that decided, if any did
+	// differs says that the answers of a shadow are the reason.
+	differs bool
 }
 
 // world is everything a decision looks at.
@@ -171,7 +173,7 @@ func (w *world) guard() decision {
 	case w.moved != "":
 		return decision{verb: pause, step: w.r.Step, reason: w.moved}
 	case len(w.p.Different) > 0 && !w.p.DifferentFine && w.plan.OnFail != "report":
-		return decision{verb: pause, step: w.r.Step, reason: w.differences()}
+		return decision{verb: pause, step: w.r.Step, reason: w.differences(), differs: true}
 	case w.killed && w.hasTraffic() && w.r.UpdatedAt.Sub(w.p.StepBegan) < killGrace:
 		return decision{verb: pause, step: w.r.Step, reason: "the platform was killed within a minute of the step's beginning, which the new version may have caused"}
 	}

@@ -402,7 +402,9 @@ func TestRollout_AShadowThatDiffersWaitsForAPerson(t *testing.T) {
 	if row = g.until(row.GUID, platform.RolloutPaused); !strings.Contains(row.Reason, "0 of 50 compared answers") {
 		t.Errorf("it is paused for %q", row.Reason)
 	}
+	// What is found while it is paused for something else, nobody was told.
 	g.set(func() { g.compared, g.differs = 60, []string{"GET /prices/{id} $.gross"} })
+	g.await(row.GUID, func(p Progress) bool { return len(p.Different) > 0 })
 	if _, err := e.Resume(t.Context(), platform.System, row.GUID, ""); err != nil {
 		t.Fatal(err)
 	}

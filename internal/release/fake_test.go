@@ -162,6 +162,24 @@ func (g *stage) until(guid string, states ...platform.RolloutState) platform.Rol
 	return row
 }
 
+// await waits until a rollout's progress is as it should be.
+func (g *stage) await(guid string, is func(Progress) bool) {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(g.t.Context(), 60*time.Second)
+	defer cancel()
+	err := g.store.Wait(ctx, func(ctx context.Context) (bool, error) {
+		row, err := g.store.Rollout(ctx, guid)
+		if err != nil {
+			return false, err
+		}
+		p, err := readProgress(row.Progress)
+		return err == nil && is(p), err
+	})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+}
+
 func (g *stage) find(match func(*platform.VersionStatus) bool) *platform.VersionStatus {
 	for i := range g.versions {
 		if match(&g.versions[i]) {

@@ -229,12 +229,13 @@ func (c *conductor) sharesBack(ctx context.Context) (map[string]int, error) {
 	return shares, nil
 }
 
-// pause leaves everything as it is until somebody says how it goes on.
-func (c *conductor) pause(ctx context.Context, who platform.Actor, why string) error {
+// pause leaves everything as it is until somebody says how it goes on. differs
+// says that why names what a shadow answers otherwise.
+func (c *conductor) pause(ctx context.Context, who platform.Actor, why string, differs bool) error {
 	err := c.write(ctx, func(tx *store.Tx, row platform.Rollout) error {
 		return c.e.transition(ctx, tx, who, row, why, c.figures())
 	}, func(row *platform.Rollout, p *Progress) {
-		p.Before = row.State
+		p.Before, p.DifferentTold = row.State, differs
 		row.State, row.Reason, row.Since = platform.RolloutPaused, why, c.e.cfg.Now().UTC()
 	})
 	if err == nil {
@@ -261,7 +262,7 @@ func (c *conductor) resume(ctx context.Context, who platform.Actor, why string) 
 		row.State, row.Reason, row.Since = p.Before, why, c.e.cfg.Now().UTC()
 		p.Before, p.Silent = "", p.Baked
 		p.Overruled = p.Overruled || w.verdict.Rejected
-		p.DifferentFine = len(p.Different) > 0
+		p.DifferentFine, p.DifferentTold = p.DifferentFine || p.DifferentTold, false
 	})
 }
 

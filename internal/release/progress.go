@@ -46,10 +46,12 @@ type Progress struct {
 	All  [2]Usage `json:"all"`
 
 	// Compared is how many answers of a shadow were compared in this step, and
-	// Different what is different in them. DifferentFine says that somebody has
-	// seen that and said to go on.
+	// Different what is different in them. DifferentTold says that the rollout
+	// is paused for that, and DifferentFine that somebody who was told said to go
+	// on.
 	Compared      uint64   `json:"compared,omitempty"`
 	Different     []string `json:"different,omitempty"`
+	DifferentTold bool     `json:"different_told,omitempty"`
 	DifferentFine bool     `json:"different_fine,omitempty"`
 
 	// Custom are the bad events that were reported, of the stable version and of
@@ -210,7 +212,7 @@ func (p *Progress) beginStep(now time.Time) {
 	p.Step = [2]Usage{}
 	p.Probed, p.ProbeFailed, p.ProbeText = 0, 0, ""
 	p.Cooled = [2]int{}
-	p.Compared, p.Different, p.DifferentFine = 0, nil, false
+	p.Compared, p.Different, p.DifferentTold, p.DifferentFine = 0, nil, false, false
 	p.Auto, p.AutoBase, p.CouldSee, p.CouldBase = 0, 0, 0, 0
 }
 
