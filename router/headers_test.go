@@ -67,8 +67,17 @@ func TestRouter_LetsNobodySpoofItsFields(t *testing.T) {
 	}
 }
 
-func TestRouter_KeepsAWellFormedRequestID(t *testing.T) {
+func TestRouter_SetsTheRequestIDOfAStranger(t *testing.T) {
 	g := run(t)
+	g.mapRoute("a.test", "", to("app", echoHead(t)))
+	f := seen(g.raw("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nX-Request-Id: abc-123\r\n\r\n"))
+	if len(f["x-request-id"]) != 1 || f["x-request-id"][0] != f["x-vcap-request-id"][0] {
+		t.Errorf("got %v beside %v", f["x-request-id"], f["x-vcap-request-id"])
+	}
+}
+
+func TestRouter_KeepsAWellFormedRequestIDOfATrustedProxy(t *testing.T) {
+	g := run(t, func(c *Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
 	g.mapRoute("a.test", "", to("app", echoHead(t)))
 	for id, kept := range map[string]bool{
 		"abc-123": true, "a/b+c=": true, strings.Repeat("a", 128): true,

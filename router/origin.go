@@ -30,9 +30,6 @@ type origin struct {
 func (o *origin) trace(req *wire.Request, peer netip.Addr, peerText, proto, requestID string, trusted []netip.Prefix) {
 	o.client, o.clientText, o.forwardedFor = peer, peerText, peerText
 	o.proto, o.host, o.requestID = proto, view(req.HostValue()), requestID
-	if id := req.First(wire.RequestID); id != nil && isRequestID(view(id)) && req.Count(wire.RequestID) == 1 {
-		o.requestID = view(id)
-	}
 	if len(trusted) > 0 && isTrusted(peer, trusted) {
 		o.believe(req, trusted)
 	}
@@ -65,6 +62,9 @@ func (o *origin) believe(req *wire.Request, trusted []netip.Prefix) {
 	}
 	if h := req.First(wire.ForwardedHost); req.Count(wire.ForwardedHost) == 1 && wire.IsHost(h) {
 		o.host = view(h)
+	}
+	if id := req.First(wire.RequestID); req.Count(wire.RequestID) == 1 && isRequestID(view(id)) {
+		o.requestID = view(id)
 	}
 }
 
@@ -110,7 +110,7 @@ func portOf(host, proto string) string {
 	return "80"
 }
 
-// isRequestID reports whether a client's X-Request-Id is fit to be passed on
+// isRequestID reports whether a proxy's X-Request-Id is fit to be passed on
 // and logged.
 func isRequestID(s string) bool {
 	if s == "" || len(s) > 128 {
