@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -109,6 +110,9 @@ func runSetEnv(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := c.mayRelease(ctx, s, app, before, vars); err != nil {
+		return err
+	}
 	after, err := s.SetEnv(ctx, app.GUID, vars)
 	if err != nil {
 		return err
@@ -119,6 +123,23 @@ func runSetEnv(ctx context.Context, c *call) error {
 // releaseFlags are those of commands that change what the next start takes.
 func releaseFlags() []cli.Flag {
 	return append([]cli.Flag{&cli.BoolFlag{Name: "release", Usage: "release it at once"}}, moveFlags()...)
+}
+
+// mayRelease refuses a change of an app's environment that is to be released
+// and cannot be now, before anything is set.
+func (c *call) mayRelease(ctx context.Context, s *session, app v3.App, before map[string]string, vars map[string]*string) error {
+	if _, err := c.strategy(); err != nil {
+		return err
+	}
+	if !c.Bool("release") || app.State != v3.AppStarted {
+		return nil
+	}
+	for name, value := range vars {
+		if was, had := before[name]; had != (value != nil) || had && was != *value {
+			return s.checkNoRollout(ctx, app, fmt.Sprintf("; without --release it is set for the next start of %s", app.Name))
+		}
+	}
+	return nil
 }
 
 // release ends a change of an app's environment: with --release by replacing
@@ -178,6 +199,9 @@ func runUnsetEnv(ctx context.Context, c *call) error {
 		} else {
 			notes = append(notes, "Env variable "+name+" was not set.")
 		}
+	}
+	if err := c.mayRelease(ctx, s, app, before, vars); err != nil {
+		return err
 	}
 	after := before
 	if len(vars) > 0 {

@@ -204,6 +204,11 @@ func runRestage(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if app.State == v3.AppStarted {
+		if err := s.checkNoRollout(ctx, app, ""); err != nil {
+			return err
+		}
+	}
 	c.out.banner("Restaging app %s in org %s / space %s as %s...", app.Name, sp.Org.Name, sp.Name, s.user)
 	return c.move(ctx, s, sp, app, "restage", func(ctx context.Context, p *push) error {
 		if err := p.buildNewest(ctx, app); err != nil {

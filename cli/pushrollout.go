@@ -157,14 +157,21 @@ func (s *session) checkIdle(ctx context.Context, sp space, name string) error {
 	if len(builds) > 0 {
 		return newFailure(exitConflict, "conflict", fmt.Sprintf("another push of %s is being built", name), "weir push "+name+" --attach watches it")
 	}
+	return s.checkNoRollout(ctx, app, "; with --steps the push is a rollout that takes its place")
+}
+
+// checkNoRollout refuses what would change the version that a rollout on its
+// way compares another one with, before anything is done for it. more is added
+// to the hint.
+func (s *session) checkNoRollout(ctx context.Context, app v3.App, more string) error {
 	all, err := s.AppRollouts(ctx, app.GUID)
 	if err != nil {
 		return err
 	}
 	for _, r := range all {
 		if !r.Over && r.State != v3.RolloutQueued {
-			return newFailure(exitConflict, "conflict", fmt.Sprintf("app %q has rollout r-%d of %s on its way", name, r.Number, r.To.Label),
-				fmt.Sprintf("weir rollout abort %s takes %s back, weir rollout watch %s waits until it is over; with --steps the push is a rollout that takes its place", name, r.To.Label, name))
+			return newFailure(exitConflict, "conflict", fmt.Sprintf("app %q has rollout r-%d of %s on its way", app.Name, r.Number, r.To.Label),
+				fmt.Sprintf("weir rollout abort %s takes %s back, weir rollout watch %s waits until it is over%s", app.Name, r.To.Label, app.Name, more))
 		}
 	}
 	return nil

@@ -61,6 +61,11 @@ func runScale(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if replaces(before, want) && app.State == v3.AppStarted && !c.Bool("no-wait") {
+		if err := s.checkNoRollout(ctx, app, ""); err != nil {
+			return err
+		}
+	}
 	after, err := s.Scale(ctx, app.GUID, c.String("process"), want)
 	if err != nil {
 		return err
@@ -70,7 +75,7 @@ func runScale(ctx context.Context, c *call) error {
 		if app.State != v3.AppStarted || c.Bool("no-wait") {
 			return p.finish(ctx, app)
 		}
-		if after.MemoryMB != before.MemoryMB || after.DiskMB != before.DiskMB {
+		if replaces(before, want) {
 			p.c.out.step("Replacing the instances of %s", app.Name)
 			_, deployment, err := s.RestartApp(ctx, app.GUID)
 			if err != nil {
@@ -83,6 +88,11 @@ func runScale(ctx context.Context, c *call) error {
 		}
 		return p.finish(ctx, app)
 	})
+}
+
+// replaces reports whether what is wanted of a process needs new instances.
+func replaces(now v3.Process, want v3.ProcessScale) bool {
+	return want.MemoryMB != nil && *want.MemoryMB != now.MemoryMB || want.DiskMB != nil && *want.DiskMB != now.DiskMB
 }
 
 // awaitInstances waits until every instance of a process runs. An instance

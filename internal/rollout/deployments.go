@@ -123,6 +123,28 @@ func checkNoRollout(ctx context.Context, tx *store.Tx, app platform.App) error {
 	return nil
 }
 
+// checkSameVersion is checkNoRollout unless the app is to run what it runs
+// already: a restart replaces nothing, one that brings settings along does.
+func checkSameVersion(ctx context.Context, tx *store.Tx, app platform.App, next platform.Revision) error {
+	busy := checkNoRollout(ctx, tx, app)
+	if busy == nil || app.State != platform.AppStarted {
+		return nil
+	}
+	all, err := versionsOf(ctx, tx, app.GUID)
+	if err != nil {
+		return err
+	}
+	main, ok := mainOf(all)
+	if !ok {
+		return nil
+	}
+	same, err := sameContent(ctx, tx, main.RevisionGUID, next)
+	if err != nil || same {
+		return err
+	}
+	return busy
+}
+
 func deploymentKind(req DeployRequest) string {
 	switch {
 	case req.RevisionGUID != "":
@@ -224,6 +246,9 @@ func (e *Engine) begin(ctx context.Context, tx *store.Tx, who platform.Actor, b 
 	}
 	v, err := e.ensureRevision(ctx, tx, who, b.app, c, b.description)
 	if err != nil {
+		return platform.Deployment{}, err
+	}
+	if err := checkSameVersion(ctx, tx, b.app, v); err != nil {
 		return platform.Deployment{}, err
 	}
 	d := platform.Deployment{

@@ -43,6 +43,33 @@ func TestDeploy_LeavesTheStableVersionOfARolloutAlone(t *testing.T) {
 	b.deployed(b.deploy(DeployRequest{AppGUID: app.GUID, DropletGUID: next.GUID}))
 }
 
+// A restart brings along what was set since the last one.
+func TestRestart_BringsNoSettingsAlongDuringARollout(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	live := "live"
+	b.version(app, "v2", func(r *platform.VersionRequest) { r.Config.Env = map[string]*string{"SIDE": &live} })
+	row := b.rolloutRow(app, platform.RolloutBaking)
+	_, err := b.e.SetEnv(t.Context(), anna, app.GUID, map[string]*string{"MODE": &live})
+	b.must(err)
+	_, _, restarted := b.e.Restart(t.Context(), anna, app.GUID)
+	_, deployed := b.e.Deploy(t.Context(), anna, DeployRequest{AppGUID: app.GUID})
+	for what, err := range map[string]error{"restart": restarted, "deployment": deployed} {
+		if platform.KindOf(err) != platform.KindConflict || !strings.Contains(err.Error(), "rollout r-7 of v2 on its way") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	_, err = b.e.SetEnv(t.Context(), anna, app.GUID, map[string]*string{"MODE": nil})
+	b.must(err)
+	b.deployed(b.deploy(DeployRequest{AppGUID: app.GUID})) // though the newest revision is that of v2
+
+	_, err = b.e.SetEnv(t.Context(), anna, app.GUID, map[string]*string{"MODE": &live})
+	b.must(err)
+	row.State = platform.RolloutDone
+	b.must(b.db.Tx(t.Context(), func(tx *store.Tx) error { return tx.UpdateRollout(t.Context(), row) }))
+	b.deployed(b.deploy(DeployRequest{AppGUID: app.GUID}))
+}
+
 func TestDeploy_DoesNotWaitForQueuedRollouts(t *testing.T) {
 	b := newBench(t)
 	app := b.shop()
