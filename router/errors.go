@@ -144,22 +144,67 @@ func errorPage(why reason, host, requestID, accept string) (body, contentType st
 	return errorText(why, host) + "\n", "text/plain; charset=utf-8"
 }
 
-// preferredType returns the first of the types an error can be shown in that
-// the client names; it does not weigh q-values, except that 0 means no.
+// pageTypes are the types an error can be shown in. A client that likes two as
+// well gets the first.
+var pageTypes = [...]string{"text/plain", "application/json", "text/html"}
+
+// preferredType returns which of pageTypes a client likes best, as RFC 9110,
+// 12.5.1 weighs them; of those it likes as well the one it names, or names
+// first. One that wants none of them gets text.
 func preferredType(accept string) string {
-	for part := range strings.SplitSeq(accept, ",") {
-		typ, params, _ := strings.Cut(strings.TrimSpace(part), ";")
-		if strings.TrimSpace(params) == "q=0" {
-			continue
-		}
-		switch typ = strings.ToLower(strings.TrimSpace(typ)); typ {
-		case "text/html", "application/json", "text/plain":
-			return typ
-		case "application/xhtml+xml":
-			return "text/html"
+	best, liked := pageTypes[0], liking{}
+	for _, typ := range pageTypes {
+		if l := likingOf(accept, typ); l.q > liked.q || l.q == liked.q && l.q > 0 &&
+			(l.exact > liked.exact || l.exact == liked.exact && l.at < liked.at) {
+			best, liked = typ, l
 		}
 	}
-	return "text/plain"
+	return best
+}
+
+// liking is what an Accept field says of a type.
+type liking struct {
+	q     float64
+	exact int // 1: by */*, 2: by its family, 3: by name
+	at    int // where in the field
+}
+
+// likingOf returns what the range that fits a type best says of it.
+func likingOf(accept, typ string) (l liking) {
+	family, _, _ := strings.Cut(typ, "/")
+	at := 0
+	for part := range strings.SplitSeq(accept, ",") {
+		name, params, _ := strings.Cut(part, ";")
+		exact := 0
+		switch name = strings.ToLower(strings.TrimSpace(name)); {
+		case name == typ, name == "application/xhtml+xml" && typ == "text/html":
+			exact = 3
+		case name == family+"/*":
+			exact = 2
+		case name == "*/*":
+			exact = 1
+		}
+		if exact > l.exact {
+			l = liking{quality(params), exact, at}
+		}
+		at++
+	}
+	return l
+}
+
+// quality returns the weight among the parameters of a member of an Accept
+// field or its like: 1 if there is none, or none that can be read.
+func quality(params string) float64 {
+	for p := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(p), "=")
+		if !strings.EqualFold(name, "q") {
+			continue
+		}
+		if q, err := strconv.ParseFloat(value, 64); err == nil && q >= 0 && q <= 1 {
+			return q
+		}
+	}
+	return 1
 }
 
 // errorPage returns the answer to a request that the router itself answers,

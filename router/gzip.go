@@ -2,7 +2,6 @@ package router
 
 import (
 	"compress/gzip"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -35,9 +34,6 @@ func (g *gzipFront) begin(a *reply) error {
 			a.lines = appendLine(a.lines, "Etag", "W/"+string(tag))
 			a.res.Drop("etag")
 		}
-	}
-	if !hasTokenIn(a.res.Get("vary"), "accept-encoding") {
-		a.lines = append(a.lines, "Vary: Accept-Encoding\r\n"...)
 	}
 	return g.front.begin(a)
 }
@@ -102,12 +98,19 @@ func takesGzip(req *wire.Request) bool {
 	for part := range strings.SplitSeq(view(req.Get("accept-encoding")), ",") {
 		coding, params, _ := strings.Cut(part, ";")
 		if strings.EqualFold(strings.TrimSpace(coding), "gzip") {
-			q := strings.TrimPrefix(strings.TrimSpace(params), "q=")
-			f, err := strconv.ParseFloat(q, 64)
-			return err != nil || f > 0
+			return quality(params) > 0
 		}
 	}
 	return false
+}
+
+// appendVary tells caches that a route's answers differ by what the client
+// takes, those included that went out plain.
+func appendVary(b []byte, res *wire.Response) []byte {
+	if hasTokenIn(res.Get("vary"), "accept-encoding") {
+		return b
+	}
+	return append(b, "Vary: Accept-Encoding\r\n"...)
 }
 
 func hasTokenIn(list []byte, want string) (has bool) {

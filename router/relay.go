@@ -81,8 +81,11 @@ func (x *exchange) answerLines(b []byte) []byte {
 		return b
 	}
 	b = x.appendAnswerLines(b, func(name string) bool { return x.res.Get(strings.ToLower(name)) != nil })
-	if x.rt.compresses() && takesGzip(&x.req) {
-		x.front = &gzipFront{front: x.front}
+	if x.rt.compresses() {
+		b = appendVary(b, &x.res)
+		if takesGzip(&x.req) {
+			x.front = &gzipFront{front: x.front}
+		}
 	}
 	if x.rt.rules.shadows != nil {
 		x.front = x.mirrored()

@@ -71,6 +71,14 @@ func TestRouter_ShowsErrorsInTheFormTheClientPrefers(t *testing.T) {
 		"*/*": "text/plain; charset=utf-8",
 		"text/html,application/xhtml+xml,*/*;q=0.8": "text/html; charset=utf-8",
 		"application/json, text/plain, */*":         "application/json",
+		"text/html;q=0.1, application/json":         "application/json",
+		"text/html ; q=0.4 ,application/json; q=.5": "application/json",
+		"text/html;level=1;Q=0, text/*;q=0.5, */*":  "application/json",
+		"*/*, text/html":                            "text/html; charset=utf-8",
+		"application/*":                             "application/json",
+		"text/plain;q=0, */*;q=0.1":                 "application/json",
+		"image/png, text/html;q=0":                  "text/plain; charset=utf-8",
+		"application/json;q=, text/html;q=0.9":      "application/json",
 	} {
 		if got := get(t, c, "http://nope.test/", "Accept", accept); got.header.Get("Content-Type") != want ||
 			!strings.Contains(strings.ReplaceAll(got.body, "&#39;", "'"), "Requested route ('nope.test') does not exist.") {

@@ -404,6 +404,10 @@ func TestRules_CompressTextForThoseWhoTakeIt(t *testing.T) {
 		case "/image":
 			w.Header().Set("Content-Type", "image/png")
 			_, _ = io.WriteString(w, text)
+		case "/varies":
+			w.Header().Set("Content-Type", "text/plain")
+			w.Header().Set("Vary", "Cookie, Accept-Encoding")
+			_, _ = io.WriteString(w, text)
 		case "/short":
 			w.Header().Set("Content-Type", "text/plain")
 			_, _ = io.WriteString(w, "short")
@@ -420,9 +424,22 @@ func TestRules_CompressTextForThoseWhoTakeIt(t *testing.T) {
 	if err != nil || string(b) != text || len(got.body) > 2000 || got.header.Get("Content-Encoding") != "gzip" || got.header.Get("Etag") != `W/"x"` || got.header.Get("Vary") != "Accept-Encoding" {
 		t.Errorf("got %d bytes, %v, %v", len(got.body), got.header, err)
 	}
-	for path, accept := range map[string]string{"/text": "gzip;q=0", "/image": "gzip", "/short": "gzip"} {
-		if got := get(t, c, "http://a.test"+path, "Accept-Encoding", accept); got.header.Get("Content-Encoding") != "" || got.body != text && got.body != "short" {
-			t.Errorf("%s, %s: got %v", path, accept, got.header)
+	// A cache between must not give what is plain, or compressed, to everybody.
+	for _, accept := range []string{"gzip;q=0", "gzip; Q=0.0", "br", ""} {
+		got := get(t, c, "http://a.test/text", "Accept-Encoding", accept)
+		if got.body != text || got.header.Get("Content-Encoding") != "" || got.header.Get("Vary") != "Accept-Encoding" {
+			t.Errorf("%q: got %d bytes, %v", accept, len(got.body), got.header)
+		}
+	}
+	for path, want := range map[string]string{"/image": text, "/short": "short", "/varies": text} {
+		got := get(t, c, "http://a.test"+path, "Accept-Encoding", "gzip;q=0")
+		if vary := got.header["Vary"]; got.body != want || got.header.Get("Content-Encoding") != "" || len(vary) != 1 {
+			t.Errorf("%s: got %v", path, got.header)
+		}
+	}
+	for path, want := range map[string]string{"/image": text, "/short": "short"} {
+		if got := get(t, c, "http://a.test"+path, "Accept-Encoding", "gzip"); got.header.Get("Content-Encoding") != "" || got.body != want {
+			t.Errorf("%s: got %v", path, got.header)
 		}
 	}
 }
