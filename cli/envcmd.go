@@ -156,12 +156,12 @@ func (c *call) release(ctx context.Context, s *session, sp space, app v3.App, ch
 		return c.out.done("EnvChange", change, notes...)
 	}
 	return c.move(ctx, s, sp, app, "restart", func(ctx context.Context, p *push) error {
-		c.out.step("Releasing the new environment of %s", app.Name)
 		d.Relationships = v3.Relationships{"app": v3.To(app.GUID)}
 		got, err := s.CreateDeployment(ctx, d)
 		if err != nil {
 			return err
 		}
+		c.out.step("Releasing the new environment of %s", app.Name)
 		return p.settle(ctx, app, got.GUID)
 	})
 }

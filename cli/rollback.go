@@ -109,13 +109,13 @@ func (c *call) rollbackByMoving(ctx context.Context, s *session, sp space, app v
 		})
 	}
 	return c.move(ctx, s, sp, app, "rollback", func(ctx context.Context, p *push) error {
-		c.out.step("Going back to revision %d of %s (%s)", to.Version, app.Name, to.Description)
 		d.Revision = &v3.RevisionRef{GUID: to.GUID}
 		d.Relationships = v3.Relationships{"app": v3.To(app.GUID)}
 		got, err := s.CreateDeployment(ctx, d)
 		if err != nil {
 			return err
 		}
+		c.out.step("Going back to revision %d of %s (%s)", to.Version, app.Name, to.Description)
 		return p.settle(ctx, app, got.GUID)
 	})
 }
