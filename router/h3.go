@@ -43,7 +43,7 @@ func newQUICRoad(r *Router, h http.Handler) *quicRoad {
 	q := &quicRoad{r: r, over: make(chan struct{})}
 	q.stop, q.end = context.WithCancel(context.Background())
 	q.server = &http3.Server{
-		Handler:        http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { h.ServeHTTP(h3Writer{w}, req) }),
+		Handler:        http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { h.ServeHTTP(h3Writer{w, req.Method == "HEAD"}, req) }),
 		MaxHeaderBytes: wire.MaxHead, IdleTimeout: r.cfg.IdleTimeout, Logger: nil,
 		ConnContext: q.connContext,
 	}
@@ -52,12 +52,20 @@ func newQUICRoad(r *Router, h http.Handler) *quicRoad {
 
 // h3Writer leaves out what HTTP/3 has no room for: connections are announced
 // to close by GOAWAY, not by a field.
-type h3Writer struct{ http.ResponseWriter }
+type h3Writer struct {
+	http.ResponseWriter
+	toHead bool // answers a HEAD
+}
 
 // WriteHeader implements http.ResponseWriter.
 func (w h3Writer) WriteHeader(status int) {
 	w.Header().Del("Connection")
 	w.ResponseWriter.WriteHeader(status)
+	if w.toHead || status == http.StatusNoContent || status == http.StatusNotModified {
+		// Out with it, before the server sees that no body came and says that
+		// there is one of no length. What fails here fails later as well.
+		_ = http.NewResponseController(w.ResponseWriter).Flush()
+	}
 }
 
 // Unwrap is for http.ResponseController.

@@ -91,6 +91,35 @@ func TestHTTP3_ServesWhatTheOthersAnnounce(t *testing.T) {
 	}
 }
 
+func TestHTTP3_ClaimsNoLengthOfWhatHasNoBody(t *testing.T) {
+	udp := udpSocket(t)
+	s := runTLS(t, []tls.Certificate{keyPair(t, "a.test")}, func(c *Config) { c.QUIC = []net.PacketConn{another(t, udp)} })
+	s.mapRoute("a.test", "", to("a", serveApp(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/known":
+			w.Header().Set("Content-Length", "7")
+		case "/204":
+			w.WriteHeader(204)
+		case "/304":
+			w.WriteHeader(304)
+		default:
+			w.(http.Flusher).Flush() // as long as it turns out to be
+		}
+	})))
+	c := s.h3(udp.LocalAddr().String())
+	for _, x := range []struct{ method, path, want string }{
+		{"HEAD", "/", ""},
+		{"HEAD", "/known", "7"},
+		{"GET", "/204", ""},
+		{"GET", "/304", ""},
+		{"GET", "/", "0"},
+	} {
+		if got := do(t, c, request1(t, x.method, "https://a.test"+x.path, nil)); got.header.Get("Content-Length") != x.want {
+			t.Errorf("%s %s: got %+v", x.method, x.path, got)
+		}
+	}
+}
+
 func TestHTTP3_IsHandedOverWhenWhatIsUnderWayIsDone(t *testing.T) {
 	udp, dir := udpSocket(t), t.TempDir()
 	cert := keyPair(t, "a.test")
