@@ -293,7 +293,7 @@ func (a *API) rollBack(ctx context.Context, c call, req rollBack) (reply, error)
 		t, err := a.presentTraffic(ctx, done, b.DryRun)
 		return ok(v3.Rollback{To: v3.Promotion{Table: b.Table}, Traffic: &t}), err
 	}
-	r := rollout.RollBackRequest{AppGUID: req.GUID, Label: b.Label, Options: opt}
+	r := rollout.RollBackRequest{AppGUID: req.GUID, Label: b.Label, Restart: b.Restart, Options: opt}
 	if b.Version != nil {
 		r.VersionGUID = b.Version.GUID
 	}
@@ -304,6 +304,10 @@ func (a *API) rollBack(ctx context.Context, c call, req rollBack) (reply, error)
 	out := v3.Rollback{To: presentPromotion(done.To)}
 	if done.Deployment != nil {
 		out.Deployment = refTo(done.Deployment.GUID)
+		return ok(out), nil
+	}
+	if done.Version != nil {
+		out.Version = refTo(done.Version.GUID)
 		return ok(out), nil
 	}
 	if b.DryRun && done.Change.Text == "" { // its instances would have to be started

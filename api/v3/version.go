@@ -196,6 +196,7 @@ type RollbackRequest struct {
 	Version *Ref   `json:"version,omitempty"` // a version that is there
 	Label   string `json:"label,omitempty"`   // the newest state of that name
 	Table   uint64 `json:"table,omitempty"`   // the traffic as that table had it; settings stay
+	Restart bool   `json:"restart,omitempty"` // start a version with that state that is stopped instead of deploying it
 	TrafficOptions
 }
 
@@ -204,6 +205,8 @@ type Rollback struct {
 	To Promotion `json:"to"`
 	// Traffic is there if a version with that state still ran: it is done.
 	Traffic *Traffic `json:"traffic"`
+	// Version is being started; ask again, for it, when it is healthy.
+	Version *Ref `json:"version"`
 	// Deployment brings the state back otherwise.
 	Deployment *Ref `json:"deployment"`
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 
 	"weir/internal/platform"
 	"weir/internal/store"
@@ -80,112 +79,6 @@ func readyInstances(ctx context.Context, tx *store.Tx, v platform.Version) (int,
 		"states": {string(platform.InstanceRunning)}, "ready": {"true"},
 	}, PerPage: 1})
 	return n, err
-}
-
-// RollBackRequest says what to go back to: a version that runs, the state that
-// had a label, or, if both are empty, the one that was promoted before.
-type RollBackRequest struct {
-	AppGUID     string
-	VersionGUID string
-	Label       string
-	Options     platform.SplitOptions
-}
-
-// RolledBack is how a rollback goes on: it is done if a version with that
-// state still ran, else a deployment brings it back.
-type RolledBack struct {
-	To         platform.Promotion
-	Change     platform.Change
-	Deployment *platform.Deployment
-}
-
-// RollBack takes an app back to an earlier state, its settings included.
-func (e *Engine) RollBack(ctx context.Context, who platform.Actor, req RollBackRequest, and also) (RolledBack, error) {
-	var to platform.Promotion
-	var running string
-	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
-		app, err := tx.App(ctx, req.AppGUID)
-		if err != nil {
-			return err
-		}
-		if err := checkNoRollout(ctx, tx, app); err != nil {
-			return err
-		}
-		to, running, err = findRollback(ctx, tx, req)
-		return err
-	})
-	if err != nil {
-		return RolledBack{}, err
-	}
-	opt := req.Options
-	opt.Why = verbRollback
-	if running != "" {
-		c, err := e.Promote(ctx, who, req.AppGUID, running, opt, and)
-		return RolledBack{To: to, Change: c}, err
-	}
-	if opt.DryRun {
-		return RolledBack{To: to}, nil
-	}
-	if opt.IfTable != 0 {
-		err := e.store.View(ctx, func(tx *store.Tx) error {
-			t := &traffic{e: e, tx: tx, opt: opt}
-			if err := t.load(ctx, req.AppGUID); err != nil {
-				return err
-			}
-			return t.checkTable(ctx)
-		})
-		if err != nil {
-			return RolledBack{}, err
-		}
-	}
-	d, err := e.Deploy(ctx, who, DeployRequest{AppGUID: req.AppGUID, RevisionGUID: to.RevisionGUID, How: verbRollback, oldLabel: to.Label})
-	return RolledBack{To: to, Deployment: &d}, err
-}
-
-// findRollback finds the state to go back to and, if one that can get requests
-// at once runs it, the version.
-func findRollback(ctx context.Context, tx *store.Tx, req RollBackRequest) (to platform.Promotion, running string, err error) {
-	app, err := tx.App(ctx, req.AppGUID)
-	if err != nil {
-		return to, "", err
-	}
-	versions, err := versionsOf(ctx, tx, app.GUID)
-	if err != nil {
-		return to, "", err
-	}
-	if req.VersionGUID != "" {
-		i := slices.IndexFunc(versions, func(v platform.Version) bool { return v.GUID == req.VersionGUID })
-		if i < 0 {
-			return to, "", platform.NotFound("Version")
-		}
-		v := versions[i]
-		to = platform.Promotion{AppGUID: app.GUID, VersionGUID: v.GUID, Label: v.Label, RevisionGUID: v.RevisionGUID, RevisionVersion: v.RevisionVersion}
-		return to, v.GUID, nil
-	}
-	if to, err = earlierState(ctx, tx, app, versions, req.Label); err != nil {
-		return to, "", err
-	}
-	rev, err := tx.Revision(ctx, to.RevisionGUID)
-	if err != nil {
-		return to, "", err
-	}
-	for _, v := range versions {
-		if v.Main || v.State == platform.AppStopped || v.Mode == platform.ModeShadow {
-			continue
-		}
-		same, err := sameContent(ctx, tx, v.RevisionGUID, rev)
-		if err != nil {
-			return to, "", err
-		}
-		ready, err := readyInstances(ctx, tx, v)
-		if err != nil {
-			return to, "", err
-		}
-		if same && ready > 0 {
-			return to, v.GUID, nil
-		}
-	}
-	return to, "", nil
 }
 
 // earlierState returns the newest promoted state that is not what the main

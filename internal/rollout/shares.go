@@ -412,13 +412,8 @@ func (t *traffic) makeMain(ctx context.Context, guid, how string) error {
 	if err != nil {
 		return err
 	}
-	if moving, ok, err := t.tx.ActiveDeployment(ctx, app.GUID); err != nil {
+	if err := checkNotMoving(ctx, t.tx, *app); err != nil {
 		return err
-	} else if ok {
-		return &platform.Error{
-			Kind: platform.KindConflict, Msg: fmt.Sprintf("app %q has a deployment in progress (%s)", app.Name, moving.Reason),
-			Hint: fmt.Sprintf("wait for it, or take it back: weir cancel-deployment %s", app.Name),
-		}
 	}
 	rev, err := t.tx.Revision(ctx, v.RevisionGUID)
 	if err != nil {
@@ -442,4 +437,17 @@ func (t *traffic) makeMain(ctx context.Context, guid, how string) error {
 		return err
 	}
 	return t.e.promoted(ctx, t.tx, t.who, *v, how, t.table)
+}
+
+// checkNotMoving refuses to make another version the main one while a
+// deployment replaces it.
+func checkNotMoving(ctx context.Context, tx *store.Tx, app platform.App) error {
+	moving, ok, err := tx.ActiveDeployment(ctx, app.GUID)
+	if err != nil || !ok {
+		return err
+	}
+	return &platform.Error{
+		Kind: platform.KindConflict, Msg: fmt.Sprintf("app %q has a deployment in progress (%s)", app.Name, moving.Reason),
+		Hint: fmt.Sprintf("wait for it, or take it back: weir cancel-deployment %s", app.Name),
+	}
 }

@@ -123,24 +123,31 @@ func (e *Engine) refuseMain(ctx context.Context, tx *store.Tx, app platform.App,
 	return refuse("weir stop "+app.Name, "version %s is all there is of app %q", v.Label, app.Name)
 }
 
+// eventVersionStart tells that a stopped version was started again.
+const eventVersionStart = "audit.app.version.start"
+
 // RestartVersion starts a stopped version again.
 func (e *Engine) RestartVersion(ctx context.Context, who platform.Actor, version string) (platform.Version, error) {
-	return e.editVersion(ctx, who, version, "audit.app.version.start", func(tx *store.Tx, app platform.App, v *platform.Version) error {
-		if app.State != platform.AppStarted {
-			return refuse("weir start "+app.Name, "app %q is stopped", app.Name)
-		}
-		if v.State == platform.AppStarted {
-			return nil
-		}
-		if v.Share() > 0 || v.Weight > 0 {
-			app.Split++
-			if err := tx.UpdateApp(ctx, app); err != nil {
-				return err
-			}
-		}
-		v.State = platform.AppStarted
-		return tx.UpdateVersion(ctx, *v)
+	return e.editVersion(ctx, who, version, eventVersionStart, func(tx *store.Tx, app platform.App, v *platform.Version) error {
+		return startVersionAgain(ctx, tx, app, v)
 	})
+}
+
+func startVersionAgain(ctx context.Context, tx *store.Tx, app platform.App, v *platform.Version) error {
+	if app.State != platform.AppStarted {
+		return refuse("weir start "+app.Name, "app %q is stopped", app.Name)
+	}
+	if v.State == platform.AppStarted {
+		return nil
+	}
+	if v.Share() > 0 || v.Weight > 0 {
+		app.Split++
+		if err := tx.UpdateApp(ctx, app); err != nil {
+			return err
+		}
+	}
+	v.State = platform.AppStarted
+	return tx.UpdateVersion(ctx, *v)
 }
 
 // SetMode makes a version a shadow that gets copies of percent of the

@@ -259,6 +259,62 @@ func TestRollBack_IsATableIfTheOldStateRunsAndADeploymentIfNot(t *testing.T) {
 	}
 }
 
+func TestRollBack_StartsAVersionAgainThatIsStopped(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	next := b.droplet(app, "two")
+	v2 := b.version(app, "v2", func(r *platform.VersionRequest) { r.DropletGUID = next.GUID })
+	promote := func(v platform.Version) {
+		t.Helper()
+		_, err := b.e.Promote(t.Context(), anna, app.GUID, v.GUID, platform.SplitOptions{}, nil)
+		b.must(err)
+	}
+	v1 := b.main(app)
+	promote(v2)
+	promote(v1)
+	_, err := b.e.StopVersion(t.Context(), anna, v2.GUID, false)
+	b.must(err)
+	rollBack := func(req RollBackRequest) RolledBack {
+		t.Helper()
+		req.AppGUID, req.Restart = app.GUID, true
+		back, err := b.e.RollBack(t.Context(), anna, req, nil)
+		b.must(err)
+		return back
+	}
+	state := func() platform.AppState {
+		v, err := b.db.Version(t.Context(), v2.GUID)
+		b.must(err)
+		return v.State
+	}
+	back := rollBack(RollBackRequest{Label: "v2", Options: platform.SplitOptions{DryRun: true}})
+	if back.Version == nil || back.Version.GUID != v2.GUID || state() != platform.AppStopped {
+		t.Fatalf("a dry run: %+v, v2 is %s", back, state())
+	}
+	back = rollBack(RollBackRequest{Label: "v2"})
+	if back.Version == nil || back.Version.GUID != v2.GUID || back.Deployment != nil || state() != platform.AppStarted {
+		t.Fatalf("it went back by %+v, v2 is %s", back, state())
+	}
+	if got := b.main(app).Label; got != "v1" {
+		t.Errorf("main is %s before v2 is healthy", got)
+	}
+	b.healthy(v2)
+	if back = rollBack(RollBackRequest{VersionGUID: v2.GUID}); back.Change.Table == 0 || b.main(app).GUID != v2.GUID {
+		t.Errorf("it went back by %+v to %s", back, b.main(app).Label)
+	}
+	all, err := b.e.Versions(t.Context(), app.GUID)
+	if err != nil || len(all) != 2 {
+		t.Errorf("versions: %+v %v", all, err)
+	}
+
+	_, err = b.e.StopVersion(t.Context(), anna, v1.GUID, false)
+	b.must(err)
+	d := b.deploy(DeployRequest{AppGUID: app.GUID, DropletGUID: b.droplet(app, "one").GUID, Strategy: platform.StrategyCanary, CanarySteps: []int{100}})
+	_, err = b.e.RollBack(t.Context(), anna, RollBackRequest{AppGUID: app.GUID, VersionGUID: v1.GUID, Restart: true}, nil)
+	if platform.KindOf(err) != platform.KindConflict || !strings.Contains(err.Error(), "deployment in progress") {
+		t.Errorf("during deployment %s: %v", d.GUID, err)
+	}
+}
+
 func TestSetShares_AllOfItMakesTheMainVersion(t *testing.T) {
 	b := newBench(t)
 	app := b.shop()
