@@ -59,6 +59,8 @@ type rolloutCall struct {
 	app    v3.App
 	action string
 	r      v3.Rollout
+	// simulation is what simulate is asked about.
+	simulation v3.RolloutSimulate
 }
 
 func runRollout(ctx context.Context, c *call) error {
@@ -72,11 +74,18 @@ func runRollout(ctx context.Context, c *call) error {
 		slices.Sort(known)
 		return withHint(usagef("there is no action %q", action), "one of "+strings.Join(known, ", "))
 	}
+	r := &rolloutCall{action: action}
+	if action == "simulate" {
+		var err error
+		if r.simulation, err = c.simulation(); err != nil {
+			return err
+		}
+	}
 	s, sp, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
-	r := &rolloutCall{session: s, action: action}
+	r.session = s
 	if r.app, err = s.app(ctx, sp, c.arg(1)); err != nil {
 		return err
 	}
@@ -162,22 +171,40 @@ func (c *call) rolloutReplay(ctx context.Context, r *rolloutCall) error {
 	return nil
 }
 
-func (c *call) rolloutSimulate(ctx context.Context, r *rolloutCall) error {
-	var q v3.RolloutSimulate
-	var err error
-	if q.Share, err = strconv.ParseFloat(strings.TrimSuffix(c.String("step"), "%"), 64); err != nil {
-		return usagef("--step %q is no percentage", c.String("step"))
-	}
-	if q.Ratio, err = strconv.ParseFloat(strings.TrimSuffix(c.String("error"), "x"), 64); err != nil {
-		return usagef("--error %q is no ratio such as 5x", c.String("error"))
-	}
-	if c.has("rate") {
-		if q.Rate, err = strconv.ParseFloat(strings.TrimSuffix(c.String("rate"), "%"), 64); err != nil {
-			return usagef("--rate %q is no percentage", c.String("rate"))
+// maxRatio is how many times as many failures can be asked about.
+const maxRatio = 1000
+
+// simulation reads what a simulation is to be of.
+func (c *call) simulation() (q v3.RolloutSimulate, err error) {
+	percentage := func(flag string) (float64, error) {
+		n, err := strconv.ParseFloat(strings.TrimSuffix(c.String(flag), "%"), 64)
+		if err != nil || !(n > 0 && n < 100) {
+			return 0, withHint(usagef("--%s %q is no percentage between 0%% and 100%%", flag, c.String(flag)), "write a share such as 5% or 0.5%")
 		}
-		q.Rate /= 100
+		return n, nil
 	}
-	s, err := r.SimulateRollout(ctx, r.app.GUID, q)
+	if q.Share, err = percentage("step"); err != nil {
+		return q, err
+	}
+	q.Ratio, err = strconv.ParseFloat(strings.TrimSuffix(c.String("error"), "x"), 64)
+	if err != nil || !(q.Ratio > 1 && q.Ratio <= maxRatio) {
+		return q, withHint(usagef("--error %q is no ratio of failures above 1x and up to %dx", c.String("error"), maxRatio), "write how many times as many fail: 5x or 1.5x")
+	}
+	if !c.has("rate") {
+		return q, nil
+	}
+	if q.Rate, err = percentage("rate"); err != nil {
+		return q, err
+	}
+	if q.Rate*q.Ratio > 100 {
+		return q, usagef("--error %s of --rate %s is more than all requests", c.String("error"), c.String("rate"))
+	}
+	q.Rate /= 100
+	return q, nil
+}
+
+func (c *call) rolloutSimulate(ctx context.Context, r *rolloutCall) error {
+	s, err := r.SimulateRollout(ctx, r.app.GUID, r.simulation)
 	if err != nil {
 		return err
 	}
