@@ -121,7 +121,7 @@ func (c *call) changeAppTraffic(ctx context.Context, u *v3.AppTrafficUpdate, lin
 		t, err = s.AppTraffic(ctx, app.GUID)
 	} else {
 		c.out.banner("Changing traffic of app %s in org %s / space %s as %s...", app.Name, sp.Org.Name, sp.Name, s.user)
-		t, err = s.UpdateAppTraffic(ctx, app.GUID, *u)
+		t, line, err = s.updateAppTraffic(ctx, app, *u, line)
 	}
 	if err != nil {
 		return err
@@ -139,6 +139,22 @@ func (c *call) changeAppTraffic(ctx context.Context, u *v3.AppTrafficUpdate, lin
 		}
 		v.draw(p)
 	})
+}
+
+// updateAppTraffic makes a change unless that is to end what does not hold. The
+// text says which.
+func (s *session) updateAppTraffic(ctx context.Context, app v3.App, u v3.AppTrafficUpdate, line string) (v3.AppTraffic, string, error) {
+	now, err := s.AppTraffic(ctx, app.GUID)
+	switch {
+	case err != nil:
+		return now, "", err
+	case u.Pause.Set && u.Pause.Value == nil && now.Pause == nil:
+		return now, "App %s is not paused. Nothing has been updated.", nil
+	case u.Maintenance.Set && u.Maintenance.Value == nil && now.Maintenance == nil:
+		return now, "App %s is not in maintenance. Nothing has been updated.", nil
+	}
+	now, err = s.UpdateAppTraffic(ctx, app.GUID, u)
+	return now, line, err
 }
 
 func (v appTraffic) draw(p *page) {

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,8 @@ const (
 )
 
 // UpdateTraffic lets change edit how the router treats an app's requests and
-// returns once the router runs with it, and with the number of its table.
+// returns once the router runs with it, and with the number of its table. What
+// is so already takes none, nor does the time to drain, which no table has.
 func (e *Engine) UpdateTraffic(ctx context.Context, who platform.Actor, guid string, change func(*platform.Traffic) error) (app platform.App, table uint64, err error) {
 	var text string
 	err = e.store.Tx(ctx, func(tx *store.Tx) error {
@@ -32,14 +34,21 @@ func (e *Engine) UpdateTraffic(ctx context.Context, who platform.Actor, guid str
 			return err
 		}
 		was := app.Traffic
+		app.Traffic = cloneTraffic(was)
 		if err := change(&app.Traffic); err != nil {
 			return err
 		}
 		if err := checkTraffic(&app.Traffic); err != nil {
 			return err
 		}
-		if table, err = tx.NextTableNumber(ctx); err != nil {
-			return err
+		held := keepHold(was, &app.Traffic)
+		if held && was.Drain == app.Traffic.Drain {
+			return nil
+		}
+		if !held {
+			if table, err = tx.NextTableNumber(ctx); err != nil {
+				return err
+			}
 		}
 		if err := tx.UpdateApp(ctx, app); err != nil {
 			return err
@@ -50,10 +59,45 @@ func (e *Engine) UpdateTraffic(ctx context.Context, who platform.Actor, guid str
 	if err != nil {
 		return platform.App{}, 0, err
 	}
-	if text != "" {
+	switch {
+	case text != "" && table > 0:
 		e.line(guid, "API", "%s (table %d)", text, table)
+	case text != "":
+		e.line(guid, "API", "%s", text)
 	}
-	return app, table, e.publishedAs(ctx, []string{guid}, nil, table)
+	if err := e.publishedAs(ctx, []string{guid}, nil, table); err != nil {
+		return app, table, err
+	}
+	return app, cmp.Or(table, e.Table()), nil
+}
+
+// cloneTraffic returns a copy that can be edited.
+func cloneTraffic(t platform.Traffic) platform.Traffic {
+	if t.Pause != nil {
+		p := *t.Pause
+		t.Pause = &p
+	}
+	if t.Maintenance != nil {
+		m := *t.Maintenance
+		m.Allow = slices.Clone(m.Allow)
+		t.Maintenance = &m
+	}
+	return t
+}
+
+// keepHold reports whether pause and maintenance stay what they were, and then
+// leaves them their beginning.
+func keepHold(was platform.Traffic, is *platform.Traffic) bool {
+	a, b := was.Pause, is.Pause
+	if (a == nil) != (b == nil) || a != nil && a.Max != b.Max {
+		return false
+	}
+	m, n := was.Maintenance, is.Maintenance
+	if (m == nil) != (n == nil) || m != nil && (m.Page != n.Page || m.RetryAfter != n.RetryAfter || !slices.Equal(m.Allow, n.Allow)) {
+		return false
+	}
+	is.Pause, is.Maintenance = a, m
+	return true
 }
 
 // checkTraffic completes what was asked for and refuses what cannot be.

@@ -228,3 +228,44 @@ func TestUndo_PassesOverChangesThatChangedNothing(t *testing.T) {
 	b.must(err)
 	b.shares("shop.apps.localhost", "shop/1:100 shop/1:0")
 }
+
+// A table is taken for changes alone, or whoever has seen the newest one would
+// be refused for nothing.
+func TestUpdateTraffic_WhatIsSoAlreadyTakesNoTable(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	update := func(change func(*platform.Traffic)) uint64 {
+		t.Helper()
+		_, table, err := b.e.UpdateTraffic(t.Context(), anna, app.GUID, func(t *platform.Traffic) error { change(t); return nil })
+		b.must(err)
+		return table
+	}
+	maintain := func(t *platform.Traffic) { t.Maintenance = &platform.Maintenance{Page: "later", Allow: []string{"::1"}} }
+	pause := func(t *platform.Traffic) { t.Pause = &platform.Pause{Max: 5} }
+	for _, step := range []struct {
+		what  string
+		do    func(*platform.Traffic)
+		moves bool
+	}{
+		{"nothing", func(*platform.Traffic) {}, false},
+		{"no maintenance", func(t *platform.Traffic) { t.Maintenance = nil }, false},
+		{"maintenance", maintain, true},
+		{"maintenance again", maintain, false},
+		{"another page", func(t *platform.Traffic) { t.Maintenance.Page = "soon" }, true},
+		{"maintenance off", func(t *platform.Traffic) { t.Maintenance = nil }, true},
+		{"pause", pause, true},
+		{"pause again", pause, false},
+		{"resume", func(t *platform.Traffic) { t.Pause = nil }, true},
+		{"resume again", func(t *platform.Traffic) { t.Pause = nil }, false},
+		{"drain", func(t *platform.Traffic) { t.Drain = 7 }, false},
+	} {
+		before := b.e.Table()
+		after := update(step.do)
+		if moved := after != before; moved != step.moves || after != b.e.Table() {
+			t.Errorf("%s: table %d, then %d, and %d runs", step.what, before, after, b.e.Table())
+		}
+	}
+	if a, err := b.db.App(t.Context(), app.GUID); err != nil || a.Traffic != (platform.Traffic{Drain: 7}) {
+		t.Errorf("in the end it has %+v, %v", a.Traffic, err)
+	}
+}
