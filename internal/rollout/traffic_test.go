@@ -240,7 +240,9 @@ func TestUpdateTraffic_WhatIsSoAlreadyTakesNoTable(t *testing.T) {
 		b.must(err)
 		return table
 	}
-	maintain := func(t *platform.Traffic) { t.Maintenance = &platform.Maintenance{Page: "later", Allow: []string{"::1"}} }
+	maintain := func(t *platform.Traffic) {
+		t.Maintenance = &platform.Maintenance{Page: "later", Allow: []string{"::1"}}
+	}
 	pause := func(t *platform.Traffic) { t.Pause = &platform.Pause{Max: 5} }
 	for _, step := range []struct {
 		what  string
