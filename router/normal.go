@@ -1,10 +1,8 @@
 package router
 
 import (
-	"errors"
 	"fmt"
 	"net"
-	"regexp"
 	"strings"
 )
 
@@ -97,40 +95,6 @@ func normalRoute(r Route) (Route, error) {
 		}
 	}
 	return r, nil
-}
-
-// checkMatch reports a condition nobody can meet or understand.
-func checkMatch(m Match) error {
-	set := 0
-	for _, v := range []string{m.Header, m.Cookie, m.CIDR} {
-		if v != "" {
-			set++
-		}
-	}
-	how := 0
-	for _, v := range []string{m.Exact, m.Prefix, m.Regex} {
-		if v != "" {
-			how++
-		}
-	}
-	if set != 1 || how > 1 || m.CIDR != "" && how > 0 {
-		return errors.New("a match names one of header, cookie and cidr, and of the first two at most one of exact, prefix and regex")
-	}
-	if m.Header != "" && !isToken(m.Header) || m.Cookie != "" && !isToken(m.Cookie) {
-		return fmt.Errorf("a match with a name that is none: %q", m.Header+m.Cookie)
-	}
-	if m.CIDR != "" {
-		if _, err := network(m.CIDR); err != nil {
-			return fmt.Errorf("a match whose cidr %w, not %q", err, m.CIDR)
-		}
-	}
-	if len(m.Regex) > 256 {
-		return errors.New("a match with a regex longer than 256 bytes")
-	}
-	if _, err := regexp.Compile(m.Regex); err != nil {
-		return fmt.Errorf("a match with a bad regex: %w", err)
-	}
-	return nil
 }
 
 func normalKey(k RouteKey) (RouteKey, error) {

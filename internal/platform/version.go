@@ -55,6 +55,9 @@ type ShadowOptions struct {
 	Ignore     []string // fields that are not compared; see shadow.ParseIgnores
 }
 
+// MaxMatches is how many conditions may lead to a version.
+const MaxMatches = 16
+
 // Match is a condition on a request. One of Header, Cookie and CIDR is set.
 type Match struct {
 	Header string // a name, in any case
