@@ -2,6 +2,7 @@ package release
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -242,6 +243,10 @@ func TestParsePlan_PresetsAndDefaults(t *testing.T) {
 	if err != nil || len(p.Steps) != 3 || p.Steps[0].Shadow != 100 || p.Steps[0].Ring != "a-nobody" || p.Steps[1].Shadow != 0 {
 		t.Errorf("a ring without members: %v %s", err, planText(&p))
 	}
+	p, err = ParsePlan([]byte(`{"rings":{"staff":[{"cidr":"192.0.2.1"},{"header":"Host","exact":"beta.example.com"}]}}`))
+	if err != nil || p.Preset != "rings" || p.Steps[0].Ring != "staff" {
+		t.Errorf("rings and nothing else: %v %s", err, planText(&p))
+	}
 	p, err = ParsePlan([]byte(`{"steps":[{"weight":"0.5%","bake":90},{"weight":20,"min-requests":"auto","min-endpoints":"80%"}],"keep-old":"2d"}`))
 	if err != nil {
 		t.Fatal(err)
@@ -261,6 +266,22 @@ func TestParsePlan_SaysInItsOwnWordsWhatCannotBeRead(t *testing.T) {
 		`{"keep-old":"3 days"}`:         `the rollout plan cannot be read: "3 days" is no time: write 90s, 5m or 2h`,
 		`{"steps":[{"weight":"half"}]}`: `the rollout plan cannot be read: "half" is no percentage: write 5 or 5%`,
 		`{"min-requests":"many"}`:       `the rollout plan cannot be read: "many" is neither a number nor auto`,
+
+		`{"stepz":[]}`:                        `the rollout plan cannot be read: there is no key "stepz"`,
+		`{"steps":"10,50"}`:                   `the rollout plan cannot be read: steps: a list of steps such as [{weight: 10, bake: 5m}] is wanted, not a text`,
+		`{"steps":[10,50]}`:                   `the rollout plan cannot be read: steps: a step such as {weight: 10, bake: 5m} is wanted, not a number`,
+		`{"preset":["canary"]}`:               `the rollout plan cannot be read: preset: a text is wanted, not a list`,
+		`{"rings":{"a":{"header":"X"}}}`:      `the rollout plan cannot be read: rings: a list of conditions such as [{header: X-Team, exact: "yes"}] is wanted, not a block of keys`,
+		`{"rings":["a"]}`:                     `the rollout plan cannot be read: rings: a block of rings such as {team: [{header: X-Team, exact: "yes"}]} is wanted, not a list`,
+		`{"freeze":"Fri 16:00-Mon 08:00"}`:    `the rollout plan cannot be read: freeze: a list of texts is wanted, not a text`,
+		`{"count-probes":"maybe"}`:            `the rollout plan cannot be read: count-probes: true or false is wanted, not a text`,
+		`{"min-clients":1.5}`:                 `the rollout plan cannot be read: min-clients: a whole number is wanted, not a number`,
+		`{"judge":{"error":{"alpha":"low"}}}`: `the rollout plan cannot be read: judge.error.alpha: a number is wanted, not a text`,
+		`{"judge":{"error":5}}`:               `the rollout plan cannot be read: judge.error: a block of keys is wanted, not a number`,
+		`{"min-endpoints":180}`:               `step 1: min-endpoints is between 0 and 100 percent (got 180%)`,
+		`{"preset":"rings"}`:                  `the preset rings needs rings, or everybody would be the first`,
+		`{"rings":{"a":[{"header":"X Y"}]}}`:  `ring a: a match of "X Y", which is no name of a header or cookie`,
+		`{"rings":{"a":[{"header":"host","exact":"Beta.test:8080"}]}}`: `ring a: a match of Host sees names in lower case and without port, so never "Beta.test:8080"`,
 	} {
 		if _, err := ParsePlan([]byte(bad)); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", bad, err, want)
@@ -286,7 +307,8 @@ func TestParsePlan_RefusesNonsense(t *testing.T) {
 		`{"rings":{"a":[{"header":"X","regex":"("}]}}`, `{"steps":[{"shadow":10,"weight":5}]}`, `{"rings":{"a":[{"header":"X"}]},"steps":[{"shadow":10,"ring":"a"}]}`,
 		`{"hooks":{"on-done":"rm -rf /"}}`, `{"steps":[{"weight":5,"gate":"maybe"}]}`, `{"bake":"-5m"}`, `{"steps":[{"weight":5,"min-clients":-1}]}`,
 		`{"bake":-5}`, `{"steps":[{"weight":"NaN"}]}`, `{"judge":{"error":{"alpha":2}}}`, `{"judge":{"latency":{"alpha":-0.1}}}`,
-		`{"judge":{"error":{"tolerate":"-5%"}}}`, `{"judge":{"detect":0.5}}`,
+		`{"judge":{"error":{"tolerate":"-5%"}}}`, `{"judge":{"detect":0.5}}`, `{"warmup-requests":-4}`,
+		`{"rings":{"a":[` + strings.Repeat(`{"header":"A"},`, 8) + `{"header":"A"}],"b":[` + strings.Repeat(`{"header":"A"},`, 7) + `{"header":"A"}]}}`,
 	} {
 		if _, err := ParsePlan([]byte(bad)); err == nil {
 			t.Errorf("%s was accepted", bad)

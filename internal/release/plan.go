@@ -2,8 +2,10 @@ package release
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -16,7 +18,8 @@ import (
 // step takes. It is what a manifest's rollout block holds; a field that is
 // left out has the default of the preset.
 type Plan struct {
-	// Preset fills in what the rest leaves out; see Presets. Default: canary.
+	// Preset fills in what the rest leaves out; see Presets. Default: canary, or
+	// rings if there are rings and no steps.
 	Preset string `json:"preset,omitempty"`
 	Steps  []Step `json:"steps,omitempty"`
 	// Bake, MinRequests, MinClients and MinEndpoints are those of steps that
@@ -209,12 +212,58 @@ func ParsePlan(data []byte) (Plan, error) {
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&p); err != nil {
 			return p, &platform.Error{
-				Kind: platform.KindInvalid, Msg: "the rollout plan cannot be read: " + strings.TrimPrefix(err.Error(), "json: "),
+				Kind: platform.KindInvalid, Msg: "the rollout plan cannot be read: " + mistake(err),
 				Hint: "weir help rollout shows a plan",
 			}
 		}
 	}
 	return p, p.complete()
+}
+
+// mistake says what is wrong with a plan to those who wrote it, who need not
+// know in what weir is written.
+func mistake(err error) string {
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		kind, _, _ := strings.Cut(e.Value, " ")
+		return fmt.Sprintf("%s: %s is wanted, not %s", e.Field, shape(e.Type), map[string]string{
+			"string": "a text", "number": "a number", "array": "a list", "object": "a block of keys", "bool": "true or false",
+		}[kind])
+	}
+	text := strings.TrimPrefix(err.Error(), "json: ")
+	if field, ok := strings.CutPrefix(text, "unknown field "); ok {
+		return "there is no key " + field
+	}
+	return text
+}
+
+// shape says what a part of a plan looks like.
+func shape(t reflect.Type) string {
+	const step, condition = "{weight: 10, bake: 5m}", `{header: X-Team, exact: "yes"}`
+	switch t {
+	case reflect.TypeFor[Step]():
+		return "a step such as " + step
+	case reflect.TypeFor[[]Step]():
+		return "a list of steps such as [" + step + "]"
+	case reflect.TypeFor[Match]():
+		return "a condition such as " + condition
+	case reflect.TypeFor[[]Match]():
+		return "a list of conditions such as [" + condition + "]"
+	case reflect.TypeFor[map[string][]Match]():
+		return "a block of rings such as {team: [" + condition + "]}"
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return "a text"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice:
+		return "a list of texts"
+	case reflect.Int:
+		return "a whole number"
+	case reflect.Float64:
+		return "a number"
+	}
+	return "a block of keys"
 }
 
 // readPlan reads a plan that was accepted once, whatever is asked of plans by

@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"weir/internal/platform"
+	"weir/router"
 )
 
 // Presets are the plans that have a name.
@@ -60,6 +59,12 @@ func (p *Plan) presetSteps() (all []Step, keepOld time.Duration, err error) {
 	case "linear-10-1m":
 		return steps(bake(time.Minute), tenths...), time.Hour, nil
 	case "rings":
+		if len(p.Rings) == 0 && len(p.Steps) == 0 {
+			return nil, 0, &platform.Error{
+				Kind: platform.KindInvalid, Msg: "the preset rings needs rings, or everybody would be the first",
+				Hint: `rings: {team: [{header: X-Team, exact: "yes"}]}; weir help rollout shows a plan`,
+			}
+		}
 		for _, name := range slices.Sorted(maps.Keys(p.Rings)) {
 			all = append(all, Step{Ring: name})
 		}
@@ -82,6 +87,9 @@ func (p *Plan) complete() error {
 func (p *Plan) fill() error {
 	if p.Preset == "" {
 		p.Preset = "canary"
+		if len(p.Rings) > 0 && len(p.Steps) == 0 {
+			p.Preset = "rings"
+		}
 	}
 	byPreset, keepOld, err := p.presetSteps()
 	if err != nil {
@@ -197,12 +205,11 @@ func (p *Plan) check() error {
 			return err
 		}
 	}
-	for name, members := range p.Rings {
-		for _, m := range members {
-			if err := checkMatch(m); err != nil {
-				return within("ring "+name, err)
-			}
-		}
+	if err := p.checkRings(); err != nil {
+		return err
+	}
+	if *p.WarmupRequests < 0 {
+		return platform.Invalidf("warmup-requests is not negative (got %d)", *p.WarmupRequests)
 	}
 	if err := p.Judge.check(); err != nil {
 		return err
@@ -248,7 +255,9 @@ func (p *Plan) checkStep(s Step) error {
 		return platform.Invalidf("a shadow has no users: give it a step without a weight and with no ring, or one without members")
 	case s.Gate != "" && s.Gate != gateApprove && !isURL(s.Gate):
 		return platform.Invalidf("gate must be %q or an http or https URL (got %q)", gateApprove, s.Gate)
-	case *s.MinEndpoints < 0 || *s.MinEndpoints > 100 || *s.MinClients < 0 || s.MinRequests.N < 0 || s.MinCompared != nil && *s.MinCompared < 0:
+	case *s.MinEndpoints < 0 || *s.MinEndpoints > 100:
+		return platform.Invalidf("min-endpoints is between 0 and 100 percent (got %s)", *s.MinEndpoints)
+	case *s.MinClients < 0 || s.MinRequests.N < 0 || s.MinCompared != nil && *s.MinCompared < 0:
 		return platform.Invalidf("usage goals are not negative")
 	case s.MinCompared != nil && *s.MinCompared > 0 && s.Shadow == 0:
 		return platform.Invalidf("min-compared is for a shadow: only its answers are compared")
@@ -273,30 +282,22 @@ func within(where string, err error) error {
 	return err
 }
 
-// checkMatch refuses conditions that nobody can meet or understand.
-func checkMatch(m Match) error {
-	of, how := 0, 0
-	for _, v := range []string{m.Header, m.Cookie, m.CIDR} {
-		if v != "" {
-			of++
+// checkRings refuses conditions that nobody can meet or the router would not
+// understand, and more of them than lead to one version.
+func (p *Plan) checkRings() error {
+	for _, name := range slices.Sorted(maps.Keys(p.Rings)) {
+		for _, m := range p.Rings[name] {
+			if err := router.CheckMatch(router.Match(m)); err != nil {
+				return platform.Invalidf("ring %s: %v", name, err)
+			}
 		}
 	}
-	for _, v := range []string{m.Exact, m.Prefix, m.Regex} {
-		if v != "" {
-			how++
-		}
+	all := 0
+	for _, s := range p.Steps {
+		all += len(p.Rings[s.Ring])
 	}
-	if of != 1 || how > 1 || m.CIDR != "" && how > 0 {
-		return platform.Invalidf("it names one of header, cookie and cidr, and of the first two at most one of exact, prefix and regex")
-	}
-	if m.CIDR != "" {
-		_, err := netip.ParsePrefix(m.CIDR)
-		if _, one := netip.ParseAddr(m.CIDR); err != nil && one != nil {
-			return platform.Invalidf("%q is no cidr such as 10.0.0.0/8", m.CIDR)
-		}
-	}
-	if _, err := regexp.Compile(m.Regex); err != nil {
-		return platform.Invalidf("the regex %q cannot be read: %v", m.Regex, err)
+	if all > platform.MaxMatches {
+		return platform.Invalidf("the rings of all steps have %d conditions together: at most %d can lead to a version", all, platform.MaxMatches)
 	}
 	return nil
 }
