@@ -122,22 +122,27 @@ func newMaintenance(m *Maintenance) (*maintenance, error) {
 		c.retryAfter = 60
 	}
 	for _, entry := range m.Allow {
-		if rest, ok := strings.CutPrefix(entry, "header:"); ok {
-			name, value, _ := strings.Cut(rest, "=")
-			name, err := fieldName(name)
-			if err != nil {
-				return c, err
-			}
-			c.headers = append(c.headers, Match{Header: name, Exact: value})
-			continue
-		}
-		p, err := network(entry)
-		if err != nil {
+		if err := c.allow(entry); err != nil {
 			return c, err
 		}
-		c.nets = append(c.nets, p)
 	}
 	return c, nil
+}
+
+// CheckAllow reports an entry of Maintenance.Allow that is not understood, with
+// which a route would answer nobody.
+func CheckAllow(entry string) error { return new(maintenance).allow(entry) }
+
+func (m *maintenance) allow(entry string) error {
+	if rest, ok := strings.CutPrefix(entry, "header:"); ok {
+		name, value, _ := strings.Cut(rest, "=")
+		name, err := fieldName(name)
+		m.headers = append(m.headers, Match{Header: name, Exact: value})
+		return err
+	}
+	p, err := network(entry)
+	m.nets = append(m.nets, p)
+	return err
 }
 
 // lets reports whether a request passes in spite of the maintenance.

@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -133,20 +133,12 @@ func checkTraffic(t *platform.Traffic) error {
 		return platform.Invalidf("retry after must not be negative (got %d)", m.RetryAfter)
 	}
 	for i, a := range m.Allow {
+		if ip, err := netip.ParseAddr(a); err == nil && ip.Zone() == "" {
+			ip = ip.Unmap()
+			m.Allow[i] = netip.PrefixFrom(ip, ip.BitLen()).String()
+		}
 		header, isHeader := strings.CutPrefix(a, "header:")
-		name, _, hasValue := strings.Cut(header, "=")
-		if isHeader && name != "" && hasValue {
-			continue
-		}
-		if ip := net.ParseIP(a); ip != nil {
-			bits := 128
-			if ip.To4() != nil {
-				bits = 32
-			}
-			m.Allow[i] = fmt.Sprintf("%s/%d", a, bits)
-			continue
-		}
-		if _, _, err := net.ParseCIDR(a); err != nil {
+		if isHeader && !strings.Contains(header, "=") || router.CheckAllow(m.Allow[i]) != nil {
 			return &platform.Error{
 				Kind: platform.KindInvalid, Msg: fmt.Sprintf("%q is nobody to let in", a),
 				Hint: "name a network such as 192.0.2.0/24, or a header: header:NAME=VALUE",

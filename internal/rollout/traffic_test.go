@@ -83,11 +83,13 @@ func TestUpdateTraffic_RefusesWhatCannotBe(t *testing.T) {
 	b := newBench(t)
 	app := b.shop()
 	for name, bad := range map[string]platform.Traffic{
-		"a drain of a week":    {Drain: 7 * 24 * 3600},
-		"a pause of an hour":   {Pause: &platform.Pause{Max: 3600}},
-		"a stranger let in":    {Maintenance: &platform.Maintenance{Allow: []string{"me"}}},
-		"a header without =":   {Maintenance: &platform.Maintenance{Allow: []string{"header:X"}}},
-		"a page of a megabyte": {Maintenance: &platform.Maintenance{Page: strings.Repeat("x", 1<<20)}},
+		"a drain of a week":     {Drain: 7 * 24 * 3600},
+		"a pause of an hour":    {Pause: &platform.Pause{Max: 3600}},
+		"a stranger let in":     {Maintenance: &platform.Maintenance{Allow: []string{"me"}}},
+		"a header without =":    {Maintenance: &platform.Maintenance{Allow: []string{"header:X"}}},
+		"a header that is none": {Maintenance: &platform.Maintenance{Allow: []string{"header:X Y=1"}}},
+		"a network nobody has":  {Maintenance: &platform.Maintenance{Allow: []string{"::ffff:192.0.2.0/120"}}},
+		"a page of a megabyte":  {Maintenance: &platform.Maintenance{Page: strings.Repeat("x", 1<<20)}},
 	} {
 		_, _, err := b.e.UpdateTraffic(t.Context(), anna, app.GUID, func(t *platform.Traffic) error { *t = bad; return nil })
 		if platform.KindOf(err) != platform.KindInvalid {
