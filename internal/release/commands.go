@@ -69,8 +69,9 @@ func (e *Engine) Abort(ctx context.Context, who platform.Actor, guid, why string
 	}
 	why = cmp.Or(why, "aborted by "+who.Name)
 	if row.State == platform.RolloutQueued {
-		row.State, row.Reason, row.Since = platform.RolloutAborted, why, e.cfg.Now().UTC()
-		return row, e.cfg.Store.Tx(ctx, func(tx *store.Tx) error { return e.transition(ctx, tx, who, row, why, nil) })
+		if row, err = e.dequeue(ctx, who, row, why); err != nil || row.State.IsOver() {
+			return row, err
+		}
 	}
 	return e.command(ctx, guid, func(ctx context.Context, c *conductor) error {
 		if c.row.State == platform.RolloutFinishing {
@@ -84,6 +85,17 @@ func (e *Engine) Abort(ctx context.Context, who platform.Actor, guid, why string
 		}
 		return c.goBack(ctx, who, decision{verb: rollBack, step: c.row.Step, reason: why}, platform.RolloutAborted)
 	})
+}
+
+// dequeue ends a rollout that waits, unless it has begun meanwhile.
+func (e *Engine) dequeue(ctx context.Context, who platform.Actor, row platform.Rollout, why string) (platform.Rollout, error) {
+	defer e.alone(row.AppGUID)()
+	row, err := e.cfg.Store.Rollout(ctx, row.GUID)
+	if err != nil || row.State != platform.RolloutQueued {
+		return row, err
+	}
+	row.State, row.Reason, row.Since = platform.RolloutAborted, why, e.cfg.Now().UTC()
+	return row, e.cfg.Store.Tx(ctx, func(tx *store.Tx) error { return e.transition(ctx, tx, who, row, why, nil) })
 }
 
 // Report tells the judge of bad events of another kind than failed requests,

@@ -36,16 +36,7 @@ func (e *Engine) Start(ctx context.Context, who platform.Actor, req Request) (pl
 	if err := req.Plan.complete(); err != nil {
 		return platform.Rollout{}, err
 	}
-	e.mu.Lock()
-	lock := e.starting[req.AppGUID]
-	if lock == nil {
-		lock = &sync.Mutex{}
-		e.starting[req.AppGUID] = lock
-	}
-	e.mu.Unlock()
-	lock.Lock()
-	defer lock.Unlock()
-
+	defer e.alone(req.AppGUID)()
 	app, err := e.cfg.Store.App(ctx, req.AppGUID)
 	if err != nil {
 		return platform.Rollout{}, err
@@ -63,6 +54,20 @@ func (e *Engine) Start(ctx context.Context, who platform.Actor, req Request) (pl
 		}
 	}
 	return e.begin(ctx, who, req, platform.Rollout{})
+}
+
+// alone waits until nobody else begins a rollout of an app, or ends one that
+// waits, and keeps it so until unlock.
+func (e *Engine) alone(app string) (unlock func()) {
+	e.mu.Lock()
+	lock := e.starting[app]
+	if lock == nil {
+		lock = &sync.Mutex{}
+		e.starting[app] = lock
+	}
+	e.mu.Unlock()
+	lock.Lock()
+	return lock.Unlock
 }
 
 // Check refuses a plan with which no rollout of the app could begin now, before
@@ -149,6 +154,7 @@ func (e *Engine) queue(ctx context.Context, who platform.Actor, req Request) (ro
 
 // startQueued begins the oldest rollout that waits, if none is on its way.
 func (e *Engine) startQueued(ctx context.Context, app string) {
+	defer e.alone(app)()
 	active, err := e.active(ctx, app)
 	if err != nil || len(active) == 0 || slices.ContainsFunc(active, func(r platform.Rollout) bool { return r.State != platform.RolloutQueued }) {
 		return

@@ -1,0 +1,53 @@
+package release
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"weir/internal/platform"
+	"weir/internal/store"
+)
+
+// A rollout that takes the place of all others takes that of those that wait,
+// too: the first one's end must not begin the second, nor may an abort find it
+// waiting when it has begun.
+func TestRollout_IsTheOnlyOneWhenOthersWaited(t *testing.T) {
+	g := newStage(t)
+	e, _ := g.engine()
+	long := strings.Replace(quick, "20s", "10h", 1)
+	request := func(label, concurrency string) Request {
+		plan, err := ParsePlan([]byte(strings.Replace(long, "{", `{"concurrency":"`+concurrency+`",`, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Request{AppGUID: g.app.GUID, Label: label, Plan: plan}
+	}
+	for i := range 10 {
+		var rows [3]platform.Rollout
+		for j, concurrency := range []string{"supersede", "queue", "supersede"} {
+			row, err := e.Start(t.Context(), platform.System, request(fmt.Sprintf("v%d-%d", i, j), concurrency))
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows[j] = row
+		}
+		g.until(rows[2].GUID, platform.RolloutBaking)
+		for _, row := range rows[:2] {
+			if row = g.row(row.GUID); row.State != platform.RolloutSuperseded {
+				t.Fatalf("round %d: r-%d is %s beside r-%d", i, row.Number, row.State, rows[2].Number)
+			}
+		}
+	}
+	waiting, err := e.Start(t.Context(), platform.System, request("last", "queue"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if row, err := e.Abort(t.Context(), platform.System, waiting.GUID, ""); err != nil || row.State != platform.RolloutAborted {
+		t.Errorf("aborted while it waits: %v, %s", err, row.State)
+	}
+	active, _, err := g.store.Rollouts(t.Context(), store.Query{In: map[string][]string{"active": {"true"}}})
+	if err != nil || len(active) != 1 {
+		t.Errorf("%d are on their way (%v)", len(active), err)
+	}
+}
