@@ -53,7 +53,8 @@ type fixture struct {
 	logs     *logs.Store
 	auth     *auth.Service
 	sim      *runnertest.Sim
-	compared pairsOf // what the router is said to have compared
+	gate     sync.RWMutex // while it is locked, the router takes no table
+	compared pairsOf      // what the router is said to have compared
 	api      *api.API
 	url      string
 	client   *client.Client
@@ -70,11 +71,17 @@ const (
 	base          = "http://api.weir.test" // what links begin with
 )
 
-// anyRouter takes every table and is always drained.
-type anyRouter struct{}
+// anyRouter takes every table, if gate lets it, and is always drained.
+type anyRouter struct{ gate *sync.RWMutex }
 
-func (anyRouter) Put(context.Context, router.Table) error              { return nil }
-func (anyRouter) Apply(context.Context, router.Update) error           { return nil }
+func (anyRouter) Put(context.Context, router.Table) error { return nil }
+
+func (r anyRouter) Apply(context.Context, router.Update) error {
+	r.gate.RLock()
+	defer r.gate.RUnlock()
+	return nil
+}
+
 func (anyRouter) Drain(context.Context, []string, time.Duration) error { return nil }
 func (anyRouter) Status(context.Context) (s router.Status, err error)  { return s, nil }
 
@@ -111,7 +118,7 @@ func newFixtureAt(t *testing.T, external string) *fixture {
 	f.must(err)
 	f.auth = auth.New(auth.Config{Store: f.store})
 	f.engine = rollout.New(rollout.Config{
-		Store: f.store, Runner: f.sim, Router: anyRouter{}, Logs: f.logs, Droplets: f.trees, StopGrace: time.Millisecond,
+		Store: f.store, Runner: f.sim, Router: anyRouter{&f.gate}, Logs: f.logs, Droplets: f.trees, StopGrace: time.Millisecond,
 	})
 	f.releases = release.New(release.Config{Store: f.store, Versions: f.engine, Evidence: anyRouter{}})
 	f.stager = stager.New(stager.Config{

@@ -63,11 +63,15 @@ func (a *API) versionPage(ctx context.Context, c call, l list) (reply, error) {
 	return ok(pageOf(c, l, out, total, func(v v3.Version) v3.Version { return v })), err
 }
 
-// getVersion can wait until the version is healthy, or has failed.
+// getVersion can wait until the version is healthy and the router knows its
+// instances, or until it has failed.
 func (a *API) getVersion(ctx context.Context, c call, req getAndWait) (reply, error) {
 	v, err := waitFor(ctx, a.store, req.Wait, req.GUID, a.engine.Version, func(v platform.VersionStatus) bool {
 		return v.Health == platform.HealthHealthy || v.Health == platform.HealthFailed || v.Health == platform.HealthStopped
 	})
+	if err == nil && req.Wait != nil && v.Health == platform.HealthHealthy {
+		err = a.engine.Published(ctx, v.AppGUID)
+	}
 	if err != nil {
 		return reply{}, err
 	}

@@ -3,10 +3,41 @@ package api_test
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	v3 "weir/api/v3"
 )
+
+// Whoever waited for a shadow may count on copies, and with any other version
+// on its own address.
+func TestWait_EndsWhenTheRouterKnowsTheVersion(t *testing.T) {
+	f := newFixture(t)
+	app, _ := f.started("shop")
+	host := f.wants(201, "POST", "/v3/routes", `{"host":"shop","relationships":{"space":{"data":{"guid":"`+f.space+`"}},"domain":{"data":{"guid":"`+f.defaultDomain()+`"}}}}`)
+	f.wants(200, "POST", "/v3/routes/"+host.guid(t)+"/destinations", `{"destinations":[{"app":{"guid":"`+app.GUID+`"}}]}`)
+	var open atomic.Bool
+	f.gate.Lock()
+	defer func() {
+		if !open.Load() {
+			f.gate.Unlock()
+		}
+	}()
+	path := "/v3/versions/" + f.wants(201, "POST", "/v3/apps/"+app.GUID+"/versions", `{"label":"v2","mode":"shadow"}`).guid(t)
+	f.eventually("v2 is healthy", func() bool { return strings.Contains(string(f.wants(200, "GET", path, "").body), `"health":"healthy"`) })
+	early := make(chan bool)
+	go func() {
+		_ = f.do("GET", path+"?wait=60", "")
+		early <- !open.Load()
+	}()
+	time.Sleep(50 * time.Millisecond) // an answer that does not wait has come by then
+	open.Store(true)
+	f.gate.Unlock()
+	if <-early {
+		t.Error("it was answered before the router had the table")
+	}
+}
 
 func TestGolden_Versions(t *testing.T) {
 	f := newFixture(t)

@@ -295,6 +295,12 @@ func (e *Engine) line(app, source, format string, args ...any) {
 	}
 }
 
+// Published returns once the router runs with what the rows say of an app: an
+// instance that is ready may not be in its table yet.
+func (e *Engine) Published(ctx context.Context, app string) error {
+	return e.published(ctx, []string{app}, nil)
+}
+
 // published waits until the router runs with the routes and apps named. When
 // it does not answer, the change stays stored and is published later.
 func (e *Engine) published(ctx context.Context, apps, routes []string) error {
