@@ -11,8 +11,12 @@ import (
 
 // Shadow versions get copies of requests. Whatever a shadow does, the request
 // it is a copy of does not notice: the copy is made of what passed by anyway,
-// within fixed bounds, and sent by goroutines of its own once the client has
-// its answer. What does not fit is dropped and counted by reason.
+// within fixed bounds, and sent by goroutines of its own a while after the client
+// has its answer. What does not fit is dropped and counted by reason.
+//
+// The while is there because at that moment the client is about to take its
+// answer, and needs the processor that sending a copy would take. Copies that
+// came after the first are sent along with it, which wakes fewer threads.
 
 // The bounds of shadow copies.
 const (
@@ -26,6 +30,8 @@ const (
 	shadowPairs   = 512                    // pairs that wait to be fetched; then the oldest is dropped
 	shadowPairsIn = shadowBudget / 4       // bytes of pairs that wait
 	shadowMax     = 30 * time.Second       // for an answer
+	shadowLater   = 10 * time.Millisecond  // how long the first of some copies waits before it is sent
+	shadowAlong   = time.Millisecond       // how long those do that are sent after it
 	probedFirst   = 64                     // copies for which the main version is asked twice in any case
 
 	// A shadow whose copies mostly get no answer gets none for a while.
@@ -56,9 +62,9 @@ const (
 
 // shadows sends copies and keeps what came of them.
 type shadows struct {
-	r    *Router
-	http [2]*http.Transport // HTTP/1.1 and HTTP/2
-	held atomic.Int64       // bytes; see shadowBudget
+	r     *Router
+	http2 *http.Transport
+	held  atomic.Int64 // bytes; see shadowBudget
 
 	mu      sync.Mutex // guards what follows
 	queue   fifo[*copied]
@@ -68,7 +74,9 @@ type shadows struct {
 	copies  uint64 // ever made, of all shadows
 	drops   map[drop]uint64
 	news    chan struct{} // closed, and replaced, when a pair came
-	more    sync.Cond     // of mu: something was queued, or stopped
+	more    sync.Cond     // of mu: what is queued has waited, or stopped
+	later   *time.Timer   // signals more
+	armed   bool          // later runs
 	stopped bool
 	nextAt  int64 // when the rate allows another copy, on the router's clock
 }
@@ -101,6 +109,8 @@ type fifo[T any] struct {
 
 func (q *fifo[T]) len() int { return len(q.list) - q.from }
 
+func (q *fifo[T]) first() T { return q.list[q.from] }
+
 func (q *fifo[T]) push(v T) {
 	if q.from > 0 && len(q.list) == cap(q.list) {
 		n := copy(q.list, q.list[q.from:])
@@ -121,7 +131,9 @@ func (q *fifo[T]) pop() T {
 func newShadows(r *Router) *shadows {
 	s := &shadows{r: r, counts: map[shadowKey]*shadowCount{}, drops: map[drop]uint64{}, news: make(chan struct{}), nextAt: -int64(shadowBurst)}
 	s.more.L = &s.mu
-	s.http = [2]*http.Transport{newShadowTransport(false), newShadowTransport(true)}
+	s.later = time.AfterFunc(time.Hour, s.wake)
+	s.later.Stop()
+	s.http2 = newShadowTransport()
 	return s
 }
 
@@ -143,9 +155,7 @@ func (s *shadows) run(stop <-chan struct{}) {
 	s.more.Broadcast()
 	s.mu.Unlock()
 	workers.Wait()
-	for _, t := range s.http {
-		t.CloseIdleConnections()
-	}
+	s.http2.CloseIdleConnections()
 }
 
 // admit reports whether a request of this sort is to be copied to a shadow
@@ -218,7 +228,23 @@ func (s *shadows) submit(c *copied) {
 	n.made++
 	// What comes back must have no say in which requests are asked twice.
 	c.probe = isSafe(c.of.pair.Method) && (n.made <= probedFirst || rand.IntN(100) < c.noise)
+	c.since = s.r.now()
 	s.queue.push(c)
+	s.armLocked(shadowLater)
+}
+
+// armLocked has a worker look at the queue in a while.
+func (s *shadows) armLocked(d time.Duration) {
+	if !s.armed {
+		s.armed = true
+		s.later.Reset(d)
+	}
+}
+
+func (s *shadows) wake() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.armed = false
 	s.more.Signal()
 }
 
@@ -226,12 +252,20 @@ func (s *shadows) submit(c *copied) {
 func (s *shadows) next() *copied {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for !s.stopped {
+	for age := shadowAlong; !s.stopped; age = shadowLater {
 		if s.queue.len() == 0 {
 			s.more.Wait()
 			continue
 		}
+		if waited := time.Duration(s.r.now() - s.queue.first().since); waited < age {
+			s.armLocked(shadowLater - waited)
+			s.more.Wait()
+			continue
+		}
 		c := s.queue.pop()
+		if s.queue.len() > 0 {
+			s.armLocked(shadowLater)
+		}
 		n := s.countLocked(c.key)
 		if n.asleepUntil <= s.r.now() {
 			return c

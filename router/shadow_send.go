@@ -9,25 +9,9 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"os"
-	"strconv"
 	"time"
-
-	"weir/router/wire"
 )
-
-func newShadowTransport(http2 bool) *http.Transport {
-	dialer := net.Dialer{Timeout: 5 * time.Second}
-	var protocols http.Protocols
-	protocols.SetHTTP1(!http2)
-	protocols.SetUnencryptedHTTP2(http2)
-	return &http.Transport{
-		DialContext: dialer.DialContext, Protocols: &protocols, DisableCompression: true,
-		MaxConnsPerHost: shadowWorkers, MaxIdleConnsPerHost: 4, IdleConnTimeout: 4 * time.Second,
-		MaxResponseHeaderBytes: wire.MaxHead,
-	}
-}
 
 // send asks the shadow, and perhaps the main version again, and keeps what
 // they said.
@@ -76,84 +60,6 @@ func (c *copied) other() *backend {
 		}
 	}
 	return c.of.served
-}
-
-// asked is an answer to a copy, and the room it takes.
-type said struct {
-	ShadowAnswer
-	answerParts
-}
-
-// ask sends the copy to one instance.
-func (s *shadows) ask(ctx context.Context, c *copied, p *pool, b *backend, limit time.Duration) *said {
-	begun := time.Now()
-	a := &said{answerParts: answerParts{kept: kept{held: &s.held}}}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	err := a.read(ctx, c, p, b, s.http)
-	if a.ShadowAnswer = a.result(); err != nil {
-		a.ShadowAnswer = ShadowAnswer{Error: shadowError(err)}
-	}
-	a.Took = time.Since(begun)
-	return a
-}
-
-// read asks and reads the answer.
-func (a *said) read(ctx context.Context, c *copied, p *pool, b *backend, by [2]*http.Transport) error {
-	req, err := requestOf(c.of.head, b.addr)
-	if err != nil {
-		return err
-	}
-	c.mark(req, p, b)
-	if body := c.of.body; len(body) > 0 {
-		req.ContentLength, req.Body = int64(len(body)), io.NopCloser(bytes.NewReader(body))
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-	}
-	t := by[0]
-	if p.http2 {
-		t = by[1]
-	}
-	res, err := t.RoundTrip(req.WithContext(ctx))
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	a.status = res.StatusCode
-	for name, values := range res.Header {
-		for _, v := range values {
-			a.field(name, v)
-		}
-	}
-	buf := takeBuffer(headBuffer)
-	defer buf.free()
-	for a.size <= shadowRead {
-		n, err := res.Body.Read(buf.b)
-		a.add(buf.b[:n])
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// mark sets the fields by which an instance knows a copy, and those it gets
-// because of what it is.
-func (c *copied) mark(req *http.Request, p *pool, b *backend) {
-	h := req.Header
-	h["X-Shadow"] = []string{"1"}
-	h["X-Shadow-Of"] = []string{c.of.of}
-	h["X-Cf-Instanceid"] = []string{b.guid}
-	h["X-Cf-Instanceindex"] = []string{strconv.Itoa(b.index)}
-	if p.src.Label != "" {
-		h["X-Route-Version"] = []string{p.src.Label}
-	}
-	if c.strip {
-		delete(h, "Authorization")
-		delete(h, "Cookie")
-	}
 }
 
 // shadowError names a failure in the words of X-Cf-RouterError's reasons.

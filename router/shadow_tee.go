@@ -71,9 +71,10 @@ type copied struct {
 	of    *original
 	key   shadowKey
 	dest  *pool
-	noise int  // percent of copies for which main is asked twice
-	probe bool // main is asked twice for this one
-	strip bool // no credentials
+	noise int   // percent of copies for which main is asked twice
+	probe bool  // main is asked twice for this one
+	strip bool  // no credentials
+	since int64 // when it was queued, on the router's clock
 }
 
 // release frees what the copy held.
