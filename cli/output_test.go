@@ -55,7 +55,7 @@ func TestUI_RedrawsTheStatusLineOnATerminal(t *testing.T) {
 	b.add(100)
 	b.end()
 	got := errs.String()
-	for _, want := range []string{"Uploading [" + strings.Repeat("█", 15), " 50% 100B of 200B", "\r\x1b[K· between\n", "100% 200B of 200B"} {
+	for _, want := range []string{"Uploading [" + strings.Repeat("█", 15), "\x1b[?7lUploading", " 50% 100B of 200B\x1b[?7h", "\r\x1b[K· between\n", "100% 200B of 200B"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is missing in %q", want, got)
 		}

@@ -34,9 +34,11 @@ func (u *ui) eraseLocked() {
 	}
 }
 
+// drawLocked draws the line without wrapping it: of two lines only the second
+// could be replaced.
 func (u *ui) drawLocked() {
 	if u.status != "" {
-		io.WriteString(u.stderr, u.status)
+		io.WriteString(u.stderr, "\x1b[?7l"+u.status+"\x1b[?7h")
 	}
 }
 

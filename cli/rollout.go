@@ -245,7 +245,10 @@ func (c *call) watchRollout(ctx context.Context, s *session, app string, r v3.Ro
 	for {
 		now, err := persist(ctx, func(ctx context.Context) (v3.Rollout, error) { return s.Rollout(ctx, r.GUID, 1) })
 		if err != nil {
-			if ctx.Err() == context.DeadlineExceeded {
+			switch ctx.Err() {
+			case context.Canceled:
+				return r, newFailure(exitInterrupted, "interrupted", fmt.Sprintf("stopped watching rollout r-%d of %s, which goes on: it is %s", r.Number, app, words(r.State)), "weir rollout watch "+app)
+			case context.DeadlineExceeded:
 				return r, newFailure(exitTimedOut, "timed-out", fmt.Sprintf("rollout r-%d of %s is still %s; it goes on", r.Number, app, r.State), "weir rollout watch "+app)
 			}
 			return r, err
