@@ -116,7 +116,7 @@ func TestRelease_SwitchesFailNoRequest(t *testing.T) {
 		got := s.ask("web.apps.localhost", "/", 5)
 		stale += 5 - count(got, to)
 	}
-	reached := float64(l.sent.Load()) / time.Since(first).Seconds() // a ticker leaves some out
+	reached := float64(l.sent.Load()) / time.Since(first).Seconds()
 	sent, failed, why := l.stop()
 	slices.Sort(took)
 	figure(t, "G4", fmt.Sprintf("failed of %d requests at %.0f/s through %d switches", sent, reached, switches),
