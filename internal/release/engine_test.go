@@ -284,6 +284,9 @@ func TestRollout_FreezeRefusesAStartAndHotfixPasses(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.until(row.GUID, platform.RolloutDone)
+	if events, err := e.Events(t.Context(), row.GUID); err != nil || events[0].Text != "starting 2 instances of v2, as a hotfix: fire" {
+		t.Errorf("its history begins with %+v (%v)", events[:1], err)
+	}
 	if err := e.RemoveFreeze(t.Context(), f.GUID); err != nil {
 		t.Fatal(err)
 	}

@@ -243,7 +243,11 @@ func (e *Engine) begin(ctx context.Context, who platform.Actor, req Request, que
 		if err := prune(ctx, tx, row.AppGUID); err != nil {
 			return err
 		}
-		return e.event(ctx, tx, who, row, fmt.Sprintf("starting %s of %s", instances(first), v.Label), map[string]any{"hotfix": req.Plan.Hotfix})
+		text := fmt.Sprintf("starting %s of %s", instances(first), v.Label)
+		if req.Plan.Hotfix != "" {
+			text += ", as a hotfix: " + req.Plan.Hotfix
+		}
+		return e.event(ctx, tx, who, row, text, map[string]any{"hotfix": req.Plan.Hotfix})
 	})
 	if err != nil {
 		return platform.Rollout{}, err
