@@ -144,7 +144,7 @@ func (c *call) rolloutHistory(ctx context.Context, r *rolloutCall) error {
 			if e.Table > 0 {
 				table = strconv.FormatUint(e.Table, 10)
 			}
-			cells = append(cells, []string{e.At.Local().Format(time.TimeOnly), e.State, strconv.Itoa(e.Step), table, e.Actor, e.Text})
+			cells = append(cells, []string{onClock(e.At, time.TimeOnly, rows[0].At), e.State, strconv.Itoa(e.Step), table, e.Actor, e.Text})
 		}
 		p.table("", []string{"time", "state", "step", "table", "by", "what"}, cells)
 	})

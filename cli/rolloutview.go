@@ -162,3 +162,16 @@ func timesText(f float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f",
 
 // words writes a state as people do.
 func words(state string) string { return strings.ReplaceAll(state, "-", " ") }
+
+// onClock writes a time as layout, one of a clock, and with its day unless all
+// of the times beside it are of today.
+func onClock(t time.Time, layout string, beside ...time.Time) string {
+	today := time.Now().Format(time.DateOnly)
+	for _, b := range append(beside, t) {
+		if b.Local().Format(time.DateOnly) != today {
+			layout = time.DateOnly + " " + layout
+			break
+		}
+	}
+	return t.Local().Format(layout)
+}

@@ -72,7 +72,7 @@ func (r *rolloutCall) stateOf(ctx context.Context) string {
 		}
 		text := v.Version + " " + v.shareText()
 		if until := r.r.KeptUntil.Time; v.Share == 0 && r.r.Over && until.After(time.Now()) && len(v.URLs) > 0 {
-			text += fmt.Sprintf(" (runs on until %s at %s)", until.Local().Format("15:04"), v.URLs[0])
+			text += fmt.Sprintf(" (runs on until %s at %s)", onClock(until, "15:04"), v.URLs[0])
 		}
 		parts = append(parts, text)
 	}
