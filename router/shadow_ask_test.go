@@ -1,7 +1,10 @@
 package router
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"io"
+	"net/http"
 	"testing"
 )
 
@@ -92,4 +95,28 @@ func TestShadow_IsAskedOverHTTP2IfItSpeaksThat(t *testing.T) {
 	if q := reqs[0]; q.ProtoMajor != 2 || q.RequestURI != "/x?y" || q.Host != "a.test" || q.Header.Get("X-Own") != "1" || q.Header.Get("X-Shadow-Of") != "v1" || q.Header.Get("X-Cf-Instanceid") != "shadow-0" {
 		t.Errorf("it saw %+v", q)
 	}
+}
+
+// Most answers are the same, and then their bodies are of no interest.
+func TestShadow_HandsOverBodiesThatDifferOnly(t *testing.T) {
+	g := run(t)
+	app := func(w http.ResponseWriter, req *http.Request) {
+		body := "the same"
+		if req.URL.Path == "/other" && req.Header.Get("X-Cf-Instanceid") == "shadow-0" {
+			body = "another"
+		}
+		_, _ = io.WriteString(w, body)
+	}
+	g.upsert(shadowed("a.test", serveApp(t, app), nil, serveApp(t, app)))
+	get(t, g.client(), "http://a.test/")
+	pairs, _ := g.pairs(1)
+	if p := pairs[0]; !p.IsSame() || p.Main.Body != nil || p.Shadow.Body != nil || p.Probe.Body != nil || p.Main.Size != 8 || p.Shadow.SHA256 != sha256.Sum256([]byte("the same")) {
+		t.Errorf("of the same answers: %+v", p)
+	}
+	get(t, g.client(), "http://a.test/other")
+	pairs, _ = g.pairs(1)
+	if p := pairs[0]; p.IsSame() || string(p.Main.Body) != "the same" || string(p.Shadow.Body) != "another" {
+		t.Errorf("of different answers: %+v", p)
+	}
+	g.freed()
 }

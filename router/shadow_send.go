@@ -36,6 +36,12 @@ func (s *shadows) send(ctx context.Context, c *copied) {
 		held += int64(len(again.Body))
 		full = full || again.full
 	}
+	if p.IsSame() { // nobody needs to look at them
+		p.Main.Body, p.Shadow.Body, held = nil, nil, 0
+		if p.Probe != nil {
+			p.Probe.Body = nil
+		}
+	}
 	switch {
 	case ctx.Err() != nil:
 		s.drop(c.key, dropStopped)

@@ -82,10 +82,15 @@ func NewReport(app, version string, since time.Time) *Report {
 
 // Add counts one compared request.
 func (r *Report) Add(p *router.ShadowPair, skip Ignores) {
-	main, shadow := fields(&p.Main, skip), fields(&p.Shadow, skip)
-	var probe map[string]string
+	// Of answers that are the same no field differs, whatever they are.
+	var main, shadow, probe map[string]string
+	if !p.IsSame() {
+		main, shadow = fields(&p.Main, skip), fields(&p.Shadow, skip)
+		if p.Probe != nil {
+			probe = fields(p.Probe, skip)
+		}
+	}
 	if p.Probe != nil {
-		probe = fields(p.Probe, skip)
 		r.Probed++
 	}
 	r.Compared++
