@@ -197,6 +197,10 @@ func unexpected(err error, requestID string) *platform.Error {
 	return e
 }
 
+// ErrStopping is the cause with which a server ends the contexts of requests
+// when it is about to stop. Clients that wait ask its successor again.
+var ErrStopping = &platform.Error{Kind: platform.KindUnavailable, Msg: "the server is about to restart", Hint: "try again"}
+
 // fail answers with err and leaves it to the access log to write it down.
 func (a *API) fail(c *gin.Context, err error) {
 	x := exchangeOf(c.Writer)
@@ -205,9 +209,13 @@ func (a *API) fail(c *gin.Context, err error) {
 		c.Abort()
 		return // too late for an answer: the client sees the body end early
 	}
-	if c.Request.Context().Err() != nil && errors.Is(err, context.Canceled) {
-		c.AbortWithStatus(statusClientGone)
-		return
+	if ctx := c.Request.Context(); ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		stopping, ok := errors.AsType[*platform.Error](context.Cause(ctx))
+		if !ok {
+			c.AbortWithStatus(statusClientGone)
+			return
+		}
+		err = stopping
 	}
 	status, errs := presentError(err, x.id)
 	if status == http.StatusUnauthorized {

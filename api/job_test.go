@@ -81,6 +81,23 @@ func TestWait_AnswersWhenTheEndIsReached(t *testing.T) {
 	f.wants(404, "GET", "/v3/jobs/nothing?wait=1", "")
 }
 
+// Whoever waits for something while the server is restarted is told to ask
+// again; nobody reads the answer to a client that is gone.
+func TestRequests_ThatTheServerEndsAreUnavailable(t *testing.T) {
+	f := newFixture(t)
+	for cause, want := range map[error]int{api.ErrStopping: 503, context.Canceled: 499} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		req := httptest.NewRequestWithContext(ctx, "GET", "/v3/apps", nil)
+		req.Header.Set("Authorization", "bearer "+f.token)
+		w := httptest.NewRecorder()
+		f.api.ServeHTTP(w, req)
+		if w.Code != want || strings.Contains(w.Body.String(), "about to restart") != (want == 503) {
+			t.Errorf("%v: %d %s", cause, w.Code, w.Body)
+		}
+	}
+}
+
 func TestRequests_HaveIDsAndSurvivePanics(t *testing.T) {
 	var lines strings.Builder
 	a, err := api.New(api.Config{

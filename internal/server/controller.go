@@ -154,9 +154,11 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 const apiStopGrace = 5 * time.Second
 
 func serveAPI(ctx context.Context, l net.Listener, handler http.Handler) error {
+	requests, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(nil)
 	srv := &http.Server{
 		Handler:           handler,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		BaseContext:       func(net.Listener) context.Context { return requests },
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -164,6 +166,7 @@ func serveAPI(ctx context.Context, l net.Listener, handler http.Handler) error {
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
+		end(api.ErrStopping)
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), apiStopGrace)
 		defer cancel()
 		if srv.Shutdown(grace) != nil {
