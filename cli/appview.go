@@ -16,21 +16,23 @@ import (
 
 // appView is an app with everything worth showing.
 type appView struct {
-	Name       string          `json:"name"`
-	GUID       string          `json:"guid"`
-	State      string          `json:"state"` // started or stopped
-	Org        string          `json:"org"`
-	Space      string          `json:"space"`
-	Routes     []string        `json:"routes"`
-	URLs       []string        `json:"urls"`
-	Stack      string          `json:"stack"`
-	Droplet    string          `json:"droplet"` // GUID of the current one; "" for none
-	Buildpacks []buildpackUsed `json:"buildpacks"`
-	Processes  []processView   `json:"processes"`
-	Deployment *deploymentView `json:"deployment"` // one that is moving, else null
-	Uploaded   *time.Time      `json:"lastUploaded"`
-	CreatedAt  time.Time       `json:"createdAt"`
-	UpdatedAt  time.Time       `json:"updatedAt"`
+	Name        string           `json:"name"`
+	GUID        string           `json:"guid"`
+	State       string           `json:"state"` // started or stopped
+	Org         string           `json:"org"`
+	Space       string           `json:"space"`
+	Routes      []string         `json:"routes"`
+	URLs        []string         `json:"urls"`
+	Stack       string           `json:"stack"`
+	Droplet     string           `json:"droplet"` // GUID of the current one; "" for none
+	Buildpacks  []buildpackUsed  `json:"buildpacks"`
+	Processes   []processView    `json:"processes"`
+	Deployment  *deploymentView  `json:"deployment"` // one that is moving, else null
+	Pause       *pauseView       `json:"pause"`      // of its requests, else null
+	Maintenance *maintenanceView `json:"maintenance"`
+	Uploaded    *time.Time       `json:"lastUploaded"`
+	CreatedAt   time.Time        `json:"createdAt"`
+	UpdatedAt   time.Time        `json:"updatedAt"`
 }
 
 // buildpackUsed is a buildpack that took part in making the droplet.
@@ -105,6 +107,12 @@ func (s *session) view(ctx context.Context, sp space, guid string) (appView, err
 		return err
 	})
 	g.Go(func() (err error) { moving, moves, err = s.ActiveDeployment(gctx, guid); return err })
+	g.Go(func() error {
+		t, err := s.AppTraffic(gctx, guid)
+		held := viewAppTraffic("", t)
+		v.Pause, v.Maintenance = held.Pause, held.Maintenance
+		return err
+	})
 	if err := g.Wait(); err != nil {
 		return v, err
 	}
@@ -229,8 +237,10 @@ func (v appView) draw(p *page) {
 	if v.Uploaded != nil {
 		uploaded = v.Uploaded.Local().Format("Mon 02 Jan 15:04:05 MST 2006")
 	}
-	p.pairs("name", v.Name, "requested state", v.State, "routes", strings.Join(v.Routes, ", "),
-		"last uploaded", uploaded, "stack", v.Stack, "buildpacks", v.buildpackNames())
+	p.pairs(append([]string{
+		"name", v.Name, "requested state", v.State, "routes", strings.Join(v.Routes, ", "),
+		"last uploaded", uploaded, "stack", v.Stack, "buildpacks", v.buildpackNames(),
+	}, v.held()...)...)
 	if d := v.Deployment; d != nil {
 		p.blank()
 		p.line(fmt.Sprintf("Active deployment with status %s (since %s)", d.Reason, stamp(d.Since)))
@@ -247,6 +257,19 @@ func (v appView) draw(p *page) {
 		p.blank()
 		pr.draw(p)
 	}
+}
+
+// held is what there is to say of requests that do not reach the app: those who
+// wonder why look here first.
+func (v appView) held() (pairs []string) {
+	pause, maintenance := appTraffic{Pause: v.Pause, Maintenance: v.Maintenance}.held()
+	if pause != "" {
+		pairs = append(pairs, "paused", pause)
+	}
+	if maintenance != "" {
+		pairs = append(pairs, "maintenance", maintenance)
+	}
+	return pairs
 }
 
 func (v appView) buildpackNames() string {

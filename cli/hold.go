@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -157,8 +158,9 @@ func (s *session) updateAppTraffic(ctx context.Context, app v3.App, u v3.AppTraf
 	return now, line, err
 }
 
-func (v appTraffic) draw(p *page) {
-	pause, maintenance, drain := "no", "off", "the server's default"
+// held says how the requests are held back, and who is let in; empty: they are
+// not.
+func (v appTraffic) held() (pause, maintenance string) {
 	if v.Pause != nil {
 		pause = fmt.Sprintf("since %s, each request for %ds at most", stamp(v.Pause.Since), v.Pause.MaxSeconds)
 	}
@@ -168,6 +170,13 @@ func (v appTraffic) draw(p *page) {
 			maintenance += ", but for " + strings.Join(m.Allow, ", ")
 		}
 	}
+	return pause, maintenance
+}
+
+func (v appTraffic) draw(p *page) {
+	pause, maintenance := v.held()
+	pause, maintenance = cmp.Or(pause, "no"), cmp.Or(maintenance, "off")
+	drain := "the server's default"
 	if v.Drain != nil {
 		drain = (time.Duration(*v.Drain) * time.Second).String()
 	}
