@@ -150,15 +150,20 @@ func TestRelease_ShadowCostsTheMainVersionNothing(t *testing.T) {
 	}
 	const url = "http://web.apps.localhost/fields"
 	var without, other, with []time.Duration
+	copying := 0 // hundredths of a second
 	for range rounds { // by turns, since the machine has other things to do
 		s.must("shadow", "web:v2", "--off")
 		s.times(url, settle) // what the command left behind
+		begun := s.ownTicks()
 		without = append(without, s.times(url, n)...)
+		copying -= s.ownTicks() - begun
 		other = append(other, s.timesBeside(url, n, beside)...)
 		asking.Wait()
 		s.must("shadow", "web:v2")
 		s.times(url, settle)
+		begun = s.ownTicks()
 		with = append(with, s.times(url, n)...)
+		copying += s.ownTicks() - begun
 	}
 	print := func(than string, without []time.Duration) {
 		t.Logf("FIGURE G15  %-58s %-22s bar %-22s %s", fmt.Sprintf("of %d requests, all copied: median, 99th more than %s", len(with), than),
@@ -166,6 +171,8 @@ func TestRelease_ShadowCostsTheMainVersionNothing(t *testing.T) {
 	}
 	print("without", without)
 	print("with as many requests to the version itself", other)
+	t.Logf("FIGURE G15  %-58s %-22s bar %-22s %s", "processor time of weir for a copy and its comparison",
+		fmt.Sprintf("%d µs", copying*10_000/(rounds*n)), "none given", "printed")
 	r := s.compared("web:v2", uint64(rounds*n)*9/10)
 	figure(t, "G15", "copies of them that were compared", fmt.Sprintf("%d of %d", r.Report.Compared, r.Report.Copied),
 		"≥ 90 %", r.Report.Compared >= uint64(len(with))*9/10)
