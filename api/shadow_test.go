@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -51,7 +52,10 @@ func TestShadow_ReportAndSettings(t *testing.T) {
 	f.get(all+"?labels=v2", &list)
 	v2 := "/v3/versions/" + list.Resources[0].GUID
 	answer := func(body string) router.ShadowAnswer {
-		return router.ShadowAnswer{Status: 200, Header: map[string][]string{"Content-Type": {"application/json"}}, Body: []byte(body), Size: int64(len(body))}
+		return router.ShadowAnswer{
+			Status: 200, Header: map[string][]string{"Content-Type": {"application/json"}},
+			Body: []byte(body), Size: int64(len(body)), SHA256: sha256.Sum256([]byte(body)),
+		}
 	}
 	for range 20 {
 		probe := answer(`{"n":1,"ts":3}`)
