@@ -150,7 +150,7 @@ func TestRelease_ShadowCostsTheMainVersionNothing(t *testing.T) {
 	}
 	const url = "http://web.apps.localhost/fields"
 	var without, other, with []time.Duration
-	copying := 0 // hundredths of a second
+	copying := 0       // hundredths of a second
 	for range rounds { // by turns, since the machine has other things to do
 		s.must("shadow", "web:v2", "--off")
 		s.times(url, settle) // what the command left behind
