@@ -10,6 +10,7 @@ import (
 	"weir/internal/auth"
 	"weir/internal/judge"
 	"weir/internal/platform"
+	"weir/internal/rollout"
 	"weir/internal/shadow"
 )
 
@@ -51,16 +52,31 @@ func (a *API) resetShadowReport(ctx context.Context, c call, req shadowOf) (repl
 	return a.getShadowReport(ctx, c, req)
 }
 
-// setShadow changes the settings of a version. With other fields to ignore its
-// report begins anew.
-func (a *API) setShadow(ctx context.Context, c call, v platform.Version, o v3.ShadowOptions, opt platform.SplitOptions) error {
-	if _, err := shadow.ParseIgnores(o.Ignore); err != nil {
-		return err
+// changeShadow makes a version a shadow, or one no more, and changes how it is
+// compared. With other fields to ignore its report begins anew.
+func (a *API) changeShadow(ctx context.Context, c call, v platform.Version, b v3.VersionUpdate) error {
+	var change rollout.ShadowChange
+	if b.Mode != nil || b.ShadowPercent != nil {
+		change.Mode, change.Percent = v.Mode, v.ShadowPercent
+		set(&change.Mode, b.Mode)
+		set(&change.Percent, b.ShadowPercent)
+		if change.Percent == 0 && change.Mode == platform.ModeShadow {
+			change.Percent = 100
+		}
+		if change.Mode == "" {
+			return platform.Invalidf("mode must be 'live' or 'shadow' (got '')")
+		}
 	}
-	_, err := a.engine.SetShadow(ctx, c.actor(), v.GUID, platform.ShadowOptions{
-		AllMethods: o.AllMethods, StripAuth: o.StripAuth, Noise: o.Noise, Ignore: o.Ignore,
-	}, opt)
-	if err != nil || opt.DryRun || slices.Equal(v.Shadow.Ignore, o.Ignore) {
+	others := false
+	if o := b.Shadow; o != nil {
+		if _, err := shadow.ParseIgnores(o.Ignore); err != nil {
+			return err
+		}
+		change.Options = &platform.ShadowOptions{AllMethods: o.AllMethods, StripAuth: o.StripAuth, Noise: o.Noise, Ignore: o.Ignore}
+		others = !slices.Equal(v.Shadow.Ignore, o.Ignore)
+	}
+	_, err := a.engine.ChangeShadow(ctx, c.actor(), v.GUID, change, splitOptions(b.TrafficOptions, ""))
+	if err != nil || b.DryRun || !others {
 		return err
 	}
 	return a.cfg.Shadows.Reset(ctx, v.AppGUID, v.GUID)

@@ -152,19 +152,8 @@ func (a *API) updateVersion(ctx context.Context, c call, req updateVersion) (rep
 	if err != nil {
 		return reply{}, err
 	}
-	if b.Mode != nil || b.ShadowPercent != nil {
-		mode, percent := v.Mode, v.ShadowPercent
-		set(&mode, b.Mode)
-		set(&percent, b.ShadowPercent)
-		if percent == 0 && mode == platform.ModeShadow {
-			percent = 100
-		}
-		if _, err := a.engine.SetMode(ctx, c.actor(), v.GUID, mode, percent, splitOptions(b.TrafficOptions, "")); err != nil {
-			return reply{}, err
-		}
-	}
-	if b.Shadow != nil {
-		if err := a.setShadow(ctx, c, v, *b.Shadow, splitOptions(b.TrafficOptions, "")); err != nil {
+	if b.Mode != nil || b.ShadowPercent != nil || b.Shadow != nil {
+		if err := a.changeShadow(ctx, c, v, b); err != nil {
 			return reply{}, err
 		}
 	}

@@ -83,9 +83,15 @@ func runShadow(ctx context.Context, c *call) error {
 	if f.versions, err = s.AppVersions(ctx, f.app.GUID); err != nil {
 		return err
 	}
+	split, err := s.Split(ctx, f.app.GUID)
+	if err != nil {
+		return err
+	}
 	rows := s.versionRows(ctx, name, []v3.Version{v})
-	return c.out.print("AppVersion", map[string]any{"version": rows[0]}, []string{f.ref(v)}, func(p *page) {
+	return c.out.print("AppVersion", map[string]any{"version": rows[0], "table": split.Table}, []string{f.ref(v)}, func(p *page) {
 		drawVersions(p, s.versionRows(ctx, name, f.versions))
+		p.blank()
+		p.line(fmt.Sprintf("table %d", split.Table))
 	})
 }
 
@@ -153,7 +159,11 @@ func (c *call) shadowUpdate(v v3.Version, share string) (v3.VersionUpdate, error
 	if c.IsSet("strip-auth") {
 		options.StripAuth = c.Bool("strip-auth")
 	}
-	u.Shadow = &options
+	for _, flag := range []string{"ignore", "all-methods", "noise", "strip-auth"} {
+		if c.IsSet(flag) {
+			u.Shadow = &options
+		}
+	}
 	return u, nil
 }
 

@@ -110,7 +110,7 @@ func (e *Engine) startAgain(ctx context.Context, who platform.Actor, v platform.
 			return err
 		}
 		v.Instances = max(1, web.Instances)
-		return startVersionAgain(ctx, tx, app, v)
+		return e.startVersionAgain(ctx, tx, who, app, v)
 	})
 }
 

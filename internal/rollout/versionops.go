@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"weir/internal/platform"
 	"weir/internal/store"
@@ -83,6 +84,7 @@ func (e *Engine) DeleteVersion(ctx context.Context, who platform.Actor, version 
 }
 
 func (e *Engine) endVersion(ctx context.Context, who platform.Actor, version, event string, force bool, end func(*store.Tx, *platform.Version) error) (platform.Version, error) {
+	var table uint64
 	v, err := e.editVersion(ctx, who, version, event, func(tx *store.Tx, app platform.App, v *platform.Version) error {
 		switch {
 		case v.Main:
@@ -90,22 +92,63 @@ func (e *Engine) endVersion(ctx context.Context, who platform.Actor, version, ev
 		case v.Share() > 0 && !force:
 			return refuse(fmt.Sprintf("weir weight %s:%s 0, or -f", app.Name, v.Label), "version %s of app %q gets requests", v.Label, app.Name)
 		}
-		if v.Share() > 0 || v.Mode == platform.ModeShadow && v.State == platform.AppStarted {
-			app.Split++
-			if err := tx.UpdateApp(ctx, app); err != nil {
-				return err
-			}
-		}
 		if err := retireVersion(ctx, tx, *v); err != nil {
 			return err
 		}
-		return end(tx, v)
+		if !getsAny(*v) {
+			return end(tx, v)
+		}
+		var err error
+		table, err = e.noteChange(ctx, tx, who, app, "stop", func() (string, error) {
+			return fmt.Sprintf("Stopped version %s of app %s", v.Label, app.Name), end(tx, v)
+		})
+		return err
 	})
 	if err != nil {
 		return v, err
 	}
 	e.line(v.AppGUID, "API", "Stopping version %s", v.Label)
-	return v, e.published(ctx, []string{v.AppGUID}, nil)
+	return v, e.publishedAs(ctx, []string{v.AppGUID}, nil, table)
+}
+
+// getsAny reports whether a version gets requests, or copies of them, as soon as
+// it is ready.
+func getsAny(v platform.Version) bool {
+	return v.Share() > 0 || v.Mode == platform.ModeShadow && v.State == platform.AppStarted
+}
+
+// noteChange does what makes a version that gets requests, or copies of them,
+// come or go, and writes that down as a change of the app's traffic: it returns
+// the number of its table. do says what it did. Undo passes over it: its way
+// back is to stop or start the version.
+func (e *Engine) noteChange(ctx context.Context, tx *store.Tx, who platform.Actor, app platform.App, verb string, do func() (string, error)) (uint64, error) {
+	before, after := &traffic{e: e, tx: tx}, &traffic{e: e, tx: tx}
+	if err := before.load(ctx, app.GUID); err != nil {
+		return 0, err
+	}
+	text, err := do()
+	if err != nil {
+		return 0, err
+	}
+	app.Split++
+	if err := tx.UpdateApp(ctx, app); err != nil {
+		return 0, err
+	}
+	if err := after.load(ctx, app.GUID); err != nil {
+		return 0, err
+	}
+	table, err := tx.NextTableNumber(ctx)
+	if err != nil {
+		return 0, err
+	}
+	err = tx.InsertChange(ctx, platform.Change{
+		Resource: platform.NewResource(time.Now().UTC()), Verb: verb, Text: text, Table: table, By: who,
+		Before: before.state(), After: after.state(), Apps: []string{app.GUID}, SpaceGUID: app.SpaceGUID, Undone: true,
+	})
+	if err != nil {
+		return 0, err
+	}
+	return table, pruneChanges(ctx, tx, app.SpaceGUID)
 }
 
 // refuseMain says what to do instead of taking the main version away.
@@ -129,60 +172,25 @@ const eventVersionStart = "audit.app.version.start"
 // RestartVersion starts a stopped version again.
 func (e *Engine) RestartVersion(ctx context.Context, who platform.Actor, version string) (platform.Version, error) {
 	return e.editVersion(ctx, who, version, eventVersionStart, func(tx *store.Tx, app platform.App, v *platform.Version) error {
-		return startVersionAgain(ctx, tx, app, v)
+		return e.startVersionAgain(ctx, tx, who, app, v)
 	})
 }
 
-func startVersionAgain(ctx context.Context, tx *store.Tx, app platform.App, v *platform.Version) error {
+func (e *Engine) startVersionAgain(ctx context.Context, tx *store.Tx, who platform.Actor, app platform.App, v *platform.Version) error {
 	if app.State != platform.AppStarted {
 		return refuse("weir start "+app.Name, "app %q is stopped", app.Name)
 	}
 	if v.State == platform.AppStarted {
 		return nil
 	}
-	if v.Share() > 0 || v.Weight > 0 {
-		app.Split++
-		if err := tx.UpdateApp(ctx, app); err != nil {
-			return err
-		}
-	}
 	v.State = platform.AppStarted
-	return tx.UpdateVersion(ctx, *v)
-}
-
-// SetMode makes a version a shadow that gets copies of percent of the
-// requests, or a live version again, and returns once the router runs with it.
-func (e *Engine) SetMode(ctx context.Context, who platform.Actor, version, mode string, percent int, opt platform.SplitOptions) (platform.Change, error) {
-	opt.Why = "shadow"
-	v, err := e.store.Version(ctx, version)
-	if err != nil {
-		return platform.Change{}, err
+	if !getsAny(*v) {
+		return tx.UpdateVersion(ctx, *v)
 	}
-	return e.changeTraffic(ctx, who, opt, []string{v.AppGUID}, func(t *traffic) error {
-		v, err := t.version(version)
-		if err != nil {
-			return err
-		}
-		name := t.app(v.AppGUID).Name
-		switch {
-		case mode == platform.ModeLive:
-			if v.Mode == platform.ModeShadow {
-				v.Weight = 0 // going live is one thing, getting requests another
-			}
-			v.Mode = mode
-			t.text = fmt.Sprintf("Version %s of app %s is no shadow", v.Label, name)
-			return nil
-		case mode != platform.ModeShadow:
-			return platform.Invalidf("mode must be 'live' or 'shadow' (got %q)", mode)
-		case v.Main:
-			return refuse(fmt.Sprintf("make another one the main version first: weir assign %s VERSION", name), "version %s is the main version of app %q and cannot be a shadow", v.Label, name)
-		case percent < 1 || percent > 100:
-			return platform.Invalidf("shadow_percent must be in the range 1 to 100 (got %d)", percent)
-		}
-		v.Mode, v.ShadowPercent = mode, percent
-		t.text = fmt.Sprintf("Version %s of app %s is a shadow of %d %% of its requests", v.Label, name, percent)
-		return nil
-	}, nil)
+	_, err := e.noteChange(ctx, tx, who, app, "start", func() (string, error) {
+		return fmt.Sprintf("Started version %s of app %s", v.Label, app.Name), tx.UpdateVersion(ctx, *v)
+	})
+	return err
 }
 
 // DescribeVersion lets change edit the metadata of a version.

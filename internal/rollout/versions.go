@@ -185,14 +185,17 @@ func (e *Engine) StartVersion(ctx context.Context, who platform.Actor, req platf
 		if err != nil {
 			return invalidReference(err, "Unable to use app. Ensure that the app exists and you have access to it.")
 		}
-		if v, err = e.insertVersion(ctx, tx, who, app, req); err != nil {
-			return err
+		insert := func() (string, error) {
+			v, err = e.insertVersion(ctx, tx, who, app, req)
+			return fmt.Sprintf("Started version %s of app %s", v.Label, app.Name), err
 		}
-		if v.Weight > 0 || v.Mode == platform.ModeShadow {
-			app.Split++
-			if err := tx.UpdateApp(ctx, app); err != nil {
-				return err
-			}
+		if req.Weight > 0 || req.Mode == platform.ModeShadow {
+			_, err = e.noteChange(ctx, tx, who, app, "start", insert)
+		} else {
+			_, err = insert()
+		}
+		if err != nil {
+			return err
 		}
 		err = e.event(ctx, tx, who, "audit.app.version.create", versionTarget(app), map[string]any{
 			"version": v.Label, "version_guid": v.GUID, "revision": v.RevisionVersion, "mode": v.Mode, "weight": v.Weight, "instances": v.Instances,
