@@ -30,7 +30,8 @@ func (c *conductor) ask(ctx context.Context, w *world) {
 		if now.Sub(c.probed) >= probePeriod || c.p.ProbeFailed == 0 {
 			c.startProbe(ctx, w, c.plan.Probes[c.p.Probed])
 		}
-	case c.row.State == platform.RolloutBaking && step.Probe != "" && now.Sub(c.probed) >= bakeProbes:
+	case c.row.State == platform.RolloutBaking && step.Probe != "" &&
+		(now.Sub(c.probed) >= bakeProbes || c.p.Probed+c.p.ProbeFailed == 0):
 		c.startProbe(ctx, w, step.Probe)
 	case c.row.State == platform.RolloutWaiting && isURL(step.Gate) && !c.p.GateOpen && now.Sub(c.asked) >= gatePeriod:
 		c.asked = now

@@ -294,6 +294,9 @@ func (w *world) afterBake() decision {
 	if w.p.Baked < w.plan.bake(w.r.Step) {
 		return decision{}
 	}
+	if path := w.plan.Steps[w.r.Step].Probe; path != "" && (w.p.Probed == 0 || w.p.ProbeFailed > 0) {
+		return decision{reason: strings.TrimSuffix("waits for the probe "+path+": "+w.p.ProbeText, ": ")}
+	}
 	missing := w.p.missing(w.plan, w.r.Step)
 	if len(missing) == 0 {
 		return decision{verb: enter, state: platform.RolloutWaiting, step: w.r.Step, reason: "the step is passed" + w.seen()}
