@@ -155,6 +155,9 @@ func (c *call) rolloutReplay(ctx context.Context, r *rolloutCall) error {
 	if err != nil {
 		return err
 	}
+	if got.Entries == 0 && !got.Same { // it never had a judge
+		return notFound("weir rollout status "+r.app.Name, "rollout r-%d did not begin: there is nothing to replay", r.r.Number)
+	}
 	v := rolloutReplay{Entries: got.Entries, Bytes: got.Bytes, Same: got.Same, Rejected: got.Rejected, Curve: got.Curve}
 	if err := c.out.print("RolloutReplay", map[string]any{"replay": v}, nil, func(p *page) {
 		same := "the same, bit by bit"
@@ -213,11 +216,31 @@ func (c *call) rolloutSimulate(ctx context.Context, r *rolloutCall) error {
 }
 
 func (c *call) rolloutAct(ctx context.Context, r *rolloutCall) error {
+	if r.action == "abort" && r.r.State == v3.RolloutDone {
+		return refusedf("weir rollback "+r.app.Name+" takes it back", "rollout r-%d is through: %s is the main version", r.r.Number, r.r.To.Label)
+	}
+	idle := r.nothingToDo()
 	got, err := r.ActOnRollout(ctx, r.r.GUID, r.action, v3.RolloutAction{Reason: c.String("reason"), Full: c.Bool("full"), Step: r.r.Step})
 	if err != nil {
 		return err
 	}
+	if idle != "" {
+		c.out.step("Rollout r-%d %s: nothing has been changed", r.r.Number, idle)
+	}
 	return c.showRollout(r.app.Name, got)
+}
+
+// nothingToDo says why an action changes nothing, "" if it does.
+func (r *rolloutCall) nothingToDo() string {
+	switch paused := r.r.State == v3.RolloutPaused; {
+	case r.action == "pause" && paused:
+		return "is paused already"
+	case r.action == "resume" && !paused:
+		return "is not paused"
+	case r.action == "abort" && r.r.Over:
+		return "is over, it was " + words(r.r.State)
+	}
+	return ""
 }
 
 func (c *call) rolloutWatch(ctx context.Context, r *rolloutCall) error {

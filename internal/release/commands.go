@@ -19,7 +19,7 @@ func (e *Engine) Pause(ctx context.Context, who platform.Actor, guid, why string
 		case c.row.State == platform.RolloutPaused:
 			return nil
 		case c.isEnding():
-			return platform.Invalidf("rollout r-%d is %s: it cannot be paused any more", c.row.Number, c.row.State)
+			return refuse("weir rollout watch waits until it is over", "rollout r-%d is %s: it cannot be paused any more", c.row.Number, strings.ReplaceAll(string(c.row.State), "-", " "))
 		}
 		return c.pause(ctx, who, cmp.Or(why, "paused by "+who.Name), false)
 	})
@@ -75,10 +75,7 @@ func (e *Engine) Abort(ctx context.Context, who platform.Actor, guid, why string
 	}
 	return e.command(ctx, guid, func(ctx context.Context, c *conductor) error {
 		if c.row.State == platform.RolloutFinishing {
-			return &platform.Error{
-				Kind: platform.KindInvalid, Msg: fmt.Sprintf("rollout r-%d is through: %s is the main version", c.row.Number, c.row.ToLabel),
-				Hint: "go back with weir rollback",
-			}
+			return refuse("go back with weir rollback", "rollout r-%d is through: %s is the main version", c.row.Number, c.row.ToLabel)
 		}
 		if c.row.State == platform.RolloutRollingBack {
 			return nil
@@ -122,8 +119,12 @@ func (e *Engine) command(ctx context.Context, guid string, do func(context.Conte
 	if row, err = e.cfg.Store.Rollout(ctx, guid); err != nil {
 		return row, err
 	}
-	if row.State.IsOver() {
+	switch {
+	case row.State.IsOver():
 		return row, isOver(row)
+	case row.State == platform.RolloutQueued:
+		return row, refuse(fmt.Sprintf("it begins by itself; weir rollout abort APP --number %d takes it out", row.Number),
+			"rollout r-%d has not begun: %s", row.Number, row.Reason)
 	}
 	err = e.tell(ctx, guid, func(ctx context.Context, c *conductor) error {
 		if c.row.State.IsOver() {
@@ -143,5 +144,14 @@ func (e *Engine) command(ctx context.Context, guid string, do func(context.Conte
 
 // isOver refuses to change a rollout that has ended.
 func isOver(row platform.Rollout) error {
-	return platform.Invalidf("rollout r-%d is over: it is %s", row.Number, strings.ReplaceAll(string(row.State), "-", " "))
+	hint := "the next push with a rollout begins another"
+	if row.State == platform.RolloutDone {
+		hint = "go back with weir rollback"
+	}
+	return refuse(hint, "rollout r-%d is over: it is %s", row.Number, strings.ReplaceAll(string(row.State), "-", " "))
+}
+
+// refuse is the answer to what a rule forbids; instead is what would do.
+func refuse(instead, format string, args ...any) error {
+	return &platform.Error{Kind: platform.KindInvalid, Title: titleRefused, Msg: fmt.Sprintf(format, args...), Hint: instead}
 }
