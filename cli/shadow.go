@@ -169,14 +169,20 @@ func (c *call) shadowUpdate(v v3.Version, share string) (v3.VersionUpdate, error
 
 // showReport draws the report of the version ref names.
 func (c *call) showReport(ref string, r v3.ShadowReport) error {
+	compared := fmt.Sprintf("%d of %d copies", r.Compared, r.Copied)
+	latency := "unknown"
+	if r.Compared > 0 { // of nothing all is equal, which says nothing
+		compared += fmt.Sprintf(", %.1f%% equal", r.EqualPercent)
+		latency = fmt.Sprintf("main %.0f/%.0f ms, shadow %.0f/%.0f ms (p50/p95)", r.Latency.MainP50, r.Latency.MainP95, r.Latency.ShadowP50, r.Latency.ShadowP95)
+	}
 	return c.out.print("ShadowReport", map[string]any{"version": ref, "report": r}, nil, func(p *page) {
 		p.pairs(
 			"version", ref,
-			"compared", fmt.Sprintf("%d of %d copies, %.1f%% equal", r.Compared, r.Copied, r.EqualPercent),
+			"compared", compared,
 			"since", r.Since.Local().Format("2006-01-02 15:04:05"),
 			"noise", noiseWords(r),
 			"dropped", droppedWords(r.Dropped),
-			"latency", fmt.Sprintf("main %.0f/%.0f ms, shadow %.0f/%.0f ms (p50/p95)", r.Latency.MainP50, r.Latency.MainP95, r.Latency.ShadowP50, r.Latency.ShadowP95),
+			"latency", latency,
 			"statuses", statusWords(r.Statuses),
 		)
 		p.blank()
@@ -236,7 +242,11 @@ func drawDifferences(p *page, r v3.ShadowReport) {
 			}
 		}
 	}
-	if len(found)+len(others) == 0 {
+	switch {
+	case r.Compared == 0:
+		p.line("nothing was compared yet")
+		return
+	case len(found)+len(others) == 0:
 		p.line("no difference was found")
 		return
 	}
