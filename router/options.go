@@ -151,6 +151,9 @@ var optionParsers = map[string]func(r *rules, value string) error{
 	OptionHTTPS:   oneOf(map[string]func(*rules){"redirect": func(r *rules) { r.toHTTPS = true }}),
 	OptionCanonicalHost: func(r *rules, v string) error {
 		host, ok := normalHost(v)
+		for label := range strings.SplitSeq(host, ".") {
+			ok = ok && label != "" && label == strings.Trim(label, "-")
+		}
 		if !ok || strings.ContainsAny(v, ":*") {
 			return errors.New("must be a host name without port")
 		}

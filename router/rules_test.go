@@ -67,6 +67,8 @@ func TestCheckOptions_TakesAndRefuses(t *testing.T) {
 		{"https": "on"},
 		{"canonical-host": "a.test:80"},
 		{"canonical-host": "*.a.test"},
+		{"canonical-host": "-"},
+		{"canonical-host": "a..test"},
 		{"compress": "br"},
 		{"basic-auth": "a:secret"},
 		{"basic-auth": "a:$2a$20$aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"},
