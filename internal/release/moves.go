@@ -210,6 +210,17 @@ func (c *conductor) goBack(ctx context.Context, who platform.Actor, d decision, 
 	return err
 }
 
+// giveWay takes all requests from the candidate because another rollout takes
+// its place. What is decided stays: one that is through has the main version,
+// which nobody else's requests could go to.
+func (c *conductor) giveWay(ctx context.Context, who platform.Actor) error {
+	switch c.row.State {
+	case platform.RolloutFinishing, platform.RolloutRollingBack:
+		return nil
+	}
+	return c.goBack(ctx, who, decision{verb: rollBack, step: c.row.Step, reason: "another rollout was started"}, platform.RolloutSuperseded)
+}
+
 // sharesBack returns the weights as they were, of those versions that still
 // are what they were.
 func (c *conductor) sharesBack(ctx context.Context) (map[string]int, error) {

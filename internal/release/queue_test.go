@@ -51,3 +51,26 @@ func TestRollout_IsTheOnlyOneWhenOthersWaited(t *testing.T) {
 		t.Errorf("%d are on their way (%v)", len(active), err)
 	}
 }
+
+// A rollout that is through has made its version the main one: the next one
+// must not take the requests from that.
+func TestRollout_ThatIsThroughKeepsItsRequestsWhenAnotherBegins(t *testing.T) {
+	g := newStage(t)
+	e, stop := g.engine()
+	row := g.start(e, quick)
+	row = g.until(row.GUID, platform.RolloutDone)
+	stop()
+	for _, state := range []platform.RolloutState{platform.RolloutFinishing, platform.RolloutRollingBack} {
+		row.State = state
+		c, err := newConductor(e, row, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.giveWay(t.Context(), platform.System); err != nil || c.row.State != state {
+			t.Errorf("it was %s and is %s (%v)", state, c.row.State, err)
+		}
+		if v1, v2 := g.weights(); v1 != 0 || v2 == 0 {
+			t.Errorf("%s: the weights are %d and %d", state, v1, v2)
+		}
+	}
+}

@@ -123,7 +123,7 @@ func (e *Engine) supersede(ctx context.Context, who platform.Actor, old platform
 		})
 	}
 	err := e.tell(ctx, old.GUID, func(ctx context.Context, c *conductor) error {
-		return c.goBack(ctx, who, decision{verb: rollBack, step: c.row.Step, reason: "another rollout was started"}, platform.RolloutSuperseded)
+		return c.giveWay(ctx, who)
 	})
 	if err == errNotRunning { // it ended meanwhile, or the engine does not run
 		row, err := e.cfg.Store.Rollout(ctx, old.GUID)
