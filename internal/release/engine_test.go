@@ -219,6 +219,29 @@ func TestRollout_PausesWhenSomebodyElseMovesTheTraffic(t *testing.T) {
 	}
 }
 
+// Somebody made the candidate the main version by hand: an abort that took its
+// requests would leave none with anybody.
+func TestRollout_AbortLeavesTheMainVersionItsRequests(t *testing.T) {
+	g := newStage(t)
+	e, _ := g.engine()
+	row := g.start(e, strings.Replace(quick, "20s", "10h", 1))
+	g.until(row.GUID, platform.RolloutBaking)
+	g.set(func() {
+		old, v := g.find(byLabel("v1")), g.find(byLabel("v2"))
+		old.Main, old.Weight, v.Main, v.Weight, g.main, g.split = false, 0, true, 700, v.GUID, g.split+1
+	})
+	g.until(row.GUID, platform.RolloutPaused)
+	if _, err := e.Abort(t.Context(), platform.System, row.GUID, ""); err != nil {
+		t.Fatal(err)
+	}
+	if row = g.until(row.GUID, platform.RolloutAborted); !strings.Contains(row.Reason, "stay where somebody sent them") {
+		t.Errorf("it ended with %q", row.Reason)
+	}
+	if v1, v2 := g.weights(); v1 != 0 || v2 != 700 {
+		t.Errorf("the weights are %d and %d", v1, v2)
+	}
+}
+
 func TestRollout_ASecondPush(t *testing.T) {
 	for concurrency, want := range map[string]platform.RolloutState{
 		"supersede": platform.RolloutSuperseded, "queue": platform.RolloutBaking, "refuse": platform.RolloutBaking,

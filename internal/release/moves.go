@@ -195,6 +195,9 @@ func (c *conductor) goBack(ctx context.Context, who platform.Actor, d decision, 
 		return err
 	}
 	opt := platform.SplitOptions{Keep: true, Why: "rollout-rollback"}
+	if len(shares) == 0 {
+		d.reason += "; all requests stay where somebody sent them"
+	}
 	if _, ok := shares[c.row.ToGUID]; ok {
 		opt.Match = map[string][]platform.Match{c.row.ToGUID: {}}
 	}
@@ -231,6 +234,7 @@ func (c *conductor) sharesBack(ctx context.Context) (map[string]int, error) {
 	shares := map[string]int{}
 	for _, v := range versions {
 		switch {
+		case v.GUID == c.row.ToGUID && v.Main: // by somebody's hand: nobody else could have its requests
 		case v.GUID == c.row.ToGUID:
 			shares[v.GUID] = 0
 		case v.GUID == c.row.FromGUID && v.Main:
