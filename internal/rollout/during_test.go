@@ -93,3 +93,16 @@ func TestSetShares_WhatIsSoAlreadyTakesNoTable(t *testing.T) {
 		t.Errorf("it went back to a table that there never was: %v", err)
 	}
 }
+
+// An app keeps old versions for a while: those that nobody spoke of are not
+// listed with each change.
+func TestSetShares_SpeaksOfVersionsThatGetSomething(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	for _, label := range []string{"old", "v2", "v3"} {
+		b.version(app, label, nil)
+	}
+	if c := b.setShares(app, map[string]int{"v2": 10, "v3": 0}); c.Text != "Set the weights of app shop to v1 100, v2 10, v3 0" {
+		t.Errorf("it says %q", c.Text)
+	}
+}

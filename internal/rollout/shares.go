@@ -327,7 +327,7 @@ func (e *Engine) SetShares(ctx context.Context, who platform.Actor, app string, 
 				return err
 			}
 		}
-		t.text = "Set the weights of app " + t.app(app).Name + " to " + sharesText(t.versions)
+		t.text = "Set the weights of app " + t.app(app).Name + " to " + sharesText(t.versions, shares)
 		if len(shares) == 0 && len(opt.Match) > 0 {
 			t.text = "Set match rules of app " + t.app(app).Name
 			return nil
@@ -341,11 +341,12 @@ func (e *Engine) SetShares(ctx context.Context, who platform.Actor, app string, 
 	}, and)
 }
 
-// sharesText writes weights as "v1 95, v2 5".
-func sharesText(all []platform.Version) string {
+// sharesText writes weights as "v1 95, v2 5", without versions that have none
+// and were given none.
+func sharesText(all []platform.Version, given map[string]int) string {
 	var parts []string
 	for _, v := range all {
-		if v.Mode == platform.ModeLive {
+		if _, meant := given[v.GUID]; v.Mode == platform.ModeLive && (meant || v.Weight > 0) {
 			parts = append(parts, fmt.Sprintf("%s %d", v.Label, v.Weight))
 		}
 	}
