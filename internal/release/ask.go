@@ -37,6 +37,7 @@ func (c *conductor) ask(ctx context.Context, w *world) {
 		c.asked = now
 		what := c.told("gate", c.row.Reason)
 		c.beside(ctx, func(ctx context.Context) func() {
+			what.AppName = c.e.appName(ctx, what.App)
 			status, text, err := post(ctx, c.e.cfg.HTTP, step.Gate, what)
 			return func() { c.gateSaid(status, text, err) }
 		})
@@ -130,6 +131,15 @@ func (c *conductor) told(hook, reason string) told {
 	}
 }
 
+// appName is what people call an app; empty if that cannot be found out.
+func (e *Engine) appName(ctx context.Context, guid string) string {
+	app, err := e.cfg.Store.App(ctx, guid)
+	if err != nil {
+		return ""
+	}
+	return app.Name
+}
+
 // tellHook tells a hook, if the plan has it. Nobody waits for the answer.
 func (c *conductor) tellHook(hook, reason string) {
 	to := c.plan.Hooks[hook]
@@ -138,6 +148,7 @@ func (c *conductor) tellHook(hook, reason string) {
 	}
 	what := c.told(hook, reason)
 	c.e.wg.Go(func() {
+		what.AppName = c.e.appName(context.Background(), what.App)
 		status, text, err := post(context.Background(), c.e.cfg.HTTP, to, what)
 		if err == nil && status >= 300 {
 			err = fmt.Errorf("status %d %s", status, text)

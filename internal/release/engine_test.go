@@ -2,6 +2,7 @@ package release
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -319,6 +320,9 @@ func TestRollout_GateProbesAndHooks(t *testing.T) {
 	g := newStage(t)
 	var hooks, asked atomic.Int32
 	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if body, err := io.ReadAll(r.Body); err != nil || !strings.Contains(string(body), `"app_name":"`+g.app.Name+`"`) {
+			t.Errorf("%s is told %s (%v)", r.URL, body, err)
+		}
 		switch r.URL.Path {
 		case "/gate":
 			if asked.Add(1) < 3 {

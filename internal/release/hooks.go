@@ -31,7 +31,8 @@ const callTimeout = 10 * time.Second
 // told is what hooks and gates get as JSON.
 type told struct {
 	Hook    string                `json:"hook"`
-	App     string                `json:"app"`
+	App     string                `json:"app"` // GUID
+	AppName string                `json:"app_name"`
 	Rollout string                `json:"rollout"`
 	Number  int                   `json:"number"`
 	From    string                `json:"from"`
