@@ -32,6 +32,9 @@ func (a *API) getDeployment(ctx context.Context, c call, req getAndWait) (reply,
 	d, err := waitFor(ctx, a.store, req.Wait, req.GUID, a.store.Deployment, func(d platform.Deployment) bool {
 		return !d.IsActive() || d.Reason == platform.ReasonPaused
 	})
+	if err == nil && req.Wait != nil && d.Reason == platform.ReasonDeployed {
+		err = a.engine.Published(ctx, d.AppGUID)
+	}
 	if err != nil {
 		return reply{}, err
 	}

@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,6 +55,7 @@ type fixture struct {
 	auth     *auth.Service
 	sim      *runnertest.Sim
 	gate     sync.RWMutex // while it is locked, the router takes no table
+	takes    atomic.Pointer[func(router.Update)]
 	compared pairsOf      // what the router is said to have compared
 	api      *api.API
 	url      string
@@ -72,11 +74,17 @@ const (
 )
 
 // anyRouter takes every table, if gate lets it, and is always drained.
-type anyRouter struct{ gate *sync.RWMutex }
+type anyRouter struct {
+	gate  *sync.RWMutex
+	takes *atomic.Pointer[func(router.Update)] // is called first, if there is one
+}
 
 func (anyRouter) Put(context.Context, router.Table) error { return nil }
 
-func (r anyRouter) Apply(context.Context, router.Update) error {
+func (r anyRouter) Apply(_ context.Context, u router.Update) error {
+	if takes := r.takes.Load(); takes != nil {
+		(*takes)(u)
+	}
 	r.gate.RLock()
 	defer r.gate.RUnlock()
 	return nil
@@ -118,7 +126,7 @@ func newFixtureAt(t *testing.T, external string) *fixture {
 	f.must(err)
 	f.auth = auth.New(auth.Config{Store: f.store})
 	f.engine = rollout.New(rollout.Config{
-		Store: f.store, Runner: f.sim, Router: anyRouter{&f.gate}, Logs: f.logs, Droplets: f.trees, StopGrace: time.Millisecond,
+		Store: f.store, Runner: f.sim, Router: anyRouter{&f.gate, &f.takes}, Logs: f.logs, Droplets: f.trees, StopGrace: time.Millisecond,
 	})
 	f.releases = release.New(release.Config{Store: f.store, Versions: f.engine, Evidence: anyRouter{}})
 	f.stager = stager.New(stager.Config{

@@ -84,19 +84,25 @@ func TestGolden_Apps(t *testing.T) {
 func (f *fixture) started(name string) (v3.App, string) {
 	f.t.Helper()
 	app, droplet := f.app(name)
+	f.startsAs(app, "")
+	return app, droplet
+}
+
+// startsAs starts an app as a version with a label, if it is not empty.
+func (f *fixture) startsAs(app v3.App, label string) {
+	f.t.Helper()
 	p, err := f.client.Process(f.t.Context(), app.GUID, "web")
 	f.must(err)
 	none := "process"
 	_, err = f.client.UpdateProcess(f.t.Context(), p.GUID, v3.ProcessUpdate{HealthCheck: &v3.HealthCheckUpdate{Type: &none}})
 	f.must(err)
-	_, deployment, err := f.client.StartApp(f.t.Context(), app.GUID)
+	_, deployment, err := f.client.StartAppAs(f.t.Context(), app.GUID, label)
 	f.must(err)
 	d, err := f.client.WaitDeployment(f.t.Context(), deployment)
 	f.must(err)
 	if d.Status.Reason != v3.ReasonDeployed {
-		f.t.Fatalf("%s did not start: %+v", name, d)
+		f.t.Fatalf("%s did not start: %+v", app.Name, d)
 	}
-	return app, droplet
 }
 
 func TestGolden_Processes(t *testing.T) {

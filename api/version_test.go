@@ -2,12 +2,14 @@ package api_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	v3 "weir/api/v3"
+	"weir/router"
 )
 
 // Whoever waited for a shadow may count on copies, and with any other version
@@ -36,6 +38,27 @@ func TestWait_EndsWhenTheRouterKnowsTheVersion(t *testing.T) {
 	f.gate.Unlock()
 	if <-early {
 		t.Error("it was answered before the router had the table")
+	}
+}
+
+// A version has its label, and with it an address, once it is deployed: that is
+// one more table.
+func TestWait_EndsWhenTheRouterKnowsWhatWasDeployed(t *testing.T) {
+	f := newFixture(t)
+	app, _ := f.app("shop")
+	host := f.wants(201, "POST", "/v3/routes", `{"host":"shop","relationships":{"space":{"data":{"guid":"`+f.space+`"}},"domain":{"data":{"guid":"`+f.defaultDomain()+`"}}}}`)
+	f.wants(200, "POST", "/v3/routes/"+host.guid(t)+"/destinations", `{"destinations":[{"app":{"guid":"`+app.GUID+`"}}]}`)
+	var known atomic.Bool
+	takes := func(u router.Update) {
+		if slices.ContainsFunc(u.Upsert, func(r router.Route) bool { return strings.HasPrefix(r.Host, "v1--shop.") }) {
+			time.Sleep(100 * time.Millisecond) // whoever does not wait for it is faster
+			known.Store(true)
+		}
+	}
+	f.takes.Store(&takes)
+	f.startsAs(app, "v1")
+	if !known.Load() {
+		t.Error("the wait was over before the router knew the version's address")
 	}
 }
 
