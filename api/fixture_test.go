@@ -56,7 +56,7 @@ type fixture struct {
 	sim      *runnertest.Sim
 	gate     sync.RWMutex // while it is locked, the router takes no table
 	takes    atomic.Pointer[func(router.Update)]
-	compared pairsOf      // what the router is said to have compared
+	compared pairsOf // what the router is said to have compared
 	api      *api.API
 	url      string
 	client   *client.Client
