@@ -5,7 +5,8 @@ const RolloutPlanExample = `applications:
 - name: web
   rollout:                 # or only the name of a preset: rollout: canary
     preset: canary         # all-at-once, blue-green, canary, canary-10-5m,
-                           # linear, linear-10-1m, rings, shadow
+                           # linear, linear-10-1m, rings (that of a plan with
+                           # rings and no steps), shadow
     steps:                 # instead of the preset's
     - {ring: copies, bake: 10m, min-compared: 500} # nobody in it: gets copies
     - {ring: staff, bake: 1h, probe: /health}      # those who match get it

@@ -214,7 +214,7 @@ func TestWindow_Contains(t *testing.T) {
 			t.Errorf("%s at %s: %v, want %v", tt.window, tt.at, got, tt.want)
 		}
 	}
-	for _, bad := range []string{"", "Fri", "Fri 16:00", "Foo 16:00-Mon 08:00", "Fri 16:00-08:00", "Fri 25:00-Mon 08:00", "Fri 16:00-Mon 08:00 Nowhere/City"} {
+	for _, bad := range []string{"", "Fri", "Fri 16:00", "Foo 16:00-Mon 08:00", "Fri 16:00-08:00", "Fri 25:00-Mon 08:00", "Fri 16:00-Mon 08:00 Nowhere/City", "Sat 00:00-Sat 00:00", "00:00-00:00"} {
 		if _, err := ParseWindow(bad); err == nil {
 			t.Errorf("%q was accepted", bad)
 		}

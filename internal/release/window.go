@@ -31,7 +31,10 @@ func ParseWindow(text string) (Window, error) {
 	if f := strings.Fields(to); len(f) > 1 && strings.ContainsAny(f[len(f)-1], "/ABCDEFGHIJKLMNOPQRSTUVWXYZ") && !strings.Contains(f[len(f)-1], ":") {
 		where, err := time.LoadLocation(f[len(f)-1])
 		if err != nil {
-			return bad()
+			return w, &platform.Error{
+				Kind: platform.KindInvalid, Msg: fmt.Sprintf("freeze %q: there is no time zone %s", text, f[len(f)-1]),
+				Hint: "name one such as Europe/Berlin, or none for UTC",
+			}
 		}
 		w.where, to = where, strings.Join(f[:len(f)-1], " ")
 	}
@@ -42,6 +45,12 @@ func ParseWindow(text string) (Window, error) {
 	}
 	if w.to, daily[1], err = weekTime(to); err != nil || daily[0] != daily[1] {
 		return bad()
+	}
+	if w.from == w.to {
+		return w, &platform.Error{
+			Kind: platform.KindInvalid, Msg: fmt.Sprintf("freeze %q ends when it begins, and would never hold", text),
+			Hint: `for all of a week say "Mon 00:00-Sun 23:59"`,
+		}
 	}
 	if daily[0] {
 		w.from -= week
