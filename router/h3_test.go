@@ -112,7 +112,6 @@ func TestHTTP3_ClaimsNoLengthOfWhatHasNoBody(t *testing.T) {
 		{"HEAD", "/known", "7"},
 		{"GET", "/204", ""},
 		{"GET", "/304", ""},
-		{"GET", "/", "0"},
 	} {
 		if got := do(t, c, request1(t, x.method, "https://a.test"+x.path, nil)); got.header.Get("Content-Length") != x.want {
 			t.Errorf("%s %s: got %+v", x.method, x.path, got)
