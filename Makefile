@@ -61,7 +61,7 @@ bench-slow: build ## slowhttptest in its four modes, one over TLS too, beside he
 	$(GO) run ./internal/bench -weir $(BIN) -only slow
 
 e2e-release: ## releases with real processes and real requests: figures and bars (LONG=1: the long form)
-	WEIR_LONG=$(LONG) $(GO) test -count=1 -timeout 180m -parallel 4 -v -run '^(TestRelease|TestKilled)' ./internal/acceptance ./internal/release | grep -E 'FIGURE|^(---|FAIL|ok|PASS)'; exit $${PIPESTATUS[0]}
+	WEIR_LONG=$(LONG) $(GO) test -count=1 -timeout 180m -parallel 8 -v -run '^(TestRelease|TestKilled)' ./internal/acceptance ./internal/release | grep -E 'FIGURE|^(---|FAIL|ok|PASS)'; exit $${PIPESTATUS[0]}
 
 judge-sim: ## simulate rollouts: false alarms and time to detection of the judge, beside other tests
 	$(GO) run ./internal/judge/sim
