@@ -59,7 +59,7 @@ func (s *server) replays(r rolled) {
 // ended waits until a rollout is over, and replays it.
 func (s *server) ended(r rolled) rolled {
 	s.t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); !r.Over; {
+	for deadline := time.Now().Add(10 * time.Minute); !r.Over; {
 		if r = s.rolled("/v3/rollouts/" + r.GUID + "?wait=5"); r.State == "paused" || time.Now().After(deadline) {
 			s.t.Fatalf("the rollout is %s: %s", r.State, r.Reason)
 		}
