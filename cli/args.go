@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -239,4 +240,31 @@ func dashed(name string) string {
 		return "-" + name
 	}
 	return "--" + name
+}
+
+// unread is how the flag package says that a value is none of its flag's.
+var unread = regexp.MustCompile(`^invalid value (".*") for flag -([a-z0-9-]+): `)
+
+// badValue says of a flag's value what it should have been.
+func (cmd *command) badValue(err error) error {
+	m := unread.FindStringSubmatch(err.Error())
+	if m == nil {
+		return usagef("%v", err)
+	}
+	i := slices.IndexFunc(cmd.allFlags(), func(f cli.Flag) bool { return slices.Contains(f.Names(), m[2]) })
+	if i < 0 {
+		return usagef("%v", err)
+	}
+	kind, hint := "", ""
+	switch cmd.allFlags()[i].(type) {
+	case *cli.IntFlag:
+		kind = "whole number"
+	case *cli.Uint64Flag:
+		kind = "whole number of 0 or more"
+	case *cli.DurationFlag:
+		kind, hint = "duration", "write a number with a unit: 30s, 5m or 1h"
+	default:
+		return usagef("%v", err)
+	}
+	return withHint(usagef("%s %s is no %s", dashed(m[2]), m[1], kind), cmp.Or(hint, "weir "+cmd.name+" --help lists its flags"))
 }

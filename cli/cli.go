@@ -124,7 +124,7 @@ func (sh *shell) run(ctx context.Context, args []string) error {
 func (sh *shell) bind(cmd *command) *cli.Command {
 	return &cli.Command{
 		Name: cmd.name, Flags: cmd.allFlags(), HideHelp: true,
-		OnUsageError: func(_ *cli.Context, err error, _ bool) error { return usagef("%v", err) },
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error { return cmd.badValue(err) },
 		Action: func(ctx *cli.Context) error {
 			c := &call{Context: ctx, cmd: cmd, shell: sh, out: sh.out, args: ctx.Args().Slice()}
 			if err := c.prepare(); err != nil {
