@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -77,6 +78,9 @@ func checkPath(path string) error {
 		return platform.Invalidf("Path is too long (maximum is %d characters)", maxPath)
 	case strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '#' }):
 		return platform.Invalidf("Path must be a valid URI path")
+	}
+	if _, err := url.PathUnescape(path); err != nil {
+		return platform.Invalidf("Path must be a valid URI path (%v)", err)
 	}
 	return nil
 }

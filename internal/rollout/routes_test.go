@@ -69,6 +69,7 @@ func TestCreateRoute_Rules(t *testing.T) {
 		{b.domain.GUID, "x", "api", "Path must start with a \"/\""},
 		{b.domain.GUID, "x", "/a?b", "Path cannot contain \"?\""},
 		{b.domain.GUID, "x", "/a b", "Path must be a valid URI path"},
+		{b.domain.GUID, "x", "/a%zz", "Path must be a valid URI path"},
 		{b.domain.GUID, "x", "/" + strings.Repeat("a", 128), "Path is too long"},
 		{"nope", "x", "", "Invalid domain."},
 	} {
