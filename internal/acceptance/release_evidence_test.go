@@ -18,7 +18,7 @@ func TestRelease_EvidenceSurvivesKills(t *testing.T) {
 	}
 	s := start(t)
 	s.pushVersions("web", nil, "v1")
-	r := s.roll("web", "v2", nil, onlyStep(50, onlyErrors))
+	r := s.roll("web", "v2", nil, onlyStep(50, 0, onlyErrors))
 	s.eventually(30*time.Second, "the step", func() error {
 		if r = s.rolled("/v3/rollouts/" + r.GUID); r.State != "baking" {
 			return fmt.Errorf("it is %s", r.State)
