@@ -197,32 +197,29 @@ func (s *server) find(app string, c *regression, runs int) (found []rolled) {
 	return found
 }
 
-// G9, G12: a version as good as the other is left alone, whatever hits both;
-// one that turns bad late is found all the same.
+// await waits until a crowd has sent n more requests.
+func (s *server) await(w *crowd, n int) {
+	s.t.Helper()
+	from := w.sent.Load()
+	s.eventually(15*time.Minute, "requests", func() error {
+		if sent := w.sent.Load() - from; sent < int64(n) {
+			return fmt.Errorf("%d of %d", sent, n)
+		}
+		return nil
+	})
+}
+
+// G9: a version as good as the other is left alone, whatever hits both.
 func TestRelease_HealthyVersionsAreLeftAlone(t *testing.T) {
 	s := start(t)
 	s.pushVersions("web", nil, "v1")
-	rollouts, perStep, calm, late := 2, 600, 2000, 1
+	rollouts, perStep, clients := 2, 600, 4
 	if long() {
-		rollouts, perStep, calm, late = 40, 12_500, 170_000, 5
+		rollouts, perStep, clients = 40, 12_500, 12
 	}
 	plan := `{"steps":[{"weight":5,"bake":"1h"},{"weight":25,"bake":"1h"},{"weight":50,"bake":"1h"}],"min-requests":0,"warmup":"0s","keep-bad":"0s","keep-old":"0s"}`
-	clients := 4
-	if long() {
-		clients = 12
-	}
 	w := s.startCrowd("web.apps.localhost", clients)
 	defer w.goes()
-	await := func(n int) {
-		t.Helper()
-		from := w.sent.Load()
-		s.eventually(15*time.Minute, "requests", func() error {
-			if sent := w.sent.Load() - from; sent < int64(n) {
-				return fmt.Errorf("%d of %d", sent, n)
-			}
-			return nil
-		})
-	}
 	alarms, main := 0, "v1"
 	for i := range rollouts {
 		s.tell("web", main, "ERRORS=0.01")
@@ -238,11 +235,11 @@ func TestRelease_HealthyVersionsAreLeftAlone(t *testing.T) {
 			if r.Over {
 				break
 			}
-			await(perStep)
+			s.await(w, perStep)
 			if step == 3 { // everything they both need breaks, and is mended
 				s.tell("web", main, "ERRORS=0.2")
 				s.tell("web", label, "ERRORS=0.2")
-				await(perStep)
+				s.await(w, perStep)
 				s.tell("web", label, "ERRORS=0.01") // never only the new one
 				s.tell("web", main, "ERRORS=0.01")
 			}
@@ -258,7 +255,35 @@ func TestRelease_HealthyVersionsAreLeftAlone(t *testing.T) {
 		main = label
 	}
 	figure(t, "G9", fmt.Sprintf("false alarms in %d rollouts with an incident of both versions", rollouts), fmt.Sprint(alarms), "0", alarms == 0)
+}
 
+// counted returns how many requests of the new version a rollout knows of, once
+// it knows of all that were sent.
+func (s *server) counted(r rolled) (n int) {
+	s.t.Helper()
+	since := time.Now()
+	s.eventually(30*time.Second, "the count to stand still", func() error {
+		was := n
+		if n = s.rolled("/v3/rollouts/" + r.GUID).Usage.Candidate.Requests; n != was {
+			since = time.Now()
+		}
+		if time.Since(since) < 2*time.Second {
+			return fmt.Errorf("it is at %d", n)
+		}
+		return nil
+	})
+	return n
+}
+
+// G12: a version that turns bad late is found all the same.
+func TestRelease_LateRegressionsAreFound(t *testing.T) {
+	s := start(t)
+	s.pushVersions("web", nil, "v1")
+	s.tell("web", "v1", "ERRORS=0.01")
+	calm, late, clients := 2000, 1, 4
+	if long() {
+		calm, late, clients = 170_000, 5, 12
+	}
 	var found []int
 	for i := range late {
 		label := fmt.Sprintf("late%d", i)
@@ -269,10 +294,14 @@ func TestRelease_HealthyVersionsAreLeftAlone(t *testing.T) {
 			}
 			return nil
 		})
-		await(calm)
-		before := s.rolled("/v3/rollouts/" + r.GUID).Usage.Candidate.Requests
+		w := s.startCrowd("web.apps.localhost", clients)
+		s.await(w, calm)
+		w.goes()
+		before := s.counted(r)
 		s.tell("web", label, "ERRORS=0.05")
-		if r = s.ended(r); r.State != "rolled-back" {
+		w = s.startCrowd("web.apps.localhost", clients)
+		r = s.ended(r)
+		if w.goes(); r.State != "rolled-back" {
 			t.Fatalf("it is %s: %s", r.State, r.Reason)
 		}
 		found = append(found, r.Usage.Candidate.Requests-before)
