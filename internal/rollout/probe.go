@@ -55,11 +55,15 @@ const (
 
 // run works until ctx ends, or nothing is left to find out.
 func (p *probe) run(ctx context.Context) {
-	if !p.healthy && !p.awaitHealthy(ctx) {
-		return
+	isReady := false
+	if !p.healthy {
+		var started bool
+		if started, isReady = p.awaitHealthy(ctx); !started {
+			return
+		}
 	}
-	ready := p.awaitReady(ctx)
-	p.watch(ctx, ready)
+	// What was reported ready is watched at once: it may be so no more.
+	p.watch(ctx, isReady || p.awaitReady(ctx))
 }
 
 // startTimeout is how long a start may take.
@@ -70,9 +74,9 @@ func startTimeout(h platform.HealthCheck) time.Duration {
 	return time.Duration(h.Timeout) * time.Second
 }
 
-// awaitHealthy waits until the instance has started. It reports an instance
-// that is also ready in one step.
-func (p *probe) awaitHealthy(ctx context.Context) bool {
+// awaitHealthy waits until the instance has started, and returns whether it has
+// and is also ready, which it reports in one step.
+func (p *probe) awaitHealthy(ctx context.Context) (started, ready bool) {
 	begin := p.started
 	if begin.IsZero() || time.Since(begin) < 0 {
 		begin = time.Now()
@@ -89,17 +93,17 @@ func (p *probe) awaitHealthy(ctx context.Context) bool {
 			err = p.check(ctx, p.health)
 		}
 		if ctx.Err() != nil {
-			return false
+			return false, false
 		}
 		if err == nil {
-			ready := isProcessCheck(p.readiness) || p.check(ctx, p.readiness) == nil
+			ready = isProcessCheck(p.readiness) || p.check(ctx, p.readiness) == nil
 			p.report(func(r *run) { r.healthy, r.ready = true, ready })
-			return true
+			return true, ready
 		}
 		if time.Since(begin) >= limit {
 			why := p.whyNotStarted(err, limit)
 			p.report(func(r *run) { r.timedOut = why })
-			return false
+			return false, false
 		}
 		if !hinted && time.Since(begin) > hintAfter {
 			hinted = true
@@ -108,7 +112,7 @@ func (p *probe) awaitHealthy(ctx context.Context) bool {
 			}
 		}
 		if !sleep(ctx, wait) {
-			return false
+			return false, false
 		}
 	}
 }

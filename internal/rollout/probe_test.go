@@ -119,6 +119,25 @@ func TestProbe_Start(t *testing.T) {
 	}
 }
 
+// It is watched from its first good answer on.
+func TestReadiness_MayBeLostAtOnce(t *testing.T) {
+	b := newBench(t)
+	var asked atomic.Int32
+	b.when("shop", runnertest.Behaviour{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/ready" && asked.Add(1) > 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})})
+	app := b.app("shop", 1)
+	_, err := b.e.UpdateProcess(t.Context(), anna, app.GUID, func(p *platform.Process) error {
+		p.Readiness = platform.HealthCheck{Type: "http", Endpoint: "/ready", Interval: 1}
+		return nil
+	})
+	b.must(err)
+	b.push(app)
+	b.awaitBackends("shop.apps.localhost")
+}
+
 func TestReadiness_TakesOutOfTheTableOnly(t *testing.T) {
 	b := newBench(t)
 	var ready atomic.Bool
