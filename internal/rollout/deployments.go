@@ -126,8 +126,7 @@ func checkNoRollout(ctx context.Context, tx *store.Tx, app platform.App) error {
 // checkSameVersion is checkNoRollout unless the app is to run what it runs
 // already: a restart replaces nothing, one that brings settings along does.
 func checkSameVersion(ctx context.Context, tx *store.Tx, app platform.App, next platform.Revision) error {
-	busy := checkNoRollout(ctx, tx, app)
-	if busy == nil || app.State != platform.AppStarted {
+	if app.State != platform.AppStarted {
 		return nil
 	}
 	all, err := versionsOf(ctx, tx, app.GUID)
@@ -138,11 +137,10 @@ func checkSameVersion(ctx context.Context, tx *store.Tx, app platform.App, next 
 	if !ok {
 		return nil
 	}
-	same, err := sameContent(ctx, tx, main.RevisionGUID, next)
-	if err != nil || same {
+	if same, err := sameContent(ctx, tx, main.RevisionGUID, next); err != nil || same {
 		return err
 	}
-	return busy
+	return checkNoRollout(ctx, tx, app)
 }
 
 func deploymentKind(req DeployRequest) string {
