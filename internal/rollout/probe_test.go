@@ -119,22 +119,30 @@ func TestProbe_Start(t *testing.T) {
 	}
 }
 
-// It is watched from its first good answer on.
-func TestReadiness_MayBeLostAtOnce(t *testing.T) {
-	b := newBench(t)
-	var asked atomic.Int32
-	b.when("shop", runnertest.Behaviour{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/ready" && asked.Add(1) > 1 {
+// pushWithReadiness pushes an app of one instance whose GET /ready, asked every
+// second, answers 503 unless ready.
+func (b *bench) pushWithReadiness(name string, ready func() bool) platform.App {
+	b.Helper()
+	b.when(name, runnertest.Behaviour{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/ready" && !ready() {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	})})
-	app := b.app("shop", 1)
-	_, err := b.e.UpdateProcess(t.Context(), anna, app.GUID, func(p *platform.Process) error {
+	app := b.app(name, 1)
+	_, err := b.e.UpdateProcess(b.Context(), anna, app.GUID, func(p *platform.Process) error {
 		p.Readiness = platform.HealthCheck{Type: "http", Endpoint: "/ready", Interval: 1}
 		return nil
 	})
 	b.must(err)
 	b.push(app)
+	return app
+}
+
+// It is watched from its first good answer on.
+func TestReadiness_MayBeLostAtOnce(t *testing.T) {
+	b := newBench(t)
+	var asked atomic.Int32
+	b.pushWithReadiness("shop", func() bool { return asked.Add(1) == 1 })
 	b.awaitBackends("shop.apps.localhost")
 }
 
@@ -142,18 +150,7 @@ func TestReadiness_TakesOutOfTheTableOnly(t *testing.T) {
 	b := newBench(t)
 	var ready atomic.Bool
 	ready.Store(true)
-	b.when("shop", runnertest.Behaviour{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/ready" && !ready.Load() {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}
-	})})
-	app := b.app("shop", 1)
-	_, err := b.e.UpdateProcess(t.Context(), anna, app.GUID, func(p *platform.Process) error {
-		p.Readiness = platform.HealthCheck{Type: "http", Endpoint: "/ready", Interval: 1}
-		return nil
-	})
-	b.must(err)
-	b.push(app)
+	app := b.pushWithReadiness("shop", ready.Load)
 	first := b.instances(app)[0].GUID
 	ready.Store(false)
 	b.awaitBackends("shop.apps.localhost")
