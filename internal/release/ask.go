@@ -37,8 +37,7 @@ func (c *conductor) ask(ctx context.Context, w *world) {
 		c.asked = now
 		what := c.told("gate", c.row.Reason)
 		c.beside(ctx, func(ctx context.Context) func() {
-			what.AppName = c.e.appName(ctx, what.App)
-			status, text, err := post(ctx, c.e.cfg.HTTP, step.Gate, what)
+			status, text, err := c.e.call(ctx, step.Gate, what)
 			return func() { c.gateSaid(status, text, err) }
 		})
 	}
@@ -131,13 +130,13 @@ func (c *conductor) told(hook, reason string) told {
 	}
 }
 
-// appName is what people call an app; empty if that cannot be found out.
-func (e *Engine) appName(ctx context.Context, guid string) string {
-	app, err := e.cfg.Store.App(ctx, guid)
-	if err != nil {
-		return ""
+// call tells a gate or a hook what is so, with the name that people know the app
+// by now; it is left out if it cannot be found out.
+func (e *Engine) call(ctx context.Context, to string, what told) (status int, text string, err error) {
+	if app, err := e.cfg.Store.App(ctx, what.App); err == nil {
+		what.AppName = app.Name
 	}
-	return app.Name
+	return post(ctx, e.cfg.HTTP, to, what)
 }
 
 // tellHook tells a hook, if the plan has it. Nobody waits for the answer.
@@ -148,8 +147,7 @@ func (c *conductor) tellHook(hook, reason string) {
 	}
 	what := c.told(hook, reason)
 	c.e.wg.Go(func() {
-		what.AppName = c.e.appName(context.Background(), what.App)
-		status, text, err := post(context.Background(), c.e.cfg.HTTP, to, what)
+		status, text, err := c.e.call(context.Background(), to, what)
 		if err == nil && status >= 300 {
 			err = fmt.Errorf("status %d %s", status, text)
 		}
