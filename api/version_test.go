@@ -17,8 +17,7 @@ import (
 func TestWait_EndsWhenTheRouterKnowsTheVersion(t *testing.T) {
 	f := newFixture(t)
 	app, _ := f.started("shop")
-	host := f.wants(201, "POST", "/v3/routes", `{"host":"shop","relationships":{"space":{"data":{"guid":"`+f.space+`"}},"domain":{"data":{"guid":"`+f.defaultDomain()+`"}}}}`)
-	f.wants(200, "POST", "/v3/routes/"+host.guid(t)+"/destinations", `{"destinations":[{"app":{"guid":"`+app.GUID+`"}}]}`)
+	f.mapped(app, "shop")
 	var open atomic.Bool
 	f.gate.Lock()
 	defer func() {
@@ -46,8 +45,7 @@ func TestWait_EndsWhenTheRouterKnowsTheVersion(t *testing.T) {
 func TestWait_EndsWhenTheRouterKnowsWhatWasDeployed(t *testing.T) {
 	f := newFixture(t)
 	app, _ := f.app("shop")
-	host := f.wants(201, "POST", "/v3/routes", `{"host":"shop","relationships":{"space":{"data":{"guid":"`+f.space+`"}},"domain":{"data":{"guid":"`+f.defaultDomain()+`"}}}}`)
-	f.wants(200, "POST", "/v3/routes/"+host.guid(t)+"/destinations", `{"destinations":[{"app":{"guid":"`+app.GUID+`"}}]}`)
+	f.mapped(app, "shop")
 	var known atomic.Bool
 	takes := func(u router.Update) {
 		if slices.ContainsFunc(u.Upsert, func(r router.Route) bool { return strings.HasPrefix(r.Host, "v1--shop.") }) {
@@ -65,10 +63,7 @@ func TestWait_EndsWhenTheRouterKnowsWhatWasDeployed(t *testing.T) {
 func TestGolden_Versions(t *testing.T) {
 	f := newFixture(t)
 	app, _ := f.started("shop")
-	f.wants(201, "POST", "/v3/routes", `{"host":"shop","relationships":{"space":{"data":{"guid":"`+f.space+`"}},"domain":{"data":{"guid":"`+f.defaultDomain()+`"}}}}`)
-	var routes v3.List[v3.Route]
-	f.get("/v3/routes?hosts=shop", &routes)
-	f.wants(200, "POST", "/v3/routes/"+routes.Resources[0].GUID+"/destinations", `{"destinations":[{"app":{"guid":"`+app.GUID+`"}}]}`)
+	f.mapped(app, "shop")
 	tr := f.transcript()
 	all := "/v3/apps/" + app.GUID + "/versions"
 	tr.do(200, "GET", all, "")
@@ -135,6 +130,13 @@ func TestGolden_Versions(t *testing.T) {
 	tr.do(404, "GET", "/v3/versions/"+v1, "")
 	tr.do(200, "GET", "/v3/versions?space_guids="+f.space+"&main=true", "")
 	tr.golden("versions")
+}
+
+// mapped makes a route of the default domain and maps it to app.
+func (f *fixture) mapped(app v3.App, host string) {
+	f.t.Helper()
+	r := f.wants(201, "POST", "/v3/routes", `{"host":"`+host+`","relationships":{"space":{"data":{"guid":"`+f.space+`"}},"domain":{"data":{"guid":"`+f.defaultDomain()+`"}}}}`)
+	f.wants(200, "POST", "/v3/routes/"+r.guid(f.t)+"/destinations", `{"destinations":[{"app":{"guid":"`+app.GUID+`"}}]}`)
 }
 
 // defaultDomain returns the GUID of the domain that is there from the start.
