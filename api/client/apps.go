@@ -138,11 +138,6 @@ func (c *Client) AppManifest(ctx context.Context, app string) ([]byte, error) {
 	return b, err
 }
 
-// AppFeatures lists the switches of an app.
-func (c *Client) AppFeatures(ctx context.Context, app string) ([]v3.Feature, error) {
-	return List[v3.Feature](ctx, c, "/v3/apps/"+app+"/features", nil)
-}
-
 // Processes lists the processes of an app.
 func (c *Client) Processes(ctx context.Context, app string) ([]v3.Process, error) {
 	return List[v3.Process](ctx, c, "/v3/apps/"+app+"/processes", nil)

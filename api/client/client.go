@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	v3 "weir/api/v3"
 )
@@ -45,10 +44,8 @@ type Exchange struct {
 	Method, URL string
 	Sent        []byte
 	Status      int // 0 if there was no answer
-	Header      http.Header
 	Received    []byte
 	Err         error
-	Took        time.Duration
 }
 
 // TokenSource gives access tokens. Session is one.
@@ -89,9 +86,6 @@ func defaultTransport() *http.Transport {
 
 // URL returns the base URL of the server.
 func (c *Client) URL() string { return c.base.String() }
-
-// CloseIdle closes connections that are not in use.
-func (c *Client) CloseIdle() { c.http.CloseIdleConnections() }
 
 // request is one call before it is sent.
 type request struct {
@@ -258,7 +252,7 @@ func (c *Client) trace(r request, resp *http.Response, got []byte, err error) {
 	}
 	e := Exchange{Method: r.method, URL: c.resolve(r.path), Sent: r.sent, Received: got, Err: err}
 	if resp != nil {
-		e.Status, e.Header = resp.StatusCode, resp.Header
+		e.Status = resp.StatusCode
 	}
 	c.cfg.Trace(e)
 }

@@ -69,7 +69,7 @@ func TestErrors_CarryWhatTheServerSaid(t *testing.T) {
 		})
 		_, err := c.App(t.Context(), "x")
 		e, ok := errors.AsType[*client.Error](err)
-		if !ok || e.Status != tc.status || e.Code() != tc.code || e.Title() != tc.title || e.Error() != tc.text || e.Hint() != tc.hint_ || e.RequestID != "r-1" || e.Path != "/v3/apps/x" {
+		if !ok || e.Status != tc.status || e.Errors[0].Code != tc.code || e.Title() != tc.title || e.Error() != tc.text || e.Hint() != tc.hint_ || e.RequestID != "r-1" || e.Path != "/v3/apps/x" {
 			t.Errorf("%s: %+v", tc.body, err)
 		}
 	}

@@ -14,19 +14,6 @@ func (c *Client) CreateDeployment(ctx context.Context, d v3.DeploymentCreate) (v
 	return out, err
 }
 
-// Deployment reads a deployment.
-func (c *Client) Deployment(ctx context.Context, guid string) (v3.Deployment, error) {
-	var d v3.Deployment
-	err := c.get(ctx, "/v3/deployments/"+guid, nil, &d)
-	return d, err
-}
-
-// Deployments lists deployments. Filters: app_guids, status_values,
-// status_reasons, states; strategies=start lists starts and restarts.
-func (c *Client) Deployments(ctx context.Context, q Query) ([]v3.Deployment, error) {
-	return List[v3.Deployment](ctx, c, "/v3/deployments", q)
-}
-
 // ActiveDeployment finds the deployment of an app that is still moving.
 func (c *Client) ActiveDeployment(ctx context.Context, app string) (d v3.Deployment, ok bool, err error) {
 	return first[v3.Deployment](ctx, c, "/v3/deployments",
@@ -53,11 +40,4 @@ func (c *Client) Revisions(ctx context.Context, app string, q Query) ([]v3.Revis
 // DeployedRevisions lists the revisions an app runs now.
 func (c *Client) DeployedRevisions(ctx context.Context, app string) ([]v3.Revision, error) {
 	return List[v3.Revision](ctx, c, "/v3/apps/"+app+"/revisions/deployed", nil)
-}
-
-// RevisionEnv reads the variables of a revision.
-func (c *Client) RevisionEnv(ctx context.Context, revision string) (map[string]string, error) {
-	var e v3.EnvVars
-	err := c.get(ctx, "/v3/revisions/"+revision+"/environment_variables", nil, &e)
-	return e.Var, err
 }

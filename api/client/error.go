@@ -31,9 +31,6 @@ func (e *Error) Error() string {
 	return strings.Join(details, "\n")
 }
 
-// Code returns the Cloud Foundry code of the first entry.
-func (e *Error) Code() int { return e.Errors[0].Code }
-
 // Title returns the title of the first entry, with its prefix "CF-".
 func (e *Error) Title() string { return e.Errors[0].Title }
 

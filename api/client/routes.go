@@ -98,13 +98,6 @@ func (c *Client) DeleteUnmappedRoutes(ctx context.Context, space string) (job st
 	return c.startJob(ctx, http.MethodDelete, "/v3/spaces/"+space+"/routes?unmapped=true", nil)
 }
 
-// Destinations reads where a route leads.
-func (c *Client) Destinations(ctx context.Context, route string) ([]v3.Destination, error) {
-	var d v3.Destinations
-	err := c.get(ctx, "/v3/routes/"+route+"/destinations", nil, &d)
-	return d.Destinations, err
-}
-
 // AddDestinations adds to where a route leads. When it returns, the router
 // sends requests there.
 func (c *Client) AddDestinations(ctx context.Context, route string, add ...v3.DestinationInput) ([]v3.Destination, error) {

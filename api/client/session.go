@@ -21,23 +21,11 @@ var ErrLogin = errors.New("not logged in, or the login has expired")
 // clientID is the OAuth client the command line logs in as: the cf CLI's.
 const clientID = "cf"
 
-// Prompts reads what the token server wants to know for a login.
-func (c *Client) Prompts(ctx context.Context) (v3.Login, error) {
-	var l v3.Login
-	_, err := c.decode(ctx, request{method: http.MethodGet, path: "/login", anonymous: true}, &l)
-	return l, err
-}
-
 // Login gets tokens for a user name and a password.
 func (c *Client) Login(ctx context.Context, user, password string) (v3.Token, error) {
 	return c.token(ctx, url.Values{
 		"grant_type": {"password"}, "username": {user}, "password": {password},
 	}, clientID, "")
-}
-
-// LoginClient gets an access token for an OAuth client and its secret.
-func (c *Client) LoginClient(ctx context.Context, id, secret string) (v3.Token, error) {
-	return c.token(ctx, url.Values{"grant_type": {"client_credentials"}}, id, secret)
 }
 
 // Refresh gets new tokens for a refresh token, which is used up by that. The
@@ -133,9 +121,7 @@ func (s *Session) Token(ctx context.Context, refused string) (string, error) {
 // Claims are the parts of an access token a client may want to show.
 type Claims struct {
 	UserName string `json:"user_name"`
-	UserID   string `json:"user_id"`
 	ClientID string `json:"client_id"`
-	Origin   string `json:"origin"`
 	JTI      string `json:"jti"`
 	Expires  int64  `json:"exp"`
 }

@@ -65,19 +65,6 @@ func (c *Client) CreatePackageWith(ctx context.Context, p v3.PackageCreate) (v3.
 	return out, err
 }
 
-// CopyPackage makes a package of app with the content of another one.
-func (c *Client) CopyPackage(ctx context.Context, source, app string) (v3.Package, error) {
-	var out v3.Package
-	_, err := c.do(ctx, http.MethodPost, "/v3/packages"+Query(nil).Set("source_guid", source).suffix(),
-		v3.PackageCreate{Relationships: v3.Relationships{"app": v3.To(app)}}, &out)
-	return out, err
-}
-
-// DeletePackage removes a package.
-func (c *Client) DeletePackage(ctx context.Context, guid string) (job string, err error) {
-	return c.startJob(ctx, http.MethodDelete, "/v3/packages/"+guid, nil)
-}
-
 // Upload is a stream of bits on its way to the server.
 type Upload struct {
 	// Bits is the stream; nil if there is nothing to send. An io.Seeker among
@@ -209,13 +196,6 @@ func (c *Client) CreateBuild(ctx context.Context, pkg string, lifecycle *v3.Life
 	return b, err
 }
 
-// Build reads a build.
-func (c *Client) Build(ctx context.Context, guid string) (v3.Build, error) {
-	var b v3.Build
-	err := c.get(ctx, "/v3/builds/"+guid, nil, &b)
-	return b, err
-}
-
 // Builds lists builds. Filters: app_guids, package_guids, states.
 func (c *Client) Builds(ctx context.Context, q Query) ([]v3.Build, error) {
 	return List[v3.Build](ctx, c, "/v3/builds", q)
@@ -233,11 +213,6 @@ func (c *Client) Droplet(ctx context.Context, guid string) (v3.Droplet, error) {
 	return d, err
 }
 
-// PackageDroplets lists the droplets made of a package.
-func (c *Client) PackageDroplets(ctx context.Context, pkg string, q Query) ([]v3.Droplet, error) {
-	return List[v3.Droplet](ctx, c, "/v3/packages/"+pkg+"/droplets", q)
-}
-
 // CreateDroplet makes an empty droplet of an app, to be uploaded to.
 func (c *Client) CreateDroplet(ctx context.Context, d v3.DropletCreate) (v3.Droplet, error) {
 	var out v3.Droplet
@@ -250,19 +225,6 @@ func (c *Client) CreateDroplet(ctx context.Context, d v3.DropletCreate) (v3.Drop
 func (c *Client) UploadDroplet(ctx context.Context, guid string, u Upload) (job string, err error) {
 	resp, err := c.upload(ctx, "/v3/droplets/"+guid+"/upload", u, nil, nil)
 	return jobOf(resp), err
-}
-
-// CopyDroplet makes a droplet of app with the content of another one.
-func (c *Client) CopyDroplet(ctx context.Context, source, app string) (v3.Droplet, error) {
-	var out v3.Droplet
-	_, err := c.do(ctx, http.MethodPost, "/v3/droplets"+Query(nil).Set("source_guid", source).suffix(),
-		v3.DropletCreate{Relationships: v3.Relationships{"app": v3.To(app)}}, &out)
-	return out, err
-}
-
-// DeleteDroplet removes a droplet.
-func (c *Client) DeleteDroplet(ctx context.Context, guid string) (job string, err error) {
-	return c.startJob(ctx, http.MethodDelete, "/v3/droplets/"+guid, nil)
 }
 
 // Buildpacks lists the buildpacks in the order in which they are tried.
@@ -294,11 +256,6 @@ func (c *Client) UploadBuildpack(ctx context.Context, guid string, u Upload) (jo
 // DeleteBuildpack removes a buildpack.
 func (c *Client) DeleteBuildpack(ctx context.Context, guid string) (job string, err error) {
 	return c.startJob(ctx, http.MethodDelete, "/v3/buildpacks/"+guid, nil)
-}
-
-// Stacks lists the stacks.
-func (c *Client) Stacks(ctx context.Context, q Query) ([]v3.Stack, error) {
-	return List[v3.Stack](ctx, c, "/v3/stacks", q)
 }
 
 // LogStreamOptions say where a log stream begins and ends.

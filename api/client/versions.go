@@ -119,11 +119,6 @@ func (c *Client) Rollback(ctx context.Context, app string, r v3.RollbackRequest)
 	return out, err
 }
 
-// Promotions lists the states an app was promoted to, newest first.
-func (c *Client) Promotions(ctx context.Context, app string) ([]v3.Promotion, error) {
-	return List[v3.Promotion](ctx, c, "/v3/apps/"+app+"/promotions", nil)
-}
-
 // AppTraffic reads how the router treats the requests of an app.
 func (c *Client) AppTraffic(ctx context.Context, app string) (v3.AppTraffic, error) {
 	var t v3.AppTraffic

@@ -68,13 +68,6 @@ func (c *Client) WaitDeployment(ctx context.Context, guid string) (v3.Deployment
 	})
 }
 
-// Job reads a job.
-func (c *Client) Job(ctx context.Context, guid string) (v3.Job, error) {
-	var j v3.Job
-	err := c.get(ctx, "/v3/jobs/"+guid, nil, &j)
-	return j, err
-}
-
 // WaitJob waits until a job is done. The error is a *JobError if it failed.
 // An empty guid is done already.
 func (c *Client) WaitJob(ctx context.Context, guid string) (v3.Job, error) {
