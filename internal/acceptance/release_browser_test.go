@@ -122,14 +122,16 @@ func TestRelease_OpenPagesGoOnInABrowser(t *testing.T) {
 	}
 
 	opened, tookOver, sayings := make(chan string, len(want)), make(chan struct{}), make(chan saying, 2*len(want))
-	var tabs []string
+	_, port, err := net.SplitHostPort(s.http)
+	must(t, "reading the apps' address", err)
 	test := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		q := r.URL.Query()
 		switch r.URL.Path {
 		case "/":
 			w.Header().Set("Content-Type", "text/html")
-			for _, tab := range tabs {
+			for host := range want {
+				tab := "http://" + net.JoinHostPort(host, port) + "/?tell=" + url.QueryEscape("http://"+r.Host)
 				fmt.Fprintf(w, "<script>window.open(%q, '_blank', 'noopener')</script>\n", tab)
 			}
 		case "/opened":
@@ -149,11 +151,6 @@ func TestRelease_OpenPagesGoOnInABrowser(t *testing.T) {
 		}
 	}))
 	defer test.Close()
-	_, port, err := net.SplitHostPort(s.http)
-	must(t, "reading the apps' address", err)
-	for host := range want {
-		tabs = append(tabs, "http://"+net.JoinHostPort(host, port)+"/?tell="+url.QueryEscape(test.URL))
-	}
 	browser(t, test.URL)
 	within := time.After(2 * time.Minute)
 	for range want {
