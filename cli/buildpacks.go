@@ -186,7 +186,7 @@ func openBuildpack(ctx context.Context, path string) (*buildpackBits, error) {
 		return nil, err
 	}
 	b := &buildpackBits{file: f, name: filepath.Base(filepath.Clean(path)) + ".zip", temp: true}
-	_, err = archive.Pack(ctx, f, path, archive.Zip, archive.PackOptions{})
+	_, err = archive.Pack(ctx, f, path, archive.Zip, "")
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}

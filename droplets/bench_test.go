@@ -27,7 +27,7 @@ func benchTree(b *testing.B) string {
 func benchZip(b *testing.B, dir string) *bytes.Reader {
 	b.Helper()
 	var buf bytes.Buffer
-	if _, err := archive.Pack(b.Context(), &buf, dir, archive.Zip, archive.PackOptions{}); err != nil {
+	if _, err := archive.Pack(b.Context(), &buf, dir, archive.Zip, ""); err != nil {
 		b.Fatal(err)
 	}
 	return bytes.NewReader(buf.Bytes())

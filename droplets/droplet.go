@@ -89,7 +89,7 @@ func (s *Store) Export(ctx context.Context, digest string, f archive.Format, w i
 		return err
 	}
 	defer release()
-	_, err = archive.Pack(ctx, w, s.treePath(trees, digest), f, archive.PackOptions{Prefix: "./"})
+	_, err = archive.Pack(ctx, w, s.treePath(trees, digest), f, "./")
 	return err
 }
 

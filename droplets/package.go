@@ -324,7 +324,7 @@ func (s *Store) OpenPackage(ctx context.Context, digest string, f archive.Format
 		return err
 	}
 	defer release()
-	_, err = archive.Pack(ctx, w, dir, f, archive.PackOptions{})
+	_, err = archive.Pack(ctx, w, dir, f, "")
 	return err
 }
 

@@ -34,21 +34,6 @@ const (
 // Formats lists every format.
 func Formats() []Format { return []Format{Zip, Tar, TarGz, TarZst} }
 
-// ContentType is the media type of the format.
-func (f Format) ContentType() string {
-	switch f {
-	case Zip:
-		return "application/zip"
-	case Tar:
-		return "application/x-tar"
-	case TarGz:
-		return "application/gzip"
-	case TarZst:
-		return "application/zstd"
-	}
-	return "application/octet-stream"
-}
-
 // Limits bounds what an archive may unpack to. A zero field means its default.
 type Limits struct {
 	// Entries counts files, links and directories, the implied ones too.
@@ -128,15 +113,4 @@ type File struct {
 	Link string // target, for a symbolic link
 	// Open is called once, for a regular file; it must yield Size bytes.
 	Open func() (io.ReadCloser, error)
-}
-
-// PackOptions of Pack.
-type PackOptions struct {
-	// Prefix stands before each name; "./" gives the layout of a droplet.
-	Prefix string
-	// Stored writes without compression, for a reader on the same machine.
-	Stored bool
-	// Skip, if set, leaves out what it returns true for, of a directory with
-	// all that lies in it. Only Pack uses it.
-	Skip func(name string, d fs.DirEntry) bool
 }

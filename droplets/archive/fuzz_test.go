@@ -99,7 +99,7 @@ func FuzzRoundTrip(f *testing.F) {
 		want := snapshot(t, first)
 		for _, format := range Formats() {
 			var b bytes.Buffer
-			if _, err := Pack(t.Context(), &b, first, format, PackOptions{}); err != nil {
+			if _, err := Pack(t.Context(), &b, first, format, ""); err != nil {
 				t.Fatal(err)
 			}
 			second := filepath.Join(t.TempDir(), "second")

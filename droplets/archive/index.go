@@ -148,12 +148,6 @@ func NewIndex(o Options) *Index {
 	return x
 }
 
-// Has reports whether name is a regular file or link of the index.
-func (x *Index) Has(name string) bool {
-	n, ok := x.nodes[x.key(name)]
-	return ok && n.name == name && n.kind >= isFile
-}
-
 // OnDirectory sets fn to be told of each directory that Add hears of for the
 // first time, parents first.
 func (x *Index) OnDirectory(fn func(name string) error) { x.newDir = fn }

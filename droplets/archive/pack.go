@@ -22,25 +22,26 @@ import (
 )
 
 // Pack writes the directory dir to w. Links are kept as links and never
-// followed; sockets, FIFOs and devices are left out and named in Stats.
+// followed; sockets, FIFOs and devices are left out and named in Stats. prefix
+// stands before each name: "./" gives the layout of a droplet.
 // The same content gives the same bytes.
-func Pack(ctx context.Context, w io.Writer, dir string, f Format, o PackOptions) (Stats, error) {
+func Pack(ctx context.Context, w io.Writer, dir string, f Format, prefix string) (Stats, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return Stats{}, err
 	}
 	defer root.Close()
-	files, skipped, err := collect(ctx, root, o.Skip)
+	files, skipped, err := collect(ctx, root)
 	if err != nil {
 		return Stats{}, err
 	}
-	stats, err := pack(ctx, w, f, files, o)
+	stats, err := pack(ctx, w, f, files, prefix)
 	stats.Skipped = skipped
 	return stats, err
 }
 
 // collect lists what is below root, lstat'ed, sorted by path.
-func collect(ctx context.Context, root *os.Root, skip func(string, fs.DirEntry) bool) (files []File, skipped []string, err error) {
+func collect(ctx context.Context, root *os.Root) (files []File, skipped []string, err error) {
 	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -49,12 +50,6 @@ func collect(ctx context.Context, root *os.Root, skip func(string, fs.DirEntry) 
 			return err
 		}
 		if name == "." {
-			return nil
-		}
-		if skip != nil && skip(name, d) {
-			if d.IsDir() {
-				return fs.SkipDir
-			}
 			return nil
 		}
 		file, ok, err := diskFile(root, name, d)
@@ -101,13 +96,13 @@ func diskFile(root *os.Root, name string, d fs.DirEntry) (f File, ok bool, err e
 // pack writes sorted files. The library does not tell when closing its
 // writers failed, nor when a file turned out shorter than announced, so both
 // are watched from outside.
-func pack(ctx context.Context, w io.Writer, f Format, files []File, o PackOptions) (Stats, error) {
+func pack(ctx context.Context, w io.Writer, f Format, files []File, prefix string) (Stats, error) {
 	stats := Stats{Format: f}
 	out := &watchedWriter{w: w}
 	p := &packing{ctx: ctx, out: out}
 	infos := make([]archiver.FileInfo, len(files))
 	for i := range files {
-		infos[i] = p.info(&files[i], f, o.Prefix)
+		infos[i] = p.info(&files[i], f, prefix)
 		switch {
 		case files[i].Mode.IsDir():
 			stats.Dirs++
@@ -118,17 +113,13 @@ func pack(ctx context.Context, w io.Writer, f Format, files []File, o PackOption
 			stats.Bytes += files[i].Size
 		}
 	}
-	cw, err := compress(out, f, o.Stored)
+	cw, err := compress(out, f)
 	if err != nil {
 		return stats, err
 	}
 	var a archiver.Archiver = archiver.Tar{NumericUIDGID: true}
 	if f == Zip {
-		z := archiver.Zip{Compression: zip.Deflate}
-		if o.Stored {
-			z.Compression = zip.Store
-		}
-		a = z
+		a = archiver.Zip{Compression: zip.Deflate}
 	}
 	err = a.Archive(ctx, cw, infos)
 	if cerr := cw.Close(); err == nil {
@@ -146,16 +137,12 @@ func pack(ctx context.Context, w io.Writer, f Format, files []File, o PackOption
 }
 
 // compress wraps w for the format. Closing it does not close w.
-func compress(w io.Writer, f Format, fast bool) (io.WriteCloser, error) {
+func compress(w io.Writer, f Format) (io.WriteCloser, error) {
 	switch f {
 	case Zip, Tar:
 		return nopWriteCloser{w}, nil
 	case TarGz:
-		gz := archiver.Gz{Multithreaded: true}
-		if fast {
-			gz.CompressionLevel = 1
-		}
-		return gz.OpenWriter(w)
+		return archiver.Gz{Multithreaded: true}.OpenWriter(w)
 	case TarZst:
 		return archiver.Zstd{EncoderOptions: []zstd.EOption{
 			zstd.WithEncoderLevel(zstd.SpeedFastest),
