@@ -19,17 +19,9 @@ import (
 	"weir/internal/platform"
 )
 
-// Resolve returns the full hash of the commit that ref names in the local
+// resolve returns the full hash of the commit that ref names in the local
 // repository dir lies in: a branch, a tag, a commit, or an expression such as
 // HEAD~2.
-func Resolve(dir, ref string) (string, error) {
-	repo, _, err := openRepository(dir)
-	if err != nil {
-		return "", err
-	}
-	return resolve(repo, dir, ref)
-}
-
 func resolve(repo *git.Repository, dir, ref string) (string, error) {
 	if ref == "" {
 		ref = "HEAD"

@@ -137,22 +137,22 @@ func TestCommit_ReadsWorktreesAndBareRepositories(t *testing.T) {
 	}
 }
 
-func TestResolve_TakesBranchesTagsAndCommits(t *testing.T) {
+func TestCommit_TakesBranchesTagsAndCommits(t *testing.T) {
 	dir, v1, main := repository(t)
 	for ref, want := range map[string]string{
 		"": main, "HEAD": main, "main": main, "v1": v1, "HEAD~1": v1, v1: v1, v1[:8]: v1,
 	} {
-		got, err := source.Resolve(dir, ref)
-		if err != nil || got != want {
-			t.Errorf("Resolve(%q) = %s, %v; want %s", ref, got, err, want)
+		tree, err := source.Commit(t.Context(), dir, ref)
+		if err != nil || tree.Commit != want {
+			t.Errorf("Commit(%q) = %+v, %v; want %s", ref, tree, err, want)
 		}
 	}
-	_, err := source.Resolve(dir, "v9")
+	_, err := source.Commit(t.Context(), dir, "v9")
 	wantError(t, err, platform.KindNotFound, `no branch, tag or commit "v9"`)
 	if e, _ := errors.AsType[*platform.Error](err); e == nil || !strings.Contains(e.Hint, "main, v1") {
 		t.Errorf("the hint does not list what there is: %+v", e)
 	}
-	_, err = source.Resolve(t.TempDir(), "main")
+	_, err = source.Commit(t.Context(), t.TempDir(), "main")
 	wantError(t, err, platform.KindInvalid, "not in a git repository")
 }
 

@@ -38,12 +38,3 @@ func (t *Tree) Open(f File) (io.ReadCloser, error) {
 	}
 	return t.open(f)
 }
-
-// Size returns the number of bytes in all files.
-func (t *Tree) Size() int64 {
-	var n int64
-	for _, f := range t.Files {
-		n += f.Size
-	}
-	return n
-}

@@ -53,8 +53,3 @@ func (r Rows) InsertBuild(ctx context.Context, b platform.Build) error {
 func (r Rows) UpdateBuild(ctx context.Context, b platform.Build) error {
 	return builds.update(ctx, r, b.GUID, b)
 }
-
-// DeleteBuild removes a build.
-func (r Rows) DeleteBuild(ctx context.Context, guid string) error {
-	return builds.delete(ctx, r, guid)
-}

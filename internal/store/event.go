@@ -48,16 +48,6 @@ func (r Rows) InsertEvent(ctx context.Context, e platform.Event) error {
 	return events.insert(ctx, r, e)
 }
 
-// UpdateEvent rewrites an event.
-func (r Rows) UpdateEvent(ctx context.Context, e platform.Event) error {
-	return events.update(ctx, r, e.GUID, e)
-}
-
-// DeleteEvent removes an event.
-func (r Rows) DeleteEvent(ctx context.Context, guid string) error {
-	return events.delete(ctx, r, guid)
-}
-
 // SweepEvents removes the events from before the given time, and of each
 // target those beyond its newest most, and returns how many there were.
 func (r Rows) SweepEvents(ctx context.Context, before time.Time, most int) (n int, err error) {

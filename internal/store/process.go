@@ -53,12 +53,6 @@ func (r Rows) UpdateProcess(ctx context.Context, p platform.Process) error {
 	return processes.update(ctx, r, p.GUID, p)
 }
 
-// DeleteProcess removes a process.
-// Its instances go with it.
-func (r Rows) DeleteProcess(ctx context.Context, guid string) error {
-	return processes.delete(ctx, r, guid)
-}
-
 // ProcessByType returns an app's process of that type.
 func (r Rows) ProcessByType(ctx context.Context, appGUID, typ string) (platform.Process, error) {
 	return processes.one(ctx, r, "t.app_guid = ? AND t.type = ?", appGUID, typ)

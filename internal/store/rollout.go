@@ -168,11 +168,6 @@ func (r Rows) Freezes(ctx context.Context, q Query) ([]platform.Freeze, int, err
 	return freezes.list(ctx, r, q)
 }
 
-// Freeze returns the freeze with the given GUID.
-func (r Rows) Freeze(ctx context.Context, guid string) (platform.Freeze, error) {
-	return freezes.get(ctx, r, guid)
-}
-
 // InsertFreeze adds a freeze.
 func (r Rows) InsertFreeze(ctx context.Context, f platform.Freeze) error {
 	return freezes.insert(ctx, r, f)

@@ -67,7 +67,7 @@ func TestView_IsOneSnapshotAndRefusesWrites(t *testing.T) {
 		if before != 1 || after != 1 {
 			t.Errorf("saw %d, then %d apps in one snapshot", before, after)
 		}
-		return tx.DeleteEvent(ctx, "none")
+		return tx.DeleteApp(ctx, "none")
 	})
 	if err == nil || platform.KindOf(err) == platform.KindNotFound {
 		t.Errorf("a write inside View: %v, want a refusal", err)
