@@ -56,9 +56,6 @@ type Config struct {
 	Logs *logs.Store
 	// APIURL is the cf_api that apps are told; it may be empty.
 	APIURL string
-	// ReservedHosts are full host names that no route may have, because the
-	// platform itself answers there.
-	ReservedHosts []string
 	// Path is the PATH of instances. Default: the usual directories.
 	Path string
 	// Exe is weir's own binary; instances know it as WEIR_EXE.
@@ -113,11 +110,9 @@ func New(cfg Config) *Engine {
 			cfg.Shell = bash
 		}
 	}
-	pub := newPublisher(cfg.Store, cfg.Router, cfg.Logger)
-	pub.reserved = cfg.ReservedHosts
 	return &Engine{
 		cfg: cfg, log: cfg.Logger, store: cfg.Store, runner: cfg.Runner,
-		pub:     pub,
+		pub:     newPublisher(cfg.Store, cfg.Router, cfg.Logger),
 		starts:  make(chan struct{}, cfg.StartLimit),
 		loops:   map[string]*loop{},
 		homes:   map[string]*loop{},

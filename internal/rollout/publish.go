@@ -16,10 +16,9 @@ import (
 // number tables and to send them, one after the other; requests that come
 // while one is on its way share the next.
 type publisher struct {
-	store    *store.Store
-	router   Router
-	log      *slog.Logger
-	reserved []string // hosts where the platform itself answers
+	store  *store.Store
+	router Router
+	log    *slog.Logger
 
 	mu      sync.Mutex
 	waiting []*publication // guarded by mu

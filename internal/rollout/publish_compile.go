@@ -26,7 +26,6 @@ func (p *publisher) compile(ctx context.Context, apps, routes []string) (map[str
 		if err != nil {
 			return err
 		}
-		c.reserved = p.reserved
 		for guid, r := range found {
 			// A route that leads nowhere is unknown to the router, as in Cloud
 			// Foundry: 404, or whatever a wildcard or a shorter path answers.
@@ -72,7 +71,6 @@ type compiler struct {
 	// versions are those of the apps that have more to them than one version
 	// nobody gave a name, the main one first.
 	versions map[string][]platform.Version
-	reserved []string          // hosts where the platform itself answers
 	sides    map[string]string // the version beside the main one that a deployment is
 }
 

@@ -184,9 +184,6 @@ func (c *compiler) direct(r platform.Route, host, path string, d platform.Destin
 // /services/APP_VERSION. The prefix is not passed on.
 func (c *compiler) services(r platform.Route) []entry {
 	host := strings.ToLower(r.DomainName)
-	if slices.Contains(c.reserved, host) {
-		return nil
-	}
 	var out []entry
 	for _, d := range r.Destinations {
 		versions := c.versionsFor(d)

@@ -2,10 +2,8 @@ package rollout
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,9 +19,8 @@ const (
 	maxDestinations = 100
 )
 
-// checkAddress refuses hosts and paths that cannot be reached, or are the
-// platform's own.
-func (e *Engine) checkAddress(r platform.Route, d platform.Domain) error {
+// checkAddress refuses hosts and paths that cannot be reached.
+func checkAddress(r platform.Route, d platform.Domain) error {
 	switch {
 	case r.Host == "" && d.OrganizationGUID == "":
 		return platform.Invalidf("Missing host. Routes in shared domains must have a host defined.")
@@ -38,12 +35,6 @@ func (e *Engine) checkAddress(r platform.Route, d platform.Domain) error {
 	r.DomainName = d.Name
 	if len(r.FQDN()) > maxFQDN {
 		return platform.Invalidf("Host combined with domain name is too long (maximum is %d characters)", maxFQDN)
-	}
-	if slices.Contains(e.cfg.ReservedHosts, strings.ToLower(r.FQDN())) {
-		return &platform.Error{
-			Kind: platform.KindInvalid, Msg: fmt.Sprintf("The host %s is used by the platform itself.", r.FQDN()),
-			Hint: "choose another host",
-		}
 	}
 	return checkPath(r.Path)
 }
@@ -118,7 +109,7 @@ func (e *Engine) insertRoute(ctx context.Context, tx *store.Tx, who platform.Act
 	if domain.OrganizationGUID != "" && domain.OrganizationGUID != space.OrganizationGUID {
 		return route, platform.Invalidf("Invalid domain. Domain '%s' is not available in organization of space '%s'.", domain.Name, space.Name)
 	}
-	if err := e.checkAddress(route, domain); err != nil {
+	if err := checkAddress(route, domain); err != nil {
 		return route, err
 	}
 	if err := checkOptions(route.Options); err != nil {
