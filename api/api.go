@@ -53,10 +53,8 @@ type Config struct {
 	Login    http.Handler
 	LogCache http.Handler
 
-	// BaseURL returns the URL that links begin with, without a slash at the
-	// end. Nil means ExternalURL or, if that is empty too, the scheme and
-	// host the client used.
-	BaseURL     func(*http.Request) string
+	// ExternalURL is what links begin with. Empty means the scheme and host
+	// the client used.
 	ExternalURL string
 	// RouterHTTP returns a URL of the router as seen from this machine; it
 	// tells a client under which port apps answer. Nil means unknown.
@@ -172,8 +170,6 @@ func withoutTrailingSlash(r *http.Request) *http.Request {
 // baseURL returns what links begin with.
 func (a *API) baseURL(r *http.Request) string {
 	switch {
-	case a.cfg.BaseURL != nil:
-		return a.cfg.BaseURL(r)
 	case a.cfg.ExternalURL != "":
 		return strings.TrimRight(a.cfg.ExternalURL, "/")
 	case r.TLS != nil:

@@ -76,13 +76,11 @@ const AdminName = "admin"
 type Actor struct {
 	platform.Actor
 	Scopes []string
-	Client string // that the token was given to: "cf"
 	// TokenID is the token's jti.
 	TokenID string
 	// Session names the login that the token comes from. Empty for a client,
 	// whose tokens end by themselves only.
 	Session string
-	Expires time.Time
 }
 
 // Tokens answer a login.

@@ -112,10 +112,8 @@ func (s *Service) Verify(ctx context.Context, token string) (Actor, error) {
 	actor := Actor{
 		Actor:   platform.Actor{GUID: user.GUID, Name: user.Username, Type: "user"},
 		Scopes:  slices.DeleteFunc(c.Scope, func(scope string) bool { return !slices.Contains(user.Scopes, scope) }),
-		Client:  c.ClientID,
 		TokenID: c.ID,
 		Session: c.Session,
-		Expires: c.ExpiresAt.UTC(),
 	}
 	if user.Origin == OriginClient {
 		actor.Type = "client"
