@@ -10,7 +10,7 @@ import (
 // MiB. The units are B, K, M, G and T, with or without a B after them, in
 // either case; one has to be there. Less than a MiB is an error.
 func ParseMegabytes(s string) (int, error) {
-	n, err := parseBytes(s)
+	n, err := ParseBytes(s)
 	if err != nil {
 		return 0, err
 	}
@@ -28,10 +28,6 @@ func FormatMegabytes(mb int) string {
 	return strconv.Itoa(mb) + "M"
 }
 
-// ParseBytes reads a size such as "64K" or "1.5G" in bytes, with the units of
-// ParseMegabytes.
-func ParseBytes(s string) (int64, error) { return parseBytes(s) }
-
 // ParseLogRate reads a log rate limit of a manifest in bytes per second: a
 // size as in ParseMegabytes, "0", or "-1" for unlimited.
 func ParseLogRate(s string) (int64, error) {
@@ -41,7 +37,7 @@ func ParseLogRate(s string) (int64, error) {
 	case "0":
 		return 0, nil
 	}
-	return parseBytes(s)
+	return ParseBytes(s)
 }
 
 // FormatLogRate is the inverse of ParseLogRate: "-1", "0", "16K".
@@ -49,6 +45,11 @@ func FormatLogRate(n int64) string {
 	if n <= 0 {
 		return strconv.FormatInt(n, 10)
 	}
+	return FormatBytes(n)
+}
+
+// FormatBytes is the inverse of ParseBytes, exact: "512M", "1000B".
+func FormatBytes(n int64) string {
 	for _, u := range sizeUnits {
 		if n%u.bytes == 0 {
 			return strconv.FormatInt(n/u.bytes, 10) + u.letter
@@ -62,7 +63,9 @@ var sizeUnits = []struct {
 	bytes  int64
 }{{"T", 1 << 40}, {"G", 1 << 30}, {"M", 1 << 20}, {"K", 1 << 10}}
 
-func parseBytes(s string) (int64, error) {
+// ParseBytes reads a size such as "64K" or "1.5G" in bytes, with the units of
+// ParseMegabytes. The most is 1048576T.
+func ParseBytes(s string) (int64, error) {
 	digits := strings.TrimSpace(strings.ToUpper(s))
 	bare, hasB := strings.CutSuffix(digits, "B")
 	unit := int64(1)

@@ -44,12 +44,12 @@ func (e *Engine) CreateDomain(ctx context.Context, who platform.Actor, domain pl
 }
 
 func checkDomainName(name string) error {
-	if len(name) < 3 || len(name) > maxFQDN || !isHost(name) || !strings.Contains(name, ".") && name != "localhost" {
+	if len(name) < 3 || len(name) > platform.MaxFQDN || !platform.IsHost(name) || !strings.Contains(name, ".") && name != "localhost" {
 		return platform.Invalidf("Name does not comply with RFC 1035 standards: %q is not a domain name of at least two labels", name)
 	}
 	for label := range strings.SplitSeq(name, ".") {
-		if len(label) > maxHostLabel {
-			return platform.Invalidf("Name does not comply with RFC 1035 standards: the label %q is longer than %d characters", label, maxHostLabel)
+		if len(label) > platform.MaxHostLabel {
+			return platform.Invalidf("Name does not comply with RFC 1035 standards: the label %q is longer than %d characters", label, platform.MaxHostLabel)
 		}
 	}
 	return nil

@@ -273,8 +273,8 @@ func versionHosts(label, host string) []string {
 	slug, host := platform.Slug(label), strings.ToLower(host)
 	first, _, _ := strings.Cut(host, ".")
 	hosts := []string{slug + "." + host}
-	if len(slug)+2+len(first) <= maxHostLabel {
+	if len(slug)+2+len(first) <= platform.MaxHostLabel {
 		hosts = append(hosts, slug+"--"+host)
 	}
-	return slices.DeleteFunc(hosts, func(h string) bool { return len(h) > maxFQDN })
+	return slices.DeleteFunc(hosts, func(h string) bool { return len(h) > platform.MaxFQDN })
 }

@@ -14,8 +14,6 @@ import (
 
 const (
 	maxPath         = 128
-	maxHostLabel    = 63
-	maxFQDN         = 253
 	maxDestinations = 100
 )
 
@@ -24,35 +22,19 @@ func checkAddress(r platform.Route, d platform.Domain) error {
 	switch {
 	case r.Host == "" && d.OrganizationGUID == "":
 		return platform.Invalidf("Missing host. Routes in shared domains must have a host defined.")
-	case r.Host != "" && r.Host != "*" && !isHost(r.Host):
+	case r.Host != "" && r.Host != "*" && !platform.IsHost(r.Host):
 		return platform.Invalidf("Host must be either \"*\" or contain only alphanumeric characters, \"_\", or \"-\"")
 	}
 	for label := range strings.SplitSeq(r.Host, ".") {
-		if len(label) > maxHostLabel {
-			return platform.Invalidf("Host is too long (maximum is %d characters)", maxHostLabel)
+		if len(label) > platform.MaxHostLabel {
+			return platform.Invalidf("Host is too long (maximum is %d characters)", platform.MaxHostLabel)
 		}
 	}
 	r.DomainName = d.Name
-	if len(r.FQDN()) > maxFQDN {
-		return platform.Invalidf("Host combined with domain name is too long (maximum is %d characters)", maxFQDN)
+	if len(r.FQDN()) > platform.MaxFQDN {
+		return platform.Invalidf("Host combined with domain name is too long (maximum is %d characters)", platform.MaxFQDN)
 	}
 	return checkPath(r.Path)
-}
-
-// isHost reports whether host consists of DNS labels, and "_" as Cloud Foundry
-// allows. Dots separate labels: a host may stand for a deeper name.
-func isHost(host string) bool {
-	for label := range strings.SplitSeq(host, ".") {
-		if label == "" || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		for _, c := range label {
-			if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 func checkPath(path string) error {
