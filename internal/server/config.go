@@ -7,14 +7,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"weir/internal/platform"
 )
 
 // Config is everything an operator may set. Each setting is a flag of
@@ -107,7 +111,7 @@ func Settings() []Setting {
 		},
 		{
 			"domain", "WEIR_DOMAIN", "apps.localhost", "`domain` under which apps are reached",
-			func(c *Config, v string) error { c.Domain = strings.ToLower(v); return nil },
+			func(c *Config, v string) (err error) { c.Domain, err = domainName(v); return err },
 			func(c *Config) string { return c.Domain },
 		},
 		{
@@ -172,7 +176,7 @@ func Settings() []Setting {
 		},
 		{
 			"external-url", "WEIR_EXTERNAL_URL", "", "`URL` by which clients call the API (default: the one they used)",
-			func(c *Config, v string) error { c.ExternalURL = strings.TrimSuffix(v, "/"); return nil },
+			func(c *Config, v string) (err error) { c.ExternalURL, err = httpURL(v); return err },
 			func(c *Config) string { return c.ExternalURL },
 		},
 		{
@@ -187,7 +191,7 @@ func Settings() []Setting {
 		},
 		{
 			"uid", "WEIR_UID", "199999", "as root: `uid` of the unprivileged processes; instances get the ones above it",
-			func(c *Config, v string) (err error) { c.UID, err = strconv.Atoi(v); return err },
+			func(c *Config, v string) (err error) { c.UID, err = ordinaryUID(v); return err },
 			func(c *Config) string { return strconv.Itoa(c.UID) },
 		},
 		{
@@ -203,7 +207,7 @@ func Settings() []Setting {
 		{
 			"upload-limit", "WEIR_UPLOAD_LIMIT", "2G", "largest upload, packed or unpacked (`size`)",
 			func(c *Config, v string) (err error) { c.UploadLimit, err = parseSize(v); return err },
-			func(c *Config) string { return formatSize(c.UploadLimit) },
+			func(c *Config) string { return platform.FormatBytes(c.UploadLimit) },
 		},
 		{
 			"build-cache", "WEIR_BUILD_CACHE", "", "`directory` for what buildpacks prepare once for all apps (default DATA/build-cache)",
@@ -334,10 +338,10 @@ func joinPrefixes(ps []netip.Prefix) string {
 
 func positive(v string) (time.Duration, error) {
 	d, err := time.ParseDuration(v)
-	if err == nil && d <= 0 {
-		err = errors.New("a duration above zero is needed, such as 30s")
+	if err != nil || d <= 0 {
+		return 0, errors.New("a duration above zero is needed, such as 30s")
 	}
-	return d, err
+	return d, nil
 }
 
 func oneOf(v string, allowed ...string) error {
@@ -349,32 +353,44 @@ func oneOf(v string, allowed ...string) error {
 	return fmt.Errorf("one of %s is needed", strings.Join(allowed, ", "))
 }
 
-var sizeUnits = []struct {
-	suffix string
-	bytes  int64
-}{{"T", 1 << 40}, {"G", 1 << 30}, {"M", 1 << 20}, {"K", 1 << 10}}
-
+// parseSize reads a size of at least a byte; without a unit it is in bytes.
 func parseSize(v string) (int64, error) {
-	s := strings.TrimSuffix(strings.ToUpper(v), "B")
-	unit := int64(1)
-	for _, u := range sizeUnits {
-		if n, ok := strings.CutSuffix(s, u.suffix); ok {
-			s, unit = n, u.bytes
-			break
-		}
+	if _, err := strconv.ParseUint(v, 10, 64); err == nil {
+		v += "B"
 	}
-	n, err := strconv.ParseInt(s, 10, 64)
+	n, err := platform.ParseBytes(v)
 	if err != nil || n <= 0 {
 		return 0, errors.New("a size is needed, such as 512M or 2G")
 	}
-	return n * unit, nil
+	return n, nil
 }
 
-func formatSize(n int64) string {
-	for _, u := range sizeUnits {
-		if n >= u.bytes && n%u.bytes == 0 {
-			return strconv.FormatInt(n/u.bytes, 10) + u.suffix
-		}
+func domainName(v string) (string, error) {
+	if !platform.IsHost(v) || len(v) > platform.MaxFQDN {
+		return "", errors.New("a domain name is needed, such as apps.example.com")
 	}
-	return strconv.FormatInt(n, 10)
+	return strings.ToLower(v), nil
+}
+
+// httpURL reads the URL of an API, and takes the slash off its end.
+func httpURL(v string) (string, error) {
+	u, err := url.Parse(v)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return "", errors.New("a URL is needed, such as https://api.example.com")
+	}
+	return strings.TrimSuffix(v, "/"), nil
+}
+
+// instanceUIDs is how many uids instances share, those above Config.UID.
+const instanceUIDs = 65536
+
+// ordinaryUID reads a uid that is not root's and leaves room for those of
+// instances above it.
+func ordinaryUID(v string) (int, error) {
+	const most = math.MaxInt32 - instanceUIDs
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 || n > most {
+		return 0, fmt.Errorf("a number from 1 to %d is needed", most)
+	}
+	return n, nil
 }

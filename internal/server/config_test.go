@@ -40,13 +40,30 @@ func TestNewConfig_AccessLog(t *testing.T) {
 }
 
 func TestNewConfig_NamesTheSettingThatIsWrong(t *testing.T) {
-	for flag, bad := range map[string]string{
-		"api": "8181", "http": "127.0.0.1:99999", "staging-timeout": "-3s", "upload-limit": "2 gigs",
-		"trusted-proxies": "10.0.0.300", "log-format": "xml", "uid": "root", "drain-timeout": "30",
+	for flag, values := range map[string][]string{
+		"api": {"8181"}, "http": {"127.0.0.1:99999"}, "trusted-proxies": {"10.0.0.300"}, "log-format": {"xml"},
+		"domain":          {"http://apps.example.com", "apps example.com", ".com"},
+		"external-url":    {"api.example.com", "ftp://api.example.com", "https://"},
+		"uid":             {"root", "0", "-5", "4294967295"}, // with 0 all would be root's
+		"staging-timeout": {"-3s", "5"}, "drain-timeout": {"30"},
+		"upload-limit": {"2 gigs", "-1G", "9999999999T"},
 	} {
-		_, err := NewConfig(map[string]string{flag: bad}, env(nil))
-		if err == nil || !strings.Contains(err.Error(), "--"+flag) || !strings.Contains(err.Error(), bad) {
-			t.Errorf("--%s %q: %v", flag, bad, err)
+		for _, bad := range values {
+			_, err := NewConfig(map[string]string{flag: bad}, env(nil))
+			if err == nil || !strings.Contains(err.Error(), "--"+flag) || !strings.Contains(err.Error(), bad) {
+				t.Errorf("--%s %q: %v", flag, bad, err)
+				continue
+			}
+			for _, inside := range []string{"strconv", "time:", "parse "} {
+				if strings.Contains(err.Error(), inside) {
+					t.Errorf("--%s %q is answered with the library's words: %v", flag, bad, err)
+				}
+			}
+		}
+	}
+	for flag, good := range map[string]string{"upload-limit": "1048576", "domain": "Lan", "external-url": "https://api.example.com/"} {
+		if _, err := NewConfig(map[string]string{flag: good}, env(nil)); err != nil {
+			t.Errorf("--%s %q: %v", flag, good, err)
 		}
 	}
 }

@@ -67,7 +67,7 @@ func Serve(ctx context.Context, cfg Config, out io.Writer) error {
 	k := keeper.New(keeper.Config{
 		DataDir: cfg.DataDir,
 		UID:     cfg.UID, GID: cfg.UID,
-		InstanceUIDs: keeper.UIDRange{First: cfg.UID + 1, Count: 65536},
+		InstanceUIDs: keeper.UIDRange{First: cfg.UID + 1, Count: instanceUIDs},
 		Logger:       logger,
 		Children: []keeper.Child{
 			{
