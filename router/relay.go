@@ -46,8 +46,8 @@ func (x *exchange) relay() {
 	case a.bodiless:
 	case x.res.Chunked:
 		trailers, err = x.relayChunks(u)
-	case a.length >= 0:
-		err = x.relayLength(u, a.length)
+	case x.res.Length >= 0: // not the reply's: a front that compresses sends another
+		err = x.relayLength(u, x.res.Length)
 	default:
 		reusable = false
 		err = x.relayToEnd(u)

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -443,5 +444,47 @@ func TestRules_CompressTextForThoseWhoTakeIt(t *testing.T) {
 		if got := get(t, c, "http://a.test"+path, "Accept-Encoding", "gzip"); got.header.Get("Content-Encoding") != "" || got.body != want {
 			t.Errorf("%s: got %v", path, got.header)
 		}
+	}
+}
+
+func TestRules_CompressedAnswerOfKnownLengthEndsWithItsLastByte(t *testing.T) {
+	g := run(t)
+	text := strings.Repeat("all work and no play ", 1000)
+	app := serveApp(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+		if r.URL.Path == "/cut" {
+			_, _ = io.WriteString(w, text[:5000])
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = io.WriteString(w, text) // and the connection is kept
+	})
+	g.upsert(Route{Host: "a.test", Options: map[string]string{"compress": "gzip"}, Destinations: []Destination{to("app", app)}})
+	for range 3 {
+		got := get(t, g.client(), "http://a.test/text", "Accept-Encoding", "gzip")
+		if got.header.Get("Content-Encoding") != "gzip" {
+			t.Fatalf("got %v", got.header)
+		}
+		in, err := gzip.NewReader(strings.NewReader(got.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(in); err != nil || string(b) != text {
+			t.Errorf("got %d bytes, %v", len(b), err)
+		}
+	}
+	req, err := http.NewRequest(http.MethodGet, "http://a.test/cut", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept-Encoding", "gzip")
+	resp, err := g.client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.ReadAll(resp.Body); err == nil {
+		t.Error("an answer that broke off looks whole")
 	}
 }
