@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // maxPayload is the longest message; a longer line is split.
@@ -43,7 +44,7 @@ func (a *appLog) append(e Envelope) error {
 	if err := a.openLocked(); err != nil {
 		return err
 	}
-	now := clock().UnixNano()
+	now := time.Now().UnixNano()
 	a.lastUse.Store(now)
 	if e.Timestamp == 0 {
 		e.Timestamp = now
@@ -61,7 +62,7 @@ func (a *appLog) appendAll(list []Envelope) error {
 	if err := a.openLocked(); err != nil {
 		return err
 	}
-	a.lastUse.Store(clock().UnixNano())
+	a.lastUse.Store(time.Now().UnixNano())
 	a.buf = a.buf[:0]
 	for _, e := range list {
 		e.Payload = e.Payload[:min(len(e.Payload), maxPayload)]
@@ -170,7 +171,7 @@ func (a *appLog) trimLocked() error {
 	}
 	if a.last == 0 && len(own) > 0 {
 		newest := own[len(own)-1]
-		err := scan(newest.path, 0, func(e Envelope) bool { a.last = max(a.last, e.Timestamp); return true })
+		err := scan(newest.path, 0, func(e Envelope, _ int64) bool { a.last = max(a.last, e.Timestamp); return true })
 		if err != nil {
 			return err
 		}

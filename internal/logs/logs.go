@@ -23,7 +23,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 )
 
 // TagVersion is the tag with the label of the version that an instance is of.
@@ -215,6 +214,3 @@ func segments(dir string) ([]segment, error) {
 	})
 	return segs, nil
 }
-
-// clock is replaced in tests.
-var clock = time.Now

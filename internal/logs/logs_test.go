@@ -210,6 +210,30 @@ func TestFollow_SeesOldNewAndForeignEnvelopesOnce(t *testing.T) {
 	}
 }
 
+// Such a tag is longer as it was written than as it is read.
+func TestFollow_FindsTheNextEnvelopeWhateverTheTagsHold(t *testing.T) {
+	s := open(t, Options{})
+	add := func(text string) error {
+		return s.Append(Envelope{App: app, Tags: map[string]string{TagVersion: "\xff"}, Payload: []byte(text)})
+	}
+	if err := add("1"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	done := errors.New("all seen")
+	var got []string
+	err := s.Follow(ctx, app, 0, func(e Envelope) error {
+		if got = append(got, string(e.Payload)); len(got) == 3 {
+			return done
+		}
+		return add(fmt.Sprint(len(got) + 1))
+	})
+	if diff := cmp.Diff([]string{"1", "2", "3"}, got); diff != "" || !errors.Is(err, done) {
+		t.Error(err, diff)
+	}
+}
+
 func TestFollow_StartsAtTheGivenTime(t *testing.T) {
 	s := open(t, Options{SegmentBytes: 200})
 	for i := range 20 {

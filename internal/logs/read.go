@@ -62,7 +62,7 @@ func (s *Store) Read(ctx context.Context, app string, o ReadOptions) ([]Envelope
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		err := scan(seg.path, 0, func(e Envelope) bool {
+		err := scan(seg.path, 0, func(e Envelope, _ int64) bool {
 			if o.wants(e) {
 				e.App = app
 				out = append(out, e)
@@ -112,17 +112,8 @@ func skipOld(segs []segment, start int64) []segment {
 }
 
 func firstTimestamp(path string) (ts int64, ok bool) {
-	err := scan(path, 0, func(e Envelope) bool { ts, ok = e.Timestamp, true; return false })
+	err := scan(path, 0, func(e Envelope, _ int64) bool { ts, ok = e.Timestamp, true; return false })
 	return ts, ok && err == nil
-}
-
-// Newest returns the newest envelope of an app.
-func (s *Store) Newest(ctx context.Context, app string) (Envelope, bool, error) {
-	es, err := s.Read(ctx, app, ReadOptions{Descending: true, Limit: 1})
-	if err != nil || len(es) == 0 {
-		return Envelope{}, false, err
-	}
-	return es[0], true, nil
 }
 
 // foreignPoll is how soon Follow sees what another process appended.
@@ -188,8 +179,8 @@ func (t *tail) next() ([]Envelope, error) {
 		if seg.size <= off {
 			continue
 		}
-		err := scan(seg.path, off, func(e Envelope) bool {
-			off += e.size()
+		err := scan(seg.path, off, func(e Envelope, size int64) bool {
+			off += size
 			if e.Timestamp >= t.from {
 				e.App = t.app
 				batch = append(batch, e)
@@ -205,19 +196,10 @@ func (t *tail) next() ([]Envelope, error) {
 	return batch, nil
 }
 
-// size is the length of the record that holds e.
-func (e Envelope) size() int64 {
-	var tags []byte
-	if len(e.Tags) > 0 {
-		tags, _ = json.Marshal(e.Tags)
-	}
-	return int64(4 + 8 + 1 + 1 + len(e.SourceType) + 1 + len(e.Instance) + 2 + len(tags) + len(e.Payload))
-}
-
-// scan calls fn for the records of a segment from the given offset on, until
-// fn returns false or only a torn record is left. A segment that was removed
-// meanwhile is empty.
-func scan(path string, offset int64, fn func(Envelope) bool) error {
+// scan calls fn for the records of a segment from the given offset on, with
+// the bytes each takes there, until fn returns false or only a torn record is
+// left. A segment that was removed meanwhile is empty.
+func scan(path string, offset int64, fn func(e Envelope, size int64) bool) error {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -244,7 +226,7 @@ func scan(path string, offset int64, fn func(Envelope) bool) error {
 			return nil
 		}
 		e, ok := parseRecord(body)
-		if !ok || !fn(e) {
+		if !ok || !fn(e, int64(len(head))+int64(n)) {
 			return nil
 		}
 	}
