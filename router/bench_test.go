@@ -109,7 +109,7 @@ func (p *proxyProcess) cpu(b *testing.B) time.Duration {
 
 // benchProxy is the child's side: a proxy that ends when its input does.
 func benchProxy(kind, app string) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := listen()
 	if err != nil {
 		panic(err)
 	}

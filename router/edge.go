@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -17,7 +18,7 @@ import (
 // within the limits, the PROXY header has been taken off, and the handshake is
 // done.
 type arrival struct {
-	net.Conn // *net.TCPConn, or *tls.Conn
+	net.Conn // a tcpConn, or *tls.Conn
 	edge     *edge
 	peer     netip.AddrPort // the client, as a believed PROXY header says or the socket
 	charged  netip.Addr     // whose share of the connections it takes; invalid: nobody's
@@ -86,6 +87,8 @@ func newEdge(r *Router, carry func(*arrival)) *edge {
 
 // serve accepts connections until stop is called.
 func (e *edge) serve(ln net.Listener, config *tls.Config) error {
+	ln = acceptor(ln)
+	defer func() { _ = ln.Close() }() // whoever shares the socket has it still
 	l := &stopListener{Listener: ln}
 	boundUnsent(ln)
 	e.mu.Lock()
@@ -169,7 +172,7 @@ func (e *edge) waitForRoom() bool {
 // admit takes an accepted connection on.
 func (e *edge) admit(c net.Conn, config *tls.Config) {
 	e.r.metrics.accepted.Add(1)
-	a := &arrival{Conn: c, edge: e, peer: addrPort(c.RemoteAddr())}
+	a := &arrival{Conn: c, edge: e, peer: peerOf(c)}
 	a.tls, a.viaProxy = config, isTrusted(a.peer.Addr(), e.r.cfg.ProxyProtocol)
 	if !a.viaProxy && !a.peer.Addr().IsLoopback() && !isTrusted(a.peer.Addr(), e.r.cfg.TrustedProxies) {
 		a.charged = sharer(a.peer.Addr())
@@ -330,6 +333,14 @@ func (e *edge) awaitSilence(grace time.Duration) {
 	}
 }
 
+// peerOf is the other end of an accepted connection.
+func peerOf(c net.Conn) netip.AddrPort {
+	if s, ok := c.(interface{ peerAddr() netip.AddrPort }); ok {
+		return s.peerAddr()
+	}
+	return addrPort(c.RemoteAddr())
+}
+
 func addrPort(a net.Addr) netip.AddrPort {
 	if t, ok := a.(*net.TCPAddr); ok {
 		p := t.AddrPort()
@@ -338,15 +349,24 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
+// tcpConn is a TCP connection: *net.TCPConn, or what acceptor makes of one.
+type tcpConn interface {
+	net.Conn
+	syscall.Conn
+	io.ReaderFrom
+	CloseWrite() error
+	SetLinger(seconds int) error
+}
+
 // tcpOf returns the TCP connection below c; nil if there is none.
-func tcpOf(c net.Conn) *net.TCPConn {
+func tcpOf(c net.Conn) tcpConn {
 	if p, ok := c.(*prefixConn); ok {
 		c = p.Conn
 	}
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}
-	t, _ := c.(*net.TCPConn)
+	t, _ := c.(tcpConn)
 	return t
 }
 

@@ -95,7 +95,7 @@ type secured struct {
 
 func runTLS(t testing.TB, certs []tls.Certificate, change ...func(*Config)) *secured {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := listen()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os"
 	"runtime/debug"
@@ -36,11 +35,9 @@ type exchange struct {
 	from    origin
 	asked   asked
 
-	out    []byte      // what is sent next, to the instance or to the client
-	both   net.Buffers // out and what is sent with it, while that is written
-	pieces [2][]byte   // of both
-	up     *upConn     // the connection to the instance, during an attempt
-	upload *upload     // a body that is on its way beside the answer
+	out    []byte  // what is sent next, to the instance or to the client
+	up     *upConn // the connection to the instance, during an attempt
+	upload *upload // a body that is on its way beside the answer
 	res    wire.Response
 	reply  reply
 	mirror *mirror      // makes copies for shadow versions; nil: there are none

@@ -372,10 +372,8 @@ func (c *conn1) sendBoth(p []byte) error {
 		_, err := c.c.Write(p)
 		return err
 	}
-	x.pieces = [2][]byte{x.out, p}
-	x.both = x.pieces[:]
-	_, err := x.both.WriteTo(c.tcp)
-	x.out, x.pieces = x.out[:0], [2][]byte{}
+	err := c.sendPair(x.out, p)
+	x.out = x.out[:0]
 	return err
 }
 
@@ -402,7 +400,7 @@ func (c *conn1) end(trailers []byte) error {
 func (c *conn1) abort() { c.closing, c.aborted = true, true }
 
 // splice implements splicer.
-func (c *conn1) splice(from *net.TCPConn, n int64) (moved int64, ok bool, err error) {
+func (c *conn1) splice(from tcpConn, n int64) (moved int64, ok bool, err error) {
 	if c.tcp == nil || c.chunked {
 		return 0, false, nil
 	}

@@ -34,12 +34,20 @@ type rig struct {
 	table   map[RouteKey]Route
 }
 
+// listen listens as the keeper does, so that connections are accepted as they
+// are in earnest.
+func listen() (net.Listener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	return lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+}
+
 // run starts a Router; change may adjust its Config.
 func run(t testing.TB, change ...func(*Config)) *rig {
 	t.Helper()
 	leakCheck(t)
 	g := &rig{t: t, ended: make(chan error, 1), table: map[RouteKey]Route{}}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := listen()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -178,7 +178,7 @@ func TestApply_ClosesIdleConnectionsToInstancesThatLeft(t *testing.T) {
 
 func TestRun_FinishesWhatIsUnderWayAndLeavesTheQueueToOthers(t *testing.T) {
 	// Two routers on one listening socket, as during an upgrade.
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := listen()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,7 +323,7 @@ func TestMain(m *testing.M) {
 
 // child is a router whose only memory is its directory.
 func child(dir string) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := listen()
 	if err != nil {
 		panic(err)
 	}

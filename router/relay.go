@@ -3,7 +3,6 @@ package router
 import (
 	"errors"
 	"io"
-	"net"
 	"os"
 	"strings"
 	"syscall"
@@ -176,7 +175,7 @@ const (
 // splicer is a front whose connection takes bytes from another one without
 // their passing through here. It returns nil, false if it cannot.
 type splicer interface {
-	splice(from *net.TCPConn, n int64) (moved int64, ok bool, err error)
+	splice(from tcpConn, n int64) (moved int64, ok bool, err error)
 }
 
 // splice lets the kernel move n bytes.

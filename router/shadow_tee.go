@@ -3,7 +3,6 @@ package router
 import (
 	"bytes"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -240,7 +239,7 @@ func (m *mirror) write(p []byte) error {
 
 // splice implements splicer: what is kept passes through here, the rest does
 // not.
-func (m *mirror) splice(from *net.TCPConn, n int64) (moved int64, ok bool, err error) {
+func (m *mirror) splice(from tcpConn, n int64) (moved int64, ok bool, err error) {
 	s, ok := m.front.(splicer)
 	if !ok {
 		return 0, false, nil

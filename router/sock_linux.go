@@ -67,9 +67,25 @@ func sockRead(fd uintptr, p []byte) (int, error) {
 	return sockCall(unix.SYS_RECVFROM, fd, p, 0)
 }
 
-// sockWrite writes to a socket that does not block.
-func sockWrite(fd uintptr, p []byte) (int, error) {
-	return sockCall(unix.SYS_SENDTO, fd, p, unix.MSG_NOSIGNAL)
+// sockWrite writes p to a socket that does not block, and what may be behind
+// it.
+func sockWrite(fd uintptr, p, behind []byte) (int, error) {
+	if len(behind) == 0 {
+		return sockCall(unix.SYS_SENDTO, fd, p, unix.MSG_NOSIGNAL)
+	}
+	pair := [2]unix.Iovec{{Base: unsafe.SliceData(p)}, {Base: unsafe.SliceData(behind)}}
+	pair[0].SetLen(len(p))
+	pair[1].SetLen(len(behind))
+	for {
+		n, _, err := syscall.RawSyscall(unix.SYS_WRITEV, fd, uintptr(unsafe.Pointer(&pair)), uintptr(len(pair)))
+		switch err {
+		case 0:
+			return int(n), nil
+		case syscall.EINTR:
+		default:
+			return 0, err
+		}
+	}
 }
 
 func sockCall(call, fd uintptr, p []byte, flags uintptr) (int, error) {

@@ -9,9 +9,7 @@ import (
 // TestBoundUnsent_KeepsTheKernelFromTakingWhatNobodyReads writes to a client
 // that reads nothing, over a connection whose listener was bounded.
 func TestBoundUnsent_KeepsTheKernelFromTakingWhatNobodyReads(t *testing.T) {
-	var lc net.ListenConfig
-	lc.SetMultipathTCP(false) // as the keeper listens
-	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	ln, err := listen()
 	if err != nil {
 		t.Fatal(err)
 	}

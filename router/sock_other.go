@@ -23,8 +23,12 @@ func sockRead(fd uintptr, p []byte) (int, error) {
 	return max(n, 0), err
 }
 
-// sockWrite writes to a socket that does not block.
-func sockWrite(fd uintptr, p []byte) (int, error) {
+// sockWrite writes p to a socket that does not block, and what may be behind
+// it.
+func sockWrite(fd uintptr, p, _ []byte) (int, error) {
 	n, err := syscall.Write(int(fd), p)
 	return max(n, 0), err
 }
+
+// acceptor returns what accepts the connections of ln for the least effort.
+func acceptor(ln net.Listener) net.Listener { return ln }

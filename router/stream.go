@@ -11,7 +11,7 @@ import (
 // goroutine at a time reads it.
 type stream struct {
 	c   net.Conn
-	tcp *net.TCPConn    // c, if it is one: in the clear
+	tcp tcpConn         // c, if it is one: in the clear
 	raw syscall.RawConn // of tcp
 
 	buf      *buffer // nil: nothing is held
@@ -24,12 +24,13 @@ type stream struct {
 
 	writable func(fd uintptr) bool // writeReady
 	rest     []byte                // what it has not written yet
+	behind   []byte                // what may be written along with the last of rest
 	failed   error                 // what it met
 }
 
 func newStream(c net.Conn) stream {
 	s := stream{c: c}
-	if t, ok := c.(*net.TCPConn); ok {
+	if t, ok := c.(tcpConn); ok {
 		if raw, err := t.SyscallConn(); err == nil {
 			s.tcp, s.raw = t, raw
 		}
@@ -126,15 +127,27 @@ func (s *stream) send(p []byte) (n int, err error) {
 	return n, err
 }
 
+// sendPair writes all of p and then all of q, at once where it can.
+func (s *stream) sendPair(p, q []byte) error {
+	s.behind = q
+	_, err := s.send(p)
+	q, s.behind = s.behind, nil
+	if err == nil && len(q) > 0 {
+		_, err = s.send(q)
+	}
+	return err
+}
+
 // writeReady writes what is left; false means that the socket is full.
 func (s *stream) writeReady(fd uintptr) bool {
 	for len(s.rest) > 0 {
-		n, err := sockWrite(fd, s.rest)
+		n, err := sockWrite(fd, s.rest, s.behind)
 		if err != nil {
 			s.failed = err
 			return err != syscall.EAGAIN
 		}
-		s.rest = s.rest[n:]
+		k := min(n, len(s.rest))
+		s.rest, s.behind = s.rest[k:], s.behind[n-k:]
 	}
 	s.failed = nil
 	return true
