@@ -164,7 +164,6 @@ func (s *Stager) UpdateDroplet(ctx context.Context, actor platform.Actor, guid s
 			return err
 		}
 		row.Metadata = changed.Metadata
-		row.UpdatedAt = time.Now().UTC()
 		d = *row
 		return nil
 	})

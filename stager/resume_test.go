@@ -126,4 +126,7 @@ func TestBuild_EndsWhenItsAppIsDeleted(t *testing.T) {
 	if caches, _ := os.ReadDir(filepath.Join(w.dir, "cache")); len(caches) > 0 {
 		t.Errorf("caches left: %v", caches)
 	}
+	if apps, err := w.logs.Apps(); err != nil || len(apps) > 0 { // what the build said after the deletion
+		t.Errorf("logs left: %v %v", apps, err)
+	}
 }

@@ -121,7 +121,7 @@ func (s *Stager) sweepNowAndThen(ctx context.Context) {
 }
 
 // Sweep removes the trees of droplets and packages that nothing needs any
-// more, says so in their rows, and removes caches of apps that are gone.
+// more, says so in their rows, and removes caches and logs of apps that are gone.
 func (s *Stager) Sweep(ctx context.Context) error {
 	// The rows are read before anything is removed, and a tree that is about
 	// to get a row is younger than the grace.
@@ -140,7 +140,7 @@ func (s *Stager) Sweep(ctx context.Context) error {
 	if freed > 0 {
 		s.cfg.Logger.Info("unused droplets and packages were removed", "bytes", freed)
 	}
-	return errors.Join(s.expireDroplets(ctx), s.expirePackages(ctx), s.sweepCaches(ctx))
+	return errors.Join(s.expireDroplets(ctx), s.expirePackages(ctx), s.sweepCaches(ctx), s.sweepLogs(ctx))
 }
 
 func (s *Stager) expireDroplets(ctx context.Context) error {
@@ -193,12 +193,30 @@ func (s *Stager) sweepCaches(ctx context.Context) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") {
-			continue
-		}
-		if _, err := s.cfg.Store.App(ctx, e.Name()); platform.KindOf(err) == platform.KindNotFound {
+		if !strings.HasPrefix(e.Name(), ".") && s.isDeleted(ctx, e.Name()) {
 			errs = append(errs, buildpacks.RemoveAll(filepath.Join(s.cfg.CacheDir, e.Name())))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// sweepLogs removes the logs of apps that were deleted. The deletion did, but a
+// build that was under way, or the router, may have had a last line to write.
+func (s *Stager) sweepLogs(ctx context.Context) error {
+	apps, err := s.cfg.Logs.Apps()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, app := range apps {
+		if s.isDeleted(ctx, app) {
+			errs = append(errs, s.cfg.Logs.Delete(app))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Stager) isDeleted(ctx context.Context, app string) bool {
+	_, err := s.cfg.Store.App(ctx, app)
+	return platform.KindOf(err) == platform.KindNotFound
 }

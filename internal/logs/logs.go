@@ -124,6 +124,19 @@ func (s *Store) AppendAll(app string, list []Envelope) error {
 	return s.app(app).appendAll(list)
 }
 
+// Apps lists the apps that have a log, in no order.
+func (s *Store) Apps() ([]string, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("listing the logs: %w", err)
+	}
+	apps := make([]string, 0, len(entries))
+	for _, e := range entries {
+		apps = append(apps, e.Name())
+	}
+	return apps, nil
+}
+
 // Delete forgets an app's log and removes its files, whoever wrote them.
 func (s *Store) Delete(app string) error {
 	if !validName(app) {
