@@ -24,7 +24,8 @@ type Record struct {
 	RequestBytes  int64
 	ResponseBytes int64
 
-	// The following are empty if no instance was tried.
+	// The app is known, if the route leads to one only, although no instance
+	// was tried; what follows it then is empty.
 	RouteGUID, AppGUID, AppName, Process string
 	Version                              string // its label
 	InstanceGUID, BackendAddr            string

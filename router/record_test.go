@@ -168,3 +168,23 @@ func TestControl_SpeaksTheClientsLanguage(t *testing.T) {
 	}
 	_ = res.Body.Close()
 }
+
+func TestRecord_NamesTheAppOfARouteThatNoInstanceAnsweredFor(t *testing.T) {
+	g := run(t)
+	g.upsert(Route{Host: "one.test", Destinations: []Destination{to("app"), to("app")}})
+	g.upsert(Route{Host: "shut.test", Options: map[string]string{"deny-ips": "127.0.0.0/8"}, Destinations: []Destination{to("app", deadAddr(t))}})
+	g.upsert(Route{Host: "two.test", Destinations: []Destination{to("app"), to("other")}})
+	g.upsert(Route{Host: "none.test"})
+	for i, c := range []struct{ host, app, reason string }{
+		{"one.test", "app", "no_endpoints"},
+		{"shut.test", "app", "forbidden"},
+		{"two.test", "", "no_endpoints"}, // which of them is not known
+		{"none.test", "", "no_endpoints"},
+		{"unknown.test", "", "unknown_route"},
+	} {
+		get(t, g.client(), "http://"+c.host+"/")
+		if r := g.nthRecord(i + 1); r.AppGUID != c.app || r.AppName != c.app || r.Reason != c.reason || r.InstanceGUID != "" {
+			t.Errorf("%s: got app %q, %q, reason %q, instance %q", c.host, r.AppGUID, r.AppName, r.Reason, r.InstanceGUID)
+		}
+	}
+}

@@ -98,6 +98,19 @@ func (d *destination) isLive() bool {
 	return d.src.Weight > 0 && d.src.Shadow == 0 && len(d.backends) > 0
 }
 
+// onlyApp returns whose requests those are that reach no instance: of the app
+// that the route leads to, or nobody's if those are several.
+func (r *route) onlyApp() (guid, name string) {
+	for i := range r.dests {
+		d := r.dests[i].src
+		if guid != "" && d.AppGUID != guid {
+			return "", ""
+		}
+		guid, name = d.AppGUID, d.AppName
+	}
+	return guid, name
+}
+
 func newShares(dests destinations) *shares {
 	s := &shares{seed: rand.Uint64()}
 	total, sum := uint64(0), uint64(0)

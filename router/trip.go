@@ -120,10 +120,13 @@ func (t *trip) finish(why reason) {
 	if t.rt != nil {
 		rec.RouteGUID = t.rt.src.GUID
 	}
-	if t.dest != nil {
+	switch {
+	case t.dest != nil:
 		rec.AppGUID, rec.AppName, rec.Process = t.dest.src.AppGUID, t.dest.src.AppName, t.dest.src.Process
 		rec.Version = t.dest.src.Label
 		rec.InstanceGUID, rec.InstanceIndex, rec.BackendAddr = t.b.guid, t.b.index, t.b.addr
+	case t.rt != nil:
+		rec.AppGUID, rec.AppName = t.rt.onlyApp()
 	}
 	t.conclude(why)
 	t.r.metrics.count(t, why)
