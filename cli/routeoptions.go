@@ -5,7 +5,7 @@ package cli
 var routeOptions = [][2]string{
 	{"https=redirect", "send http to https"},
 	{"hsts=on", "tell browsers to use https only, for a year; or SECONDS; includeSubDomains; preload"},
-	{"canonical-host=HOST", "send other hosts of a wildcard route to HOST"},
+	{"canonical-host=HOST", "redirect other hosts, of a wildcard route or its own, to HOST"},
 	{"allow-ips=CIDRS", "403 for everybody else; addresses or networks, with commas"},
 	{"deny-ips=CIDRS", "403 for these; goes before allow-ips"},
 	{"max-body=10M", "413 for a larger body; no limit without it"},
