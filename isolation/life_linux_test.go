@@ -258,3 +258,38 @@ func countFDs(t *testing.T) int {
 	must(t, err)
 	return len(entries)
 }
+
+func TestBackground_IsForAllOfTheInstanceAndCanBeTakenBack(t *testing.T) {
+	inAllModes(t, func(t *testing.T, h *testHost) {
+		inst := h.start(h.spec(`setsid sleep 100 & sleep 100 & echo up; wait`))
+		readUntil(t, openOutput(t, inst, "stdout"), "up\n")
+		var pids []int
+		eventually(t, "the session of the child", func() bool {
+			_, all, err := inst.processes(0)
+			pids = all
+			return err == nil && len(all) == 3
+		})
+		own, err := threadNice(os.Getpid())
+		must(t, err)
+		check := func(want int) {
+			t.Helper()
+			if inst.IsBackground() != (want > 0) {
+				t.Errorf("IsBackground is %t", inst.IsBackground())
+			}
+			for _, pid := range pids {
+				if nice, err := groupNice(pid); err == nil && nice != want || err != nil && !isGone(err) {
+					t.Errorf("the group of process %d has nice value %d (%v), want %d", pid, nice, err, want)
+				}
+				if nice, err := threadNice(pid); err != nil || os.Geteuid() == 0 && nice != min(own+want, 19) {
+					t.Errorf("process %d has nice value %d (%v), want %d more than %d", pid, nice, err, want, own)
+				}
+			}
+		}
+		check(0)
+		must(t, inst.SetBackground(true))
+		must(t, inst.SetBackground(true))
+		check(backgroundNice)
+		must(t, inst.SetBackground(false))
+		check(0)
+	})
+}

@@ -101,5 +101,11 @@ func (i *Instance) Wait(context.Context) (Exit, error) { return Exit{}, errNotLi
 // Usage is for Linux.
 func (i *Instance) Usage() (Usage, error) { return Usage{}, errNotLinux }
 
+// SetBackground is for Linux.
+func (i *Instance) SetBackground(bool) error { return errNotLinux }
+
+// IsBackground is for Linux.
+func (i *Instance) IsBackground() bool { return false }
+
 // Remove is for Linux.
 func (i *Instance) Remove() error { return errNotLinux }

@@ -100,6 +100,8 @@ func (k *Keeper) serve(ctx context.Context, conn net.Conn) {
 		var stats runner.Stats
 		stats, err = k.table.stats(req.GUID)
 		reply.Stats = &stats
+	case runner.OpBackground:
+		err = k.table.setBackground(req.GUID, req.On)
 	case runner.OpReplace:
 		err = k.Replace(ctx)
 	case runner.OpWatch:

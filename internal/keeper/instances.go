@@ -129,6 +129,7 @@ func (t *instanceTable) adopt(guid string) (*instance, error) {
 	inst.status = inst.meta.Status
 	inst.status.Running = true
 	inst.status.PID = iso.PID()
+	inst.status.Background = iso.IsBackground()
 	return inst, nil
 }
 

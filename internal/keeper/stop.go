@@ -122,6 +122,21 @@ func (t *instanceTable) stats(guid string) (runner.Stats, error) {
 	return runner.Stats{CPU: now.rate, MemoryBytes: u.MemoryBytes, DiskBytes: u.DiskBytes, FDs: u.FDs}, nil
 }
 
+// setBackground has an instance give way to others, or no longer.
+func (t *instanceTable) setBackground(guid string, on bool) error {
+	inst := t.find(guid)
+	if inst == nil || inst.hasEnded() {
+		return platform.NotFound("Instance")
+	}
+	if err := inst.iso.SetBackground(on); err != nil {
+		return err
+	}
+	inst.mu.Lock()
+	defer inst.mu.Unlock()
+	inst.status.Background = on
+	return nil
+}
+
 // close refuses starts from now on, and waits for those that have begun.
 func (t *instanceTable) close() {
 	t.mu.Lock()

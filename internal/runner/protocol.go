@@ -26,6 +26,8 @@ const (
 	OpList   Op = "list"
 	OpWatch  Op = "watch"
 	OpStats  Op = "stats"
+	// OpBackground is Runner.SetBackground.
+	OpBackground Op = "background"
 	// OpReplace starts the keeper's own children anew, from the program that is
 	// now at its path; the Reply comes when they have taken over.
 	OpReplace Op = "replace"
@@ -34,10 +36,12 @@ const (
 // Request is what goes to the keeper.
 type Request struct {
 	Op    Op
-	GUID  string        `json:",omitempty"` // OpStop, OpRemove, OpStats
+	GUID  string        `json:",omitempty"` // OpStop, OpRemove, OpStats, OpBackground
 	Spec  *Spec         `json:",omitempty"` // OpStart
 	Env   []string      `json:",omitempty"` // OpRun
 	Grace time.Duration `json:",omitempty"` // OpStop
+	// On is OpBackground's.
+	On bool `json:",omitempty"`
 }
 
 // Reply is what comes back.

@@ -70,7 +70,9 @@ type Status struct {
 	PID       int
 	Endpoint  Endpoint
 	StartedAt time.Time
-	Exit      *platform.Exit // set once it ended
+	// Background says that it gives way to others; see SetBackground.
+	Background bool
+	Exit       *platform.Exit // set once it ended
 }
 
 // Address returns where the instance is dialled, as host:port; "" without a port.
@@ -117,6 +119,10 @@ type Runner interface {
 	Watch(ctx context.Context) (<-chan Event, error)
 	// Stats returns the use of a running instance, KindNotFound otherwise.
 	Stats(ctx context.Context, guid string) (Stats, error)
+	// SetBackground has a running instance give way to others when processors
+	// are scarce, or no longer, as far as the machine allows that. It is
+	// idempotent; an instance that does not run is a KindNotFound error.
+	SetBackground(ctx context.Context, guid string, on bool) error
 	// Logs returns the paths of the FIFOs the program writes to. They exist
 	// from Start to Remove; open them for reading with O_NONBLOCK. What was not
 	// read yet outlives the program; a reader sees EOF after it.

@@ -107,6 +107,12 @@ func (r *Runner) Stats(ctx context.Context, guid string) (runner.Stats, error) {
 	return *reply.Stats, nil
 }
 
+// SetBackground implements runner.Runner.
+func (r *Runner) SetBackground(ctx context.Context, guid string, on bool) error {
+	_, err := r.call(ctx, runner.Request{Op: runner.OpBackground, GUID: guid, On: on})
+	return err
+}
+
 // Replace lets the keeper start controller and router anew, from the program
 // that is now at its path. It returns when both have taken over, or with the
 // reason why what is left stays as it is.

@@ -295,6 +295,18 @@ func (s *Sim) Stats(_ context.Context, guid string) (runner.Stats, error) {
 	return inst.does.Stats, nil
 }
 
+// SetBackground implements runner.Runner.
+func (s *Sim) SetBackground(_ context.Context, guid string, on bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	inst := s.instances[guid]
+	if inst == nil || !inst.status.Running {
+		return platform.NotFound("Instance")
+	}
+	inst.status.Background = on
+	return nil
+}
+
 // Logs implements runner.Runner.
 func (s *Sim) Logs(guid string) (stdout, stderr string) {
 	return filepath.Join(s.Dir, guid, "stdout"), filepath.Join(s.Dir, guid, "stderr")

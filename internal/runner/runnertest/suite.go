@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) runner.Runner) {
 		"Stop is idempotent":                             testStopTwice,
 		"Remove forgets, but not a running instance":     testRemove,
 		"Stats are of running instances":                 testStats,
+		"SetBackground is of running instances":          testBackground,
 		"Timeout ends an instance":                       testTimeout,
 		"Instances start and stop at the same time":      testConcurrent,
 		"An instance that was removed can start again":   testReuseGUID,
@@ -400,6 +401,24 @@ func testStats(b *bench) {
 	for _, g := range []string{guid, platform.NewGUID()} {
 		if _, err := b.runner.Stats(b.Context(), g); platform.KindOf(err) != platform.KindNotFound {
 			b.Errorf("stats of an instance that does not run: %v", err)
+		}
+	}
+}
+
+func testBackground(b *bench) {
+	guid := b.start(b.spec(runsForever)).GUID
+	for _, on := range []bool{true, true, false} {
+		if err := b.runner.SetBackground(b.Context(), guid, on); err != nil {
+			b.Error(err)
+		}
+		if st := b.find(guid); st == nil || st.Background != on {
+			b.Errorf("after SetBackground %t it is %+v", on, st)
+		}
+	}
+	b.stop(guid, time.Second)
+	for _, g := range []string{guid, platform.NewGUID()} {
+		if err := b.runner.SetBackground(b.Context(), g, true); platform.KindOf(err) != platform.KindNotFound {
+			b.Errorf("an instance that does not run: %v", err)
 		}
 	}
 }
