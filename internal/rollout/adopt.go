@@ -76,7 +76,7 @@ func (e *Engine) listInstances(ctx context.Context) ([]runner.Status, error) {
 
 // observed is what a runner's status says about an instance.
 func observed(row platform.Instance, s runner.Status) *run {
-	r := &run{phase: phaseUp, host: s.Endpoint.Host, port: s.Endpoint.Port, pid: s.PID, started: s.StartedAt}
+	r := &run{phase: phaseUp, host: s.Endpoint.Host, port: s.Endpoint.Port, pid: s.PID, started: s.StartedAt, background: s.Background}
 	r.healthy = row.State == platform.InstanceRunning
 	r.ready = row.Ready
 	if !s.Running {

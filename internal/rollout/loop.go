@@ -348,6 +348,10 @@ func (l *loop) act(ctx context.Context, wg *sync.WaitGroup, p plan) {
 			l.retire(ctx, wg, a.row, a.drain)
 		case actionReap:
 			l.reap(ctx, wg, a.row.GUID)
+		case actionBackground:
+			l.setBackground(ctx, wg, a.row.GUID, true)
+		case actionForeground:
+			l.setBackground(ctx, wg, a.row.GUID, false)
 		}
 	}
 }

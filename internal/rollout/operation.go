@@ -70,6 +70,20 @@ func (l *loop) started(ctx context.Context, wg *sync.WaitGroup, row platform.Ins
 	l.attach(ctx, wg, row.GUID, r)
 }
 
+// setBackground has an instance give way to others, or no longer. A machine
+// that cannot do so runs it as it is.
+func (l *loop) setBackground(ctx context.Context, wg *sync.WaitGroup, guid string, on bool) {
+	r := l.runs[guid]
+	r.telling = true
+	wg.Go(func() {
+		err := l.e.runner.SetBackground(ctx, guid, on)
+		if err != nil && ctx.Err() == nil && !isNotFound(err) {
+			l.e.log.Warn("the priority of an instance could not be changed", "app", l.app, "instance", guid, "background", on, "err", err)
+		}
+		l.post(func() { r.telling, r.background = false, on })
+	})
+}
+
 // retire takes an instance out of the table, drains it and stops it.
 func (l *loop) retire(ctx context.Context, wg *sync.WaitGroup, row platform.Instance, drain bool) {
 	l.takeAway(ctx, wg, row.GUID, func() error {

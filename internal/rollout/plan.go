@@ -41,9 +41,8 @@ type world struct {
 	// type without a command cannot run.
 	commands  map[string]map[string]string
 	instances []platform.Instance
-	// sides are the versions beside the main one: how many web instances are
-	// wanted of each, by deployment.
-	sides map[string]int
+	// sides are the versions beside the main one, by deployment.
+	sides map[string]side
 	// runs are the observations, by instance GUID.
 	runs map[string]*run
 	// acked says that the router runs what the rows say.
@@ -65,18 +64,20 @@ const (
 
 // run is what the loop knows about the process of an instance.
 type run struct {
-	phase    phase
-	host     string
-	port     int
-	pid      int
-	started  time.Time
-	exit     *platform.Exit // it ended
-	startErr error          // it could not be started
-	healthy  bool           // the start check has passed
-	ready    bool           // the readiness check passes now
-	timedOut string         // the start check did not pass in time: why
-	sick     string         // the liveness check failed: why
-	unready  string         // the readiness check did not pass in time: why
+	phase      phase
+	host       string
+	port       int
+	pid        int
+	started    time.Time
+	exit       *platform.Exit // it ended
+	startErr   error          // it could not be started
+	healthy    bool           // the start check has passed
+	ready      bool           // the readiness check passes now
+	timedOut   string         // the start check did not pass in time: why
+	sick       string         // the liveness check failed: why
+	unready    string         // the readiness check did not pass in time: why
+	background bool           // the runner was told to have it give way to others
+	telling    bool           // the runner is being told so, or to end that
 	// settled is closed when the next instance may start; nil once it was.
 	settled chan struct{}
 }
@@ -115,6 +116,10 @@ const (
 	actionRetire
 	// actionReap stops what may be left of a crashed instance.
 	actionReap
+	// actionBackground has the instance give way to others.
+	actionBackground
+	// actionForeground takes that back.
+	actionForeground
 )
 
 // note is something worth an event and a log line.
@@ -207,6 +212,7 @@ func makePlan(w *world) plan {
 		p.retireAll()
 	}
 	p.start()
+	p.giveWay()
 	p.clean()
 	p.collect()
 	return p.p

@@ -11,6 +11,12 @@ import (
 // of a deployment that never replaces another. They come and go with their
 // rows, whatever the app's own deployment is doing.
 
+// side is what is wanted of a version beside the main one.
+type side struct {
+	instances int // of the web process
+	shadow    bool
+}
+
 // isSide reports whether an instance belongs to a version beside the main one.
 func (p *planner) isSide(i platform.Instance) bool {
 	_, ok := p.w.sides[i.DeploymentGUID]
@@ -21,7 +27,7 @@ func (p *planner) isSide(i platform.Instance) bool {
 // main one.
 func (p *planner) convergeSides() {
 	for _, deployment := range slices.Sorted(maps.Keys(p.w.sides)) {
-		wanted := p.w.sides[deployment]
+		wanted := p.w.sides[deployment].instances
 		if !p.runnable(deployment, platform.WebProcess) {
 			wanted = 0
 		}
@@ -56,4 +62,21 @@ func (p *planner) retireWorker(i *planned) {
 		return
 	}
 	p.retire(i)
+}
+
+// giveWay has shadows give way to others when processors are scarce, and what
+// is no shadow any more take its part again. An instance that is starting has
+// all the time it needs: its check is bounded.
+func (p *planner) giveWay() {
+	for _, i := range p.rows {
+		if i.row.State != platform.InstanceRunning || i.run.phase != phaseUp || i.run.exit != nil || i.run.telling {
+			continue
+		}
+		switch shadow := p.w.sides[i.row.DeploymentGUID].shadow; {
+		case shadow && !i.run.background:
+			p.act(actionBackground, i)
+		case !shadow && i.run.background:
+			p.act(actionForeground, i)
+		}
+	}
 }

@@ -37,20 +37,20 @@ func mainFirst(all []platform.Version) {
 	})
 }
 
-// sidesOf returns how many web instances are wanted of each version beside the
-// main one, by deployment.
-func sidesOf(ctx context.Context, tx *store.Tx, app string) (map[string]int, error) {
+// sidesOf returns what is wanted of each version beside the main one, by
+// deployment.
+func sidesOf(ctx context.Context, tx *store.Tx, app string) (map[string]side, error) {
 	found, _, err := tx.Versions(ctx, store.Query{In: map[string][]string{"app_guids": {app}, "main": {"false"}}})
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
-	sides := map[string]int{}
+	sides := map[string]side{}
 	for _, v := range found {
 		n := v.Instances
 		if v.State == platform.AppStopped {
 			n = 0
 		}
-		sides[v.DeploymentGUID] = n
+		sides[v.DeploymentGUID] = side{instances: n, shadow: v.Mode == platform.ModeShadow}
 	}
 	return sides, nil
 }

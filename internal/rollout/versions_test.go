@@ -407,6 +407,43 @@ func TestTraffic_IsTheTableOfTheNewestChangeOfAShadow(t *testing.T) {
 	moves("the end of a version that got nothing", false)
 }
 
+// Only shadows give way to others, for as long as they are shadows.
+func TestShadow_GivesWay(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	v2 := b.version(app, "v2", func(r *platform.VersionRequest) { r.Mode = platform.ModeShadow })
+	givesWay := func(v platform.Version, want bool) {
+		t.Helper()
+		b.eventually(fmt.Sprintf("%s gives way: %t", v.Label, want), func() bool {
+			all, err := b.sim.List(t.Context())
+			b.must(err)
+			found := 0
+			for _, s := range all {
+				is := slices.ContainsFunc(b.instancesOf(v), func(i platform.Instance) bool { return i.GUID == s.GUID })
+				if s.Background != (is && want) {
+					return false
+				}
+				if is {
+					found++
+				}
+			}
+			return found > 0
+		})
+	}
+	givesWay(v2, true)
+	_, err := b.e.SetMode(t.Context(), anna, v2.GUID, platform.ModeLive, 0, platform.SplitOptions{})
+	b.must(err)
+	givesWay(v2, false)
+	_, err = b.e.SetMode(t.Context(), anna, v2.GUID, platform.ModeShadow, 10, platform.SplitOptions{})
+	b.must(err)
+	givesWay(v2, true)
+	b.restart()
+	v1 := b.main(app)
+	_, err = b.e.Promote(t.Context(), anna, app.GUID, v2.GUID, platform.SplitOptions{Why: "assign"}, nil) // v1 is the shadow then
+	b.must(err)
+	givesWay(v1, true)
+}
+
 func TestStopVersion_HasRules(t *testing.T) {
 	b := newBench(t)
 	app := b.shop()
