@@ -53,19 +53,6 @@ func (s *Service) CreateUser(ctx context.Context, u platform.User, password stri
 	return s.store.User(ctx, u.GUID)
 }
 
-// ChangePassword gives a user who knows the old password a new one. All their
-// tokens end.
-func (s *Service) ChangePassword(ctx context.Context, guid, old, password string) error {
-	user, err := s.store.User(ctx, guid)
-	if err != nil {
-		return err
-	}
-	if _, err := s.check(ctx, user.Username, user.Origin, old); err != nil {
-		return err
-	}
-	return s.SetPassword(ctx, guid, password)
-}
-
 // SetPassword gives a user a new password. All their tokens end.
 func (s *Service) SetPassword(ctx context.Context, guid, password string) error {
 	hash, err := s.newHash(ctx, password)
