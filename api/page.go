@@ -11,10 +11,11 @@ import (
 	"weir/internal/store"
 )
 
-// Limits on the size of a page.
+// Limits on pages: their size, and their number, which is multiplied by it.
 const (
 	defaultPerPage = 50
 	maxPerPage     = 5000
+	maxPage        = 1_000_000_000
 )
 
 // list is the query of a list: which resources, in which order, which page.
@@ -92,6 +93,9 @@ func (l *list) parse(query url.Values, filters string) error {
 func (l *list) pages(query url.Values) (err error) {
 	if l.Page, err = number(query, "page", 1); err != nil || l.Page < 1 {
 		return badQuery("Page must be a positive integer")
+	}
+	if l.Page > maxPage {
+		return badQuery("Page must be at most " + strconv.Itoa(maxPage))
 	}
 	if l.PerPage, err = number(query, "per_page", defaultPerPage); err != nil || l.PerPage < 1 || l.PerPage > maxPerPage {
 		return badQuery("Per page must be between 1 and " + strconv.Itoa(maxPerPage))

@@ -49,11 +49,23 @@ func TestList_Parse(t *testing.T) {
 	if l.OrderBy != "name" || !l.Desc || l.Page != 2 || l.PerPage != 7 || !l.has("space") || len(l.Created) != 1 || len(l.Labels) != 2 {
 		t.Errorf("got %+v", l)
 	}
-	for _, bad := range []string{"per_page=0", "per_page=5001", "page=0", "page=x", "include=moon", "created_ats=yesterday", "label_selector=a%20b"} {
+	for _, bad := range []string{"per_page=0", "per_page=5001", "page=0", "page=x", "page=1000000001", "page=9223372036854775807", "include=moon", "created_ats=yesterday", "label_selector=a%20b"} {
 		q, _ := url.ParseQuery(bad)
 		if err := new(list).parse(q, "include=space"); platform.KindOf(err) != platform.KindBadRequest {
 			t.Errorf("%s: %v", bad, err)
 		}
+	}
+}
+
+func TestPageOfAll_OfAPageBeyondTheLastIsEmpty(t *testing.T) {
+	q, _ := url.ParseQuery("page=1000000000&per_page=5000")
+	var l list
+	if err := l.parse(q, ""); err != nil {
+		t.Fatal(err)
+	}
+	c := call{request: httptest.NewRequest("GET", "/v3/things", nil)}
+	if p := pageOfAll(c, l, []int{1, 2, 3}); len(p.Resources) != 0 || p.Pagination.TotalResults != 3 {
+		t.Errorf("got %+v", p)
 	}
 }
 
