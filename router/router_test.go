@@ -133,6 +133,7 @@ func TestRouter_RefusesPathsThatRoutesCouldDisagreeAbout(t *testing.T) {
 	g := run(t)
 	g.mapRoute("a.test", "", to("root", serveApp(t, sayName("root"))))
 	g.mapRoute("a.test", "/admin", to("admin", serveApp(t, sayName("admin"))))
+	g.mapRoute("a.test", "/caf%C3%A9", to("coffee", serveApp(t, sayName("coffee"))))
 	for target, want := range map[string]string{
 		"/%2fadmin":        "400",
 		"//admin":          "400",
@@ -149,6 +150,14 @@ func TestRouter_RefusesPathsThatRoutesCouldDisagreeAbout(t *testing.T) {
 		"/a..b/.c/...":     "root",
 		"/admin/x%2fy":     "admin",
 		"/admin/..%2fevil": "400",
+		"/%61dmin":         "400",
+		"/%41dmin":         "root",
+		"/admi%6e/x":       "400",
+		"/%2561dmin":       "root", // undone once, not twice
+		"/admin/%61":       "admin",
+		"/b%C3%A9":         "root",
+		"/caf%c3%a9":       "400", // the same as the route's %C3%A9
+		"/caf%C3%A9":       "coffee",
 	} {
 		got := g.raw("GET " + target + " HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
 		if want == "400" {

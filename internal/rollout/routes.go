@@ -55,6 +55,14 @@ func checkPath(path string) error {
 	if _, err := url.PathUnescape(path); err != nil {
 		return platform.Invalidf("Path must be a valid URI path (%v)", err)
 	}
+	switch plain, ok := router.PlainPath(path); {
+	case !ok:
+		return platform.Invalidf("Path must be a valid URI path")
+	case plain == "/":
+		return platform.Invalidf("Path must be a valid URI path: %q is the same as none", path)
+	case plain != path: // such a route would never get a request
+		return platform.Invalidf("Path must be a valid URI path, as clients write it: %q", plain)
+	}
 	return nil
 }
 
