@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -79,9 +80,8 @@ func serveCommand() cli.Command {
 	given := map[string]string{}
 	var print bool
 	return cli.Command{
-		Name:     "serve",
-		Category: "Server",
-		Usage:    "run the platform on this machine",
+		Name:  "serve",
+		Usage: "run the platform on this machine",
 		About: "Runs until it is interrupted, which also stops the apps; the next start brings them back.\n" +
 			"The first start makes the user admin: with the password in WEIR_ADMIN_PASSWORD, else with a random one, kept in DATA/admin-password.\n" +
 			"Each flag can also be set as a variable: --data as WEIR_DATA, and so on; --print-config lists them.\n" +
@@ -102,13 +102,13 @@ func serveCommand() cli.Command {
 			}
 			fs.BoolVar(&print, "print-config", false, "print the settings in force and end")
 		},
-		Run: func(ctx context.Context, std cli.IO, _ []string) error {
+		Run: func(ctx context.Context, stdout io.Writer) error {
 			cfg, err := server.NewConfig(given, os.Getenv)
 			if err != nil {
 				return &platform.Error{Kind: platform.KindBadRequest, Msg: err.Error(), Hint: "weir serve --help lists the settings"}
 			}
 			if print {
-				fmt.Fprint(std.Stdout, cfg.Print())
+				fmt.Fprint(stdout, cfg.Print())
 				return nil
 			}
 			// Asked a second time, as by Ctrl-C of a terminal and a script that
@@ -117,7 +117,7 @@ func serveCommand() cli.Command {
 			again := make(chan os.Signal, 1)
 			signal.Notify(again, os.Interrupt, syscall.SIGTERM)
 			defer signal.Stop(again)
-			return server.Serve(ctx, cfg, std.Stdout)
+			return server.Serve(ctx, cfg, stdout)
 		},
 	}
 }
@@ -125,9 +125,8 @@ func serveCommand() cli.Command {
 func reloadCommand() cli.Command {
 	given := map[string]string{}
 	return cli.Command{
-		Name:     "reload",
-		Category: "Server",
-		Usage:    "start a running server's controller and router anew",
+		Name:  "reload",
+		Usage: "start a running server's controller and router anew",
 		About: "Both are replaced, one after the other, by the binary that is now at the path of weir serve. " +
 			"No request is dropped and no app is restarted. Returns when both have taken over; the old router finishes its requests meanwhile.\n" +
 			"To be run as the user that runs weir serve.",
@@ -135,7 +134,7 @@ func reloadCommand() cli.Command {
 		Flags: func(fs *flag.FlagSet) {
 			fs.Func("data", "data `directory` of the server (default: as for weir serve)", func(v string) error { given["data"] = v; return nil })
 		},
-		Run: func(ctx context.Context, std cli.IO, _ []string) error {
+		Run: func(ctx context.Context, stdout io.Writer) error {
 			cfg, err := server.NewConfig(given, os.Getenv)
 			if err != nil {
 				return &platform.Error{Kind: platform.KindBadRequest, Msg: err.Error()}
@@ -143,7 +142,7 @@ func reloadCommand() cli.Command {
 			if err := server.Reload(ctx, cfg); err != nil {
 				return err
 			}
-			fmt.Fprintln(std.Stdout, "controller and router were replaced")
+			fmt.Fprintln(stdout, "controller and router were replaced")
 			return nil
 		},
 	}

@@ -8,28 +8,18 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Command is a command that the program brings besides those of this package,
-// such as serve.
+// Command is a command that the program brings besides those of this package:
+// serve and reload. It takes flags and no other arguments.
 type Command struct {
 	Name     string
 	Usage    string // one line for the list of commands
-	Args     string // positional arguments as shown in the usage line, "[DIR]"
 	About    string // paragraphs for the command's own help
 	Examples []string
-	Category string
-	// Hidden commands are not listed; they work all the same.
-	Hidden bool
 	// Flags declares the command's flags; nil for none. A flag's usage may
 	// name its value in backquotes, as package flag has it.
 	Flags func(*flag.FlagSet)
 	// Run does the work. A *platform.Error is shown with its hint.
-	Run func(ctx context.Context, std IO, args []string) error
-}
-
-// IO is where a Command reads and writes.
-type IO struct {
-	Stdin          io.Reader
-	Stdout, Stderr io.Writer
+	Run func(ctx context.Context, stdout io.Writer) error
 }
 
 // Program is the whole command line.
@@ -38,12 +28,6 @@ type Program struct {
 	Version string
 	// Commands are added to those of this package.
 	Commands []Command
-}
-
-// Main runs the command line args (without the program's name) of a Program
-// without further commands and returns the exit code.
-func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return Program{}.Main(ctx, args, stdin, stdout, stderr)
 }
 
 // Main runs one command line, without the program's name, and returns the

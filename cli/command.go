@@ -74,7 +74,7 @@ func globalFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of the result: table or json", Value: formatTable},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print names or ids only, and no progress"},
-		&cli.BoolFlag{Name: "verbose", Usage: "show the HTTP requests on standard error, without secrets", Aliases: []string{"v"}},
+		&cli.BoolFlag{Name: "verbose", Usage: "show the HTTP requests on standard error, without tokens and passwords", Aliases: []string{"v"}},
 		&cli.BoolFlag{Name: "no-color", Usage: "no colours (as NO_COLOR and TERM=dumb do)"},
 	}
 }
@@ -145,15 +145,12 @@ func (c Command) adopt() *command {
 		c.Flags(set)
 	}
 	cmd := &command{
-		name: c.Name, usage: c.Usage, args: c.Args, about: c.About, examples: c.Examples,
-		category: c.Category, hidden: c.Hidden,
-		noJSON: "it is a server and writes a log",
+		name: c.Name, usage: c.Usage, about: c.About, examples: c.Examples,
+		category: catServer,
+		noJSON:   "what it prints is for people",
 		run: func(ctx context.Context, k *call) error {
-			return c.Run(ctx, IO{Stdin: k.out.stdin, Stdout: k.out.stdout, Stderr: k.out.stderr}, k.args)
+			return c.Run(ctx, k.out.stdout)
 		},
-	}
-	if cmd.category == "" {
-		cmd.category = catServer
 	}
 	set.VisitAll(func(f *flag.Flag) {
 		usage := f.Usage

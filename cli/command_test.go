@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -20,7 +21,7 @@ func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Setenv("WEIR_HOME", t.TempDir())
 	t.Setenv("WEIR_DATA", t.TempDir())
 	var out, errs bytes.Buffer
-	code = Main(t.Context(), args, strings.NewReader(""), &out, &errs)
+	code = Program{}.Main(t.Context(), args, strings.NewReader(""), &out, &errs)
 	return code, out.String(), errs.String()
 }
 
@@ -184,25 +185,26 @@ func TestMain_ShowsErrorsWithHints(t *testing.T) {
 }
 
 func TestProgram_RunsCommandsHandedIn(t *testing.T) {
-	var got []string
-	level := 0
+	fast, level := false, 0
 	p := Program{Version: "1.2", Commands: []Command{{
-		Name: "serve", Usage: "serve", Examples: []string{"serve"}, Args: "[DIR]",
+		Name: "serve", Usage: "serve", Examples: []string{"serve"},
 		Flags: func(fs *flag.FlagSet) {
 			fs.IntVar(&level, "level", 3, "`NUMBER` of it")
-			fs.BoolFunc("fast", "go fast", func(string) error { got = append(got, "fast"); return nil })
+			fs.BoolFunc("fast", "go fast", func(string) error { fast = true; return nil })
 		},
-		Run: func(_ context.Context, std IO, args []string) error {
-			got = append(got, args...)
-			std.Stdout.Write([]byte("served"))
+		Run: func(_ context.Context, stdout io.Writer) error {
+			io.WriteString(stdout, "served")
 			return &platform.Error{Kind: platform.KindInvalid, Msg: "no more", Hint: "stop"}
 		},
 	}}}
 	var out, errs bytes.Buffer
-	code := p.Main(t.Context(), []string{"serve", "dir", "--fast", "--level", "7"}, nil, &out, &errs)
-	if code != 1 || level != 7 || !slices.Equal(got, []string{"fast", "dir"}) || out.String() != "served" ||
+	code := p.Main(t.Context(), []string{"serve", "--fast", "--level", "7"}, nil, &out, &errs)
+	if code != 1 || level != 7 || !fast || out.String() != "served" ||
 		errs.String() != "weir: no more\nweir: hint: stop\n" {
-		t.Errorf("exit %d, level %d, args %q, stdout %q, stderr %q", code, level, got, out.String(), errs.String())
+		t.Errorf("exit %d, level %d, fast %t, stdout %q, stderr %q", code, level, fast, out.String(), errs.String())
+	}
+	if code := p.Main(t.Context(), []string{"serve", "dir"}, nil, &out, &errs); code != exitUsage {
+		t.Errorf("an argument too many: exit %d", code)
 	}
 	out.Reset()
 	if code := p.Main(t.Context(), []string{"serve", "--help"}, nil, &out, &errs); code != 0 || !strings.Contains(out.String(), "--level NUMBER") {
@@ -220,7 +222,7 @@ func TestMain_EndsWith130WhenInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	p := Program{Commands: []Command{{
 		Name: "wait", Usage: "wait", Examples: []string{"wait"},
-		Run: func(ctx context.Context, _ IO, _ []string) error { cancel(); <-ctx.Done(); return ctx.Err() },
+		Run: func(ctx context.Context, _ io.Writer) error { cancel(); <-ctx.Done(); return ctx.Err() },
 	}}}
 	var out, errs bytes.Buffer
 	if code := p.Main(ctx, []string{"wait"}, nil, &out, &errs); code != exitInterrupted || errs.String() != "weir: interrupted\n" {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -123,7 +124,7 @@ func answered(e *client.Error) *failure {
 	switch {
 	case e.Status == http.StatusUnauthorized:
 		f.exit, f.code = exitLogin, "not-logged-in"
-		f.hint = hintOr(f.hint, "weir login")
+		f.hint = cmp.Or(f.hint, "weir login")
 	case e.Status == http.StatusForbidden:
 		f.exit, f.code = exitLogin, "forbidden"
 	case e.Status == http.StatusNotFound:
@@ -143,19 +144,12 @@ func answered(e *client.Error) *failure {
 	case e.Status >= 500:
 		f.code = "server-error"
 		if e.RequestID != "" {
-			f.hint = hintOr(f.hint, "the server's log has more, under request "+e.RequestID)
+			f.hint = cmp.Or(f.hint, "the server's log has more, under request "+e.RequestID)
 		}
 	case e.Status >= 400:
 		f.code = "invalid"
 	}
 	return f
-}
-
-func hintOr(hint, other string) string {
-	if hint != "" {
-		return hint
-	}
-	return other
 }
 
 func fromPlatform(e *platform.Error, err error) *failure {

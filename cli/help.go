@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -57,7 +58,7 @@ func (sh *shell) overview(p *page) {
 func (sh *shell) allCategories() []string {
 	all := append([]string(nil), categories...)
 	for _, c := range sh.commands {
-		if c.category != "" && !contains(all, c.category) {
+		if c.category != "" && !slices.Contains(all, c.category) {
 			all = append(all, c.category)
 		}
 	}

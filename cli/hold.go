@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -247,7 +248,7 @@ func runDrain(ctx context.Context, c *call) error {
 
 func runSticky(ctx context.Context, c *call) error {
 	mode := strings.ToLower(c.arg(1))
-	if name, ok := strings.CutPrefix(mode, "header:"); !contains([]string{"off", "cookie", "ip"}, mode) && (!ok || name == "") {
+	if name, ok := strings.CutPrefix(mode, "header:"); !slices.Contains([]string{"off", "cookie", "ip"}, mode) && (!ok || name == "") {
 		return withHint(usagef("there is no stickiness by %q", c.arg(1)), "choose cookie, ip, header:NAME or off")
 	}
 	s, _, app, err := c.openApp(ctx)

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -315,19 +316,10 @@ func pick(all []space, org, name, near string) (space, error) {
 	if len(found) > 0 {
 		return found[0], nil
 	}
-	if org != "" && !contains(orgs, org) {
+	if org != "" && !slices.Contains(orgs, org) {
 		return space{}, notFound(didYouMean(org, orgs, "weir orgs lists them"), "Organization '%s' not found", org)
 	}
 	return space{}, notFound(didYouMean(name, names, "weir spaces lists them"), "Space '%s' not found", name)
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 func didYouMean(s string, names []string, otherwise string) string {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -42,7 +43,7 @@ func (m *manifest) strangers(n *yaml.Node, known []string) (notes []string) {
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := strings.ReplaceAll(n.Content[i].Value, "_", "-")
-		if contains(known, key) {
+		if slices.Contains(known, key) {
 			continue
 		}
 		note := fmt.Sprintf("%s: line %d: nothing reads %q", m.path, n.Content[i].Line, n.Content[i].Value)

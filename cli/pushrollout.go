@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -42,7 +43,7 @@ var planFlags = []string{"bake", "min-requests", "min-endpoints", "max-bake", "w
 
 // isRollout reports whether a strategy is a rollout's and nothing of cf's.
 func isRollout(strategy string) bool {
-	return contains(rolloutPresets, strategy)
+	return slices.Contains(rolloutPresets, strategy)
 }
 
 // rolloutPresets are the presets of plans, but for canary, which is cf's
