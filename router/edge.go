@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -76,6 +77,8 @@ type edge struct {
 	room      chan struct{} // closed when a connection ends; nil: nobody waits
 
 	accepting sync.WaitGroup // accept loops, and connections that are not settled yet
+
+	headlessAt atomic.Int64 // when it was last said that one has no PROXY header
 }
 
 func newEdge(r *Router, carry func(*arrival)) *edge {
@@ -252,7 +255,7 @@ func (e *edge) greet(a *arrival) bool {
 		client, err := readProxyHeader(a.Conn)
 		if err != nil {
 			e.r.metrics.badGreetings.Add(1)
-			e.r.cfg.Logger.Debug("connection without a proper PROXY header", "peer", a.peer, "err", err)
+			e.headless(a.peer, err)
 			return false
 		}
 		if client.IsValid() {
@@ -264,6 +267,17 @@ func (e *edge) greet(a *arrival) bool {
 		return false
 	}
 	return a.SetDeadline(time.Time{}) == nil
+}
+
+// headless says that a connection did not begin with a PROXY header, although
+// its peer was named as one whose connections do: once a minute, and not of
+// health checks, which say nothing at all.
+func (e *edge) headless(peer netip.AddrPort, err error) {
+	level, now := slog.LevelDebug, e.r.now()
+	if last := e.headlessAt.Load(); !errors.Is(err, io.EOF) && (last == 0 || now-last > int64(time.Minute)) && e.headlessAt.CompareAndSwap(last, now) {
+		level = slog.LevelWarn
+	}
+	e.r.cfg.Logger.Log(context.Background(), level, "connection without a proper PROXY header: its peer is one of --proxy-protocol", "peer", peer, "err", err)
 }
 
 // handshake makes the connection a secure one.

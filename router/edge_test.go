@@ -9,12 +9,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -240,6 +242,40 @@ func TestProxyProtocol_NamesTheClient(t *testing.T) {
 	defer c.Close()
 	if got := ask(c); got == "6.6.6.6" || strings.HasPrefix(got, "127.") {
 		t.Errorf("without a header the client is %q", got)
+	}
+}
+
+// lockedText is a log that is read while it is written.
+type lockedText struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func TestProxyProtocol_SaysOnceThatALoadBalancerSendsNone(t *testing.T) {
+	var log lockedText
+	g := run(t, func(c *Config) {
+		c.ProxyProtocol = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	})
+	_ = g.dial().Close() // a health check: nothing to speak of
+	for range 3 {
+		g.raw("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+	}
+	eventually(t, "it is logged", func() bool { return strings.Contains(log.String(), "PROXY header") })
+	if got := log.String(); strings.Count(got, "PROXY header") > 2 || !strings.Contains(got, "127.0.0.1") { // one line, which has it twice
+		t.Errorf("got %s", got)
 	}
 }
 

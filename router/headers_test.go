@@ -115,6 +115,28 @@ func TestRouter_BelievesTrustedProxiesOnly(t *testing.T) {
 	}
 }
 
+func TestOrigin_FindsTheNearestAddressThatIsNoProxy(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8")}
+	for list, want := range map[string]string{
+		"6.6.6.6, 203.0.113.9":             "203.0.113.9",
+		"203.0.113.9,10.0.0.1":             "203.0.113.9",
+		"203.0.113.9:4711, 10.0.0.1:443":   "203.0.113.9", // so some load balancers write it
+		"[2001:db8::1]:4711":               "2001:db8::1",
+		"[2001:db8::1], 10.0.0.1":          "2001:db8::1",
+		"::ffff:203.0.113.9":               "203.0.113.9",
+		"10.0.0.2, 10.0.0.1":               "10.0.0.2",
+		"bogus, 10.0.0.1":                  "10.0.0.1",
+		"unknown":                          "127.0.0.1",
+		"203.0.113.9, 1.2.3.4:x, 10.0.0.1": "10.0.0.1",
+	} {
+		o := origin{client: netip.MustParseAddr("127.0.0.1"), clientText: "127.0.0.1"}
+		o.nearest(list, trusted)
+		if o.client.String() != want || o.clientText != want {
+			t.Errorf("%q: got %v, %q, want %s", list, o.client, o.clientText, want)
+		}
+	}
+}
+
 func TestRouter_RemovesHopByHopFields(t *testing.T) {
 	g := run(t)
 	g.mapRoute("a.test", "", to("app", echoHead(t)))

@@ -78,16 +78,30 @@ func (o *origin) nearest(list string, trusted []netip.Prefix) {
 		} else {
 			last = list
 		}
-		a, err := netip.ParseAddr(strings.Trim(last, " \t"))
-		if err != nil {
-			return
+		a, ok := forwarder(strings.Trim(last, " \t"))
+		if !ok {
+			break
 		}
-		o.client = a.Unmap()
+		o.client = a
 		if !isTrusted(o.client, trusted) {
 			break
 		}
 	}
 	o.clientText = o.client.String()
+}
+
+// forwarder reads an address as proxies write it: some of them with its port,
+// and with brackets.
+func forwarder(s string) (netip.Addr, bool) {
+	a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
+	if err != nil {
+		var withPort netip.AddrPort
+		if withPort, err = netip.ParseAddrPort(s); err != nil {
+			return a, false
+		}
+		a = withPort.Addr()
+	}
+	return a.Unmap(), true
 }
 
 func isTrusted(a netip.Addr, trusted []netip.Prefix) bool {
