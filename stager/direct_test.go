@@ -3,7 +3,6 @@ package stager_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,8 +35,6 @@ type child struct {
 }
 
 func newDirect(dir string) *direct { return &direct{dir: dir, running: map[string]*child{}} }
-
-var _ runner.Runner = (*direct)(nil)
 
 func (d *direct) Start(_ context.Context, s runner.Spec) (runner.Status, error) {
 	d.mu.Lock()
@@ -161,10 +158,6 @@ func (d *direct) Watch(ctx context.Context) (<-chan runner.Event, error) {
 		}
 	})
 	return ch, nil
-}
-
-func (d *direct) Stats(context.Context, string) (runner.Stats, error) {
-	return runner.Stats{}, fmt.Errorf("not needed by builds")
 }
 
 func (d *direct) Logs(guid string) (stdout, stderr string) {

@@ -22,7 +22,6 @@ import (
 	"weir/droplets"
 	"weir/internal/logs"
 	"weir/internal/platform"
-	"weir/internal/runner"
 	"weir/internal/store"
 	"weir/stager"
 )
@@ -49,7 +48,7 @@ type world struct {
 	store    *store.Store
 	droplets *droplets.Store
 	logs     *logs.Store
-	runner   runner.Runner
+	runner   stager.Runner
 	actor    platform.Actor
 	stop     func() // stops the stager; start makes another
 }

@@ -34,12 +34,22 @@ import (
 	"weir/internal/store"
 )
 
+// Runner is what builds need of a runner.Runner, which says how each behaves.
+type Runner interface {
+	Start(ctx context.Context, s runner.Spec) (runner.Status, error)
+	Stop(ctx context.Context, guid string, grace time.Duration) error
+	Remove(ctx context.Context, guid string) error
+	List(ctx context.Context) ([]runner.Status, error)
+	Watch(ctx context.Context) (<-chan runner.Event, error)
+	Logs(guid string) (stdout, stderr string)
+}
+
 // Config is what a Stager works with. Fields are required unless they say
 // what their zero value means.
 type Config struct {
 	Store    *store.Store
 	Droplets *droplets.Store
-	Runner   runner.Runner
+	Runner   Runner
 	Logs     *logs.Store
 	// Dir holds the builds under way, CacheDir what buildpacks keep. Both must
 	// be on one file system, with Droplets' directory.
