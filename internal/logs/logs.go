@@ -124,7 +124,8 @@ func (s *Store) AppendAll(app string, list []Envelope) error {
 	return s.app(app).appendAll(list)
 }
 
-// Apps lists the apps that have a log, in no order.
+// Apps lists what there is in the directory: the apps that have a log, and
+// perhaps what is not ours. It is in no order.
 func (s *Store) Apps() ([]string, error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {

@@ -30,6 +30,20 @@ func NewGUID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:16])
 }
 
+// IsGUID reports whether s has the form of what NewGUID returns.
+func IsGUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i, c := range []byte(s) {
+		isDash := i == 8 || i == 13 || i == 18 || i == 23
+		if isDash != (c == '-') || !isDash && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
 // NewResource returns a Resource with a fresh GUID, created and updated at now.
 func NewResource(now time.Time) Resource {
 	return Resource{GUID: NewGUID(), CreatedAt: now, UpdatedAt: now}

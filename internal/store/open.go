@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strings"
 	"time"
@@ -166,8 +165,6 @@ func createFile(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-var guidName = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
-
 // refuseLoss looks for what only a platform with apps leaves behind, so that
 // an empty database never takes the place of one that went missing. A file of
 // evidence counts if it is not empty.
@@ -193,7 +190,7 @@ func refuseLoss(path string, evidence ...string) error {
 			return fmt.Errorf("looking for data of apps: %w", err)
 		}
 		for _, e := range entries {
-			if guidName.MatchString(e.Name()) {
+			if platform.IsGUID(e.Name()) {
 				return lost(filepath.Join(dir, e.Name()))
 			}
 		}
