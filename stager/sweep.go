@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"weir/buildpacks"
@@ -193,7 +192,7 @@ func (s *Stager) sweepCaches(ctx context.Context) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), ".") && s.isDeleted(ctx, e.Name()) {
+		if s.isDeleted(ctx, e.Name()) {
 			errs = append(errs, buildpacks.RemoveAll(filepath.Join(s.cfg.CacheDir, e.Name())))
 		}
 	}
@@ -216,7 +215,12 @@ func (s *Stager) sweepLogs(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// isDeleted reports whether a name is of an app that is not there any more; one
+// that no app can have is somebody else's.
 func (s *Stager) isDeleted(ctx context.Context, app string) bool {
+	if !platform.IsGUID(app) {
+		return false
+	}
 	_, err := s.cfg.Store.App(ctx, app)
 	return platform.KindOf(err) == platform.KindNotFound
 }
