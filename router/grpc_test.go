@@ -138,7 +138,7 @@ func awaitCancel(t *testing.T, service *grpcEcho) {
 	t.Helper()
 	select {
 	case <-service.canceled:
-	case <-time.After(20 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("the service does not learn that the call was given up")
 	}
 }

@@ -211,7 +211,7 @@ func TestH2_GivesUpAClientThatDoesNotRead(t *testing.T) {
 	_ = h.out.Flush()
 	select {
 	case <-gone:
-	case <-time.After(20 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("the instance is still writing")
 	}
 	eventually(t, "the request ended", func() bool { s, _ := g.ctl.Status(t.Context()); return s.InFlight == 0 })

@@ -378,7 +378,7 @@ func TestGate_FreesOneAfterTheOther(t *testing.T) {
 		}
 		select {
 		case <-w.freed:
-		case <-time.After(10 * time.Second):
+		case <-time.After(30 * time.Second):
 			t.Fatalf("waiter %d was not freed", i)
 		}
 		for j, o := range all[i+1:] {

@@ -283,7 +283,7 @@ func TestRouter_CarriesWebSockets(t *testing.T) {
 	d := to("ws", app)
 	d.Protocol = ProtocolHTTP2 // an upgrade goes over HTTP/1.1 all the same
 	g.mapRoute("ws.test", "", d)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	c, res, err := websocket.Dial(ctx, "ws://ws.test/", &websocket.DialOptions{HTTPClient: g.client(), Subprotocols: []string{"echo"}})
 	if err != nil {

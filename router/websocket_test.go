@@ -39,7 +39,7 @@ func wsEcho(w http.ResponseWriter, r *http.Request) {
 func TestWebSocket_PassesThroughTLS(t *testing.T) {
 	s := runTLS(t, []tls.Certificate{keyPair(t, "a.test")})
 	s.mapRoute("a.test", "", to("a", serveApp(t, wsEcho)))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	c, _, err := websocket.Dial(ctx, "wss://a.test/", &websocket.DialOptions{HTTPClient: s.over("http/1.1")})
 	if err != nil {
