@@ -46,7 +46,7 @@ func normalHost(host string) (name string, ok bool) {
 	if upper {
 		name = strings.ToLower(name)
 	}
-	return name, name != "" && len(name) <= 253
+	return name, name != "" && !strings.HasSuffix(name, ".") && len(name) <= 253
 }
 
 // isPort reports whether s is a colon and at most five digits, or only a colon.

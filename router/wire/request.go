@@ -330,7 +330,8 @@ func cutHost(host []byte) (name []byte, upper, ok bool) {
 	if n := len(name); n > 0 && name[n-1] == '.' {
 		name = name[:n-1]
 	}
-	return name, upper, len(name) > 0 && len(name) <= maxHost
+	n := len(name)
+	return name, upper, n > 0 && name[n-1] != '.' && n <= maxHost
 }
 
 func cutIPv6(host []byte) (name []byte, upper, ok bool) {
