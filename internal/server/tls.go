@@ -22,7 +22,7 @@ import (
 )
 
 // certsDir is where certificates that were got are kept, and copies of given
-// ones for a router that may not read those.
+// ones.
 func certsDir(cfg Config) string { return filepath.Join(cfg.DataDir, "certs") }
 
 // usesACME reports whether certificates are got from an authority.
@@ -75,27 +75,27 @@ func mailAddress(v string) (string, error) {
 	return a.Address, nil
 }
 
-// lent are copies of the operator's certificate files, made by root for the
-// router, which may not read root's.
+// lent are copies of the operator's certificate files, made for the router:
+// it may not read root's, and whatever becomes of the files, a router that
+// starts finds some that can be used.
 type lent struct {
 	from   [][]string // sources, in the order of to
 	to     string     // directory of the copies
-	uid    int
+	uid    int        // who owns them; -1: we do
 	logger *slog.Logger
 }
 
-// lendCertificates copies what the router has to read and may not, as root,
-// and points cfg at the copies.
+// lendCertificates copies what the router has to read, and points cfg at the
+// copies.
 func lendCertificates(cfg *Config, logger *slog.Logger) (*lent, error) {
-	if os.Geteuid() != 0 || len(cfg.TLSCerts) == 0 && cfg.ACMEDNS == "" {
+	if len(cfg.TLSCerts) == 0 && cfg.ACMEDNS == "" {
 		return nil, nil
 	}
-	l := &lent{to: filepath.Join(certsDir(*cfg), "given"), uid: cfg.UID, logger: logger, from: [][]string{cfg.TLSCerts, cfg.TLSKeys, {cfg.ACMEDNS}}}
-	err := checkCertificates(*cfg)
-	if err == nil {
-		err = l.copy()
+	l := &lent{to: filepath.Join(certsDir(*cfg), "given"), uid: -1, logger: logger, from: [][]string{cfg.TLSCerts, cfg.TLSKeys, {cfg.ACMEDNS}}}
+	if os.Geteuid() == 0 {
+		l.uid = cfg.UID
 	}
-	if err != nil {
+	if err := l.take(); err != nil {
 		return nil, &platform.Error{Kind: platform.KindInvalid, Msg: "the certificates cannot be used: " + err.Error(), Hint: "see --tls-cert, --tls-key and --acme-dns"}
 	}
 	if len(cfg.TLSCerts) > 0 {
@@ -107,24 +107,29 @@ func lendCertificates(cfg *Config, logger *slog.Logger) (*lent, error) {
 	return l, nil
 }
 
-// checkCertificates looks at the files under the names the operator knows.
-func checkCertificates(cfg Config) error {
-	pairs, err := certs.FindPairs(cfg.TLSCerts, cfg.TLSKeys)
+// take brings the copies up to date, if all of the files can be used. What is
+// wrong is said under the names the operator knows.
+func (l *lent) take() error {
+	pairs, err := certs.FindPairs(l.from[0], l.from[1])
 	if err != nil {
 		return err
 	}
-	return certs.Check(pairs)
+	if err := certs.Check(pairs); err != nil {
+		return err
+	}
+	dns := l.from[2][0]
+	if dns != "" {
+		if _, err := certs.ReadDNS(dns); err != nil {
+			return err
+		}
+	}
+	return l.copy(pairs, dns)
 }
 
 const dnsFile = "dns.json"
 
-// copy brings the copies up to date.
-func (l *lent) copy() error {
-	certFiles, keyFiles, dns := l.from[0], l.from[1], l.from[2][0]
-	pairs, err := certs.FindPairs(certFiles, keyFiles)
-	if err != nil {
-		return err
-	}
+// copy makes the copies those of pairs and of dns.
+func (l *lent) copy(pairs []certs.Pair, dns string) (err error) {
 	if err := os.MkdirAll(l.to, 0o700); err != nil {
 		return err
 	}
@@ -201,12 +206,12 @@ func (l *lent) follow(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			err := l.copy()
+			err := l.take()
 			if err == nil {
 				said = ""
 			} else if said != err.Error() {
 				said = err.Error()
-				l.logger.Warn("changed certificates not taken", "err", err)
+				l.logger.Warn("changed certificates cannot be used, the old ones are", "err", err)
 			}
 		}
 	}

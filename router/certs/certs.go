@@ -43,8 +43,12 @@ type Manager struct {
 	acme  *authority // nil without ACME
 	self  *tls.Certificate
 
-	said string // why changed files are not taken, as it was logged; reload's
+	said   string          // why changed files are not taken, as it was logged; reload's
+	warned map[string]bool // of which ends it was warned; warnOfEnds's
 }
+
+// endsSoon is how long before its end it is warned of a given certificate.
+const endsSoon = 7 * 24 * time.Hour
 
 // New reads the given certificates. An error says which file cannot be used.
 func New(cfg Config) (*Manager, error) {
@@ -64,6 +68,7 @@ func New(cfg Config) (*Manager, error) {
 		return nil, err
 	}
 	m.given.Store(set)
+	m.warnOfEnds(time.Now())
 	if cfg.ACME != nil {
 		if m.acme, err = newAuthority(cfg); err != nil {
 			return nil, err
@@ -92,8 +97,9 @@ func (m *Manager) Run(ctx context.Context) error {
 				m.acme.close()
 			}
 			return nil
-		case <-tick.C:
+		case now := <-tick.C:
 			m.reload()
+			m.warnOfEnds(now)
 		}
 	}
 }
@@ -126,6 +132,27 @@ func (m *Manager) reload() {
 	m.said = ""
 	m.given.Store(set)
 	m.log.Info("certificates read again", "count", len(set.all))
+}
+
+// warnOfEnds says of each given certificate once that it will end soon, and
+// once that it has ended: nobody renews it but its owner.
+func (m *Manager) warnOfEnds(now time.Time) {
+	for _, c := range m.given.Load().all {
+		text, end := "certificate expires soon", c.Leaf.NotAfter
+		switch {
+		case now.After(end):
+			text = "certificate has expired"
+		case now.Add(endsSoon).Before(end):
+			continue
+		}
+		if key := text + string(c.Leaf.Raw); !m.warned[key] {
+			if m.warned == nil {
+				m.warned = map[string]bool{}
+			}
+			m.warned[key] = true
+			m.log.Warn(text, "names", strings.Join(namesOf(c.Leaf), " "), "end", end)
+		}
+	}
 }
 
 // TLS returns how a server finds its certificates.

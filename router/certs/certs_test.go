@@ -313,6 +313,30 @@ func TestGiven_FindsByNameAndReadsChangesAgain(t *testing.T) {
 	}
 }
 
+func TestGiven_IsWarnedOfOnceBeforeItsEndAndOnceBehind(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.pem")
+	b, err := newSelfSigned([]string{"a.test"}) // good for a year
+	if err == nil {
+		err = os.WriteFile(file, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	given := func() ([]Pair, error) { return FindPairs([]string{file}, nil) }
+	m, err := New(Config{Given: given, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, days := range []int{0, 300, 360, 361, 370, 371} {
+		m.warnOfEnds(time.Now().AddDate(0, 0, days))
+	}
+	got := log.String()
+	if strings.Count(got, "expires soon") != 1 || strings.Count(got, "has expired") != 1 || strings.Count(got, "a.test") != 2 {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestNew_SignsItselfForWantOfOthersAndKeepsThat(t *testing.T) {
 	dir := t.TempDir()
 	var leaves []*x509.Certificate
