@@ -42,7 +42,7 @@
 // family sees tails, the second shifts.
 //
 // Regressions may begin late, when many good requests have spoken for the
-// candidate. So every few thousand requests and with each step there is an
+// candidate. So every thousand requests and with each step there is an
 // occasion k at which the same hypotheses begin once more, with weight v_k,
 // Σ v_k = 1; until then they bet nothing and count as one. All of them are
 // multiplied by the same factors, so that one number keeps their sum.

@@ -26,6 +26,9 @@ func (s Stream) String() string {
 	return "nothing"
 }
 
+// DefaultRenew is Config.Renew if nothing else is said.
+const DefaultRenew = 1000
+
 // Config says how strict a Judge is. The zero value is the default.
 type Config struct {
 	// ErrorAlpha, LatencyAlpha and CustomAlpha bound the probability that a
@@ -42,7 +45,7 @@ type Config struct {
 	// Default 5 ms; negative: none.
 	LatencySlack time.Duration
 	// Renew is every how many requests a regression may begin; see the
-	// package's comment. Default 5000.
+	// package's comment. Default DefaultRenew.
 	Renew uint64
 	// Warmup is how many requests the candidate gets in each step before its
 	// latency is judged, so that cold caches do not count. Default 50;
@@ -66,7 +69,7 @@ func (c Config) withDefaults() Config {
 		c.LatencySlack = 5 * time.Millisecond
 	}
 	if c.Renew == 0 {
-		c.Renew = 5000
+		c.Renew = DefaultRenew
 	}
 	if c.Warmup == 0 {
 		c.Warmup = 50

@@ -30,7 +30,7 @@ func (e *evidence) rejected(b *judge.Batch) bool {
 	}
 	e.share = b.Share
 	out := e.rate.Add(b.Share, b.Stable.Bad, b.Candidate.Bad) >= e.limit
-	if e.seen += look; e.seen >= 5000 {
+	if e.seen += look; e.seen >= judge.DefaultRenew {
 		e.rate.Renew()
 		e.seen = 0
 	}
@@ -131,7 +131,7 @@ func (s *slowness) learn(stable *judge.Histogram) { s.latency.Learn(stable) }
 
 func (s *slowness) rejected(b *judge.Batch) bool {
 	out := s.latency.Add(b.Share, &b.Stable.Latency, &b.Candidate.Latency) >= s.limit
-	if s.seen += b.Stable.Requests + b.Candidate.Requests; s.seen >= 5000 {
+	if s.seen += b.Stable.Requests + b.Candidate.Requests; s.seen >= judge.DefaultRenew {
 		s.latency.Renew()
 		s.seen = 0
 	}

@@ -40,6 +40,7 @@ func (r *result) done() *result {
 // stage is a part of a rollout.
 type stage struct {
 	requests          int
+	more              int // requests at most besides, by chance
 	share             float64
 	stable, candidate float64 // rates of failure
 	onset             bool    // requests of the candidate are counted from here
@@ -62,7 +63,11 @@ func play(runs int, seed uint64, stages []stage, begin func() method) *result {
 			if st.onset {
 				requests, failed = 0, 0
 			}
-			for n := 0; n < st.requests; n += look {
+			more := 0
+			if st.more > 0 {
+				more = rnd.IntN(st.more)
+			}
+			for n := -more; n < st.requests; n += look {
 				b := src.draw()
 				requests, failed = requests+int(b.Candidate.Requests), failed+int(b.Candidate.Bad)
 				if m.rejected(&b) {
@@ -97,10 +102,11 @@ func incident(perStep int, rate float64) []stage {
 	return stages
 }
 
-// late is a whole rollout whose candidate gets worse in the last step.
+// late is a whole rollout whose candidate gets worse in the last step, at any
+// moment of the time between two occasions of the judge's.
 func late(perStep int, rate, factor float64) []stage {
 	stages := whole(perStep, rate, 1)
-	stages[3].requests = perStep * 2 / 5
+	stages[3].requests, stages[3].more = perStep*2/5, 5*judge.DefaultRenew
 	return append(stages, stage{requests: perStep * 3 / 5, share: 0.5, stable: rate, candidate: rate * factor, onset: true})
 }
 
