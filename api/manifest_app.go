@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"weir/internal/platform"
 	"weir/router"
@@ -121,7 +122,7 @@ func (r *fieldReader) routes(key string) []platform.ManifestRoute {
 		if route.Route == "" {
 			r.problems = append(r.problems, fmt.Sprintf("Routes[%d] must have a key 'route'", i))
 		}
-		if checkProtocol(route.Protocol) != nil {
+		if !slices.Contains([]string{"", router.ProtocolHTTP1, router.ProtocolHTTP2}, route.Protocol) {
 			r.problems = append(r.problems, "Route protocol must be 'http1' or 'http2'")
 		}
 		for _, p := range in.mapping("options") {

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 
@@ -230,117 +229,34 @@ func (a *API) replaceDestinations(ctx context.Context, c call, req changeDestina
 type changer func(context.Context, platform.Actor, string, []platform.Destination) ([]platform.Destination, error)
 
 func (a *API) changeDestinations(ctx context.Context, c call, req changeDestinations, change changer) (reply, error) {
-	if _, err := a.store.Route(ctx, req.GUID); err != nil {
-		return reply{}, err
-	}
 	ds, err := parseDestinations(req.Body.Destinations)
 	if err != nil {
-		return reply{}, err
-	}
-	if err := a.checkDestinationApps(ctx, ds); err != nil {
 		return reply{}, err
 	}
 	all, err := change(ctx, c.actor(), req.GUID, ds)
 	return ok(c.destinations(req.GUID, all)), err
 }
 
-// maxDestinations is how many a request may name.
-const maxDestinations = 100
-
-// parseDestinations checks what a request says of destinations, all but
-// whether their apps exist. Weights are weir's: relative, 0 to 1000.
+// parseDestinations reads what a request says of destinations. Whether that can
+// be is the engine's to say.
 func parseDestinations(in []v3.DestinationInput) ([]platform.Destination, error) {
-	if len(in) > maxDestinations {
-		return nil, platform.Invalidf("destinations must have at most %d entries", maxDestinations)
-	}
-	type same struct {
-		app, process, protocol string
-		port                   int
-	}
-	seen := map[same]bool{}
 	out := make([]platform.Destination, 0, len(in))
 	for i, d := range in {
-		one, err := parseDestination(d)
-		if err != nil {
-			return nil, platform.Invalidf("destinations[%d]: %s", i, err)
+		one := platform.Destination{AppGUID: d.App.GUID, Weight: d.Weight}
+		if one.AppGUID == "" {
+			return nil, platform.Invalidf("destinations[%d]: app.guid must name an app", i)
 		}
-		key := same{one.AppGUID, one.ProcessType, one.Protocol, one.Port}
-		if seen[key] {
-			return nil, platform.Invalidf("Destinations cannot contain duplicate entries")
+		if d.App.Process != nil {
+			one.ProcessType = d.App.Process.Type
 		}
-		seen[key] = true
+		if d.Port != nil && *d.Port == 0 {
+			return nil, platform.Invalidf("destinations[%d]: port must not be 0", i)
+		}
+		set(&one.Port, d.Port)
+		set(&one.Protocol, d.Protocol)
 		out = append(out, one)
 	}
 	return out, nil
-}
-
-func parseDestination(in v3.DestinationInput) (platform.Destination, error) {
-	d := platform.Destination{AppGUID: in.App.GUID, ProcessType: platform.WebProcess, Weight: in.Weight}
-	if d.AppGUID == "" {
-		return d, platform.Invalidf("app.guid must name an app")
-	}
-	if in.App.Process != nil && in.App.Process.Type != "" {
-		d.ProcessType = in.App.Process.Type
-	}
-	if in.Port != nil {
-		if *in.Port < 1024 || *in.Port > 65535 {
-			return d, platform.Invalidf("port must be in the range 1024 to 65535")
-		}
-		d.Port = *in.Port
-	}
-	if in.Protocol != nil {
-		d.Protocol = *in.Protocol
-	}
-	return d, firstError(checkProtocol(d.Protocol), checkWeight(d.Weight))
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// checkProtocol accepts what an HTTP route's destination may speak; "" is the
-// default.
-func checkProtocol(p string) error {
-	switch p {
-	case "", "http1", "http2":
-		return nil
-	}
-	return platform.Invalidf("protocol must be 'http1' or 'http2'")
-}
-
-func checkWeight(w *int) error {
-	if w != nil && (*w < 0 || *w > platform.MaxWeight) {
-		return platform.Invalidf("weight must be in the range 0 to %d", platform.MaxWeight)
-	}
-	return nil
-}
-
-// checkDestinationApps refuses destinations whose apps do not exist.
-func (a *API) checkDestinationApps(ctx context.Context, ds []platform.Destination) error {
-	guids := make([]string, 0, len(ds))
-	for _, d := range ds {
-		guids = append(guids, d.AppGUID)
-	}
-	apps, err := a.appsByGUID(ctx, guids)
-	if err != nil {
-		return err
-	}
-	missing := map[string]bool{}
-	for _, g := range guids {
-		if _, ok := apps[g]; !ok {
-			missing[g] = true
-		}
-	}
-	if len(missing) > 0 {
-		return platform.Invalidf("App(s) with guid(s) \"%s\" do not exist or you do not have access.",
-			strings.Join(slices.Sorted(maps.Keys(missing)), "\", \""))
-	}
-	return nil
 }
 
 type destinationOf struct {
@@ -369,16 +285,11 @@ func (a *API) updateDestination(ctx context.Context, c call, req updateDestinati
 		return reply{}, err
 	}
 	d, err := a.engine.UpdateDestination(ctx, c.actor(), req.GUID, req.Destination, func(d *platform.Destination) error {
-		if b.Protocol != nil {
-			d.Protocol = *b.Protocol
-			if d.Protocol == "" {
-				d.Protocol = "http1"
-			}
-		}
+		set(&d.Protocol, b.Protocol)
 		if b.Weight.Set {
 			d.Weight = b.Weight.Value
 		}
-		return firstError(checkProtocol(d.Protocol), checkWeight(d.Weight))
+		return nil
 	})
 	return ok(presentDestination(d)), err
 }

@@ -15,26 +15,33 @@ import (
 // checkDestinations completes destinations and refuses what cannot be.
 func checkDestinations(ctx context.Context, tx *store.Tx, route platform.Route, dests []platform.Destination) ([]platform.Destination, error) {
 	if len(dests) > maxDestinations {
-		return nil, platform.Invalidf("Destinations must not be more than %d", maxDestinations)
+		return nil, platform.Invalidf("destinations must have at most %d entries", maxDestinations)
 	}
 	done := make([]platform.Destination, 0, len(dests))
-	for _, d := range dests {
+	var missing []string
+	for i, d := range dests {
 		d, err := completeDestination(d)
 		if err != nil {
-			return nil, err
+			return nil, platform.Invalidf("destinations[%d]: %s", i, err)
 		}
 		if slices.ContainsFunc(done, func(other platform.Destination) bool { return sameDestination(d, other) }) {
 			return nil, platform.Invalidf("Destinations cannot contain duplicate entries")
 		}
 		app, err := tx.App(ctx, d.AppGUID)
-		if err != nil {
-			return nil, invalidReference(err, fmt.Sprintf("App with guid '%s' does not exist or you do not have access to it", d.AppGUID))
-		}
-		if app.SpaceGUID != route.SpaceGUID {
+		switch {
+		case isNotFound(err):
+			missing = append(missing, d.AppGUID)
+		case err != nil:
+			return nil, err
+		case app.SpaceGUID != route.SpaceGUID:
 			return nil, platform.Invalidf("Routes cannot be mapped to destinations in different spaces")
 		}
 		d.RouteGUID = route.GUID
 		done = append(done, d)
+	}
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		return nil, platform.Invalidf("App(s) with guid(s) \"%s\" do not exist or you do not have access.", strings.Join(slices.Compact(missing), "\", \""))
 	}
 	return done, nil
 }
@@ -51,7 +58,7 @@ func completeDestination(d platform.Destination) (platform.Destination, error) {
 		d.Protocol = router.ProtocolHTTP1
 	}
 	if d.Port < 1024 || d.Port > 65535 {
-		return d, platform.Invalidf("Port must be between 1024 and 65535 (got %d)", d.Port)
+		return d, platform.Invalidf("port must be in the range 1024 to 65535")
 	}
 	return d, checkDestination(d)
 }
@@ -59,10 +66,10 @@ func completeDestination(d platform.Destination) (platform.Destination, error) {
 // checkDestination checks what of a destination can be changed.
 func checkDestination(d platform.Destination) error {
 	if d.Protocol != router.ProtocolHTTP1 && d.Protocol != router.ProtocolHTTP2 {
-		return platform.Invalidf("Destination protocol must be 'http1' or 'http2' (got %q)", d.Protocol)
+		return platform.Invalidf("protocol must be 'http1' or 'http2'")
 	}
 	if d.Weight != nil && (*d.Weight < 0 || *d.Weight > platform.MaxWeight) {
-		return platform.Invalidf("Destination weight must be between 0 and %d (got %d)", platform.MaxWeight, *d.Weight)
+		return platform.Invalidf("weight must be in the range 0 to %d", platform.MaxWeight)
 	}
 	return nil
 }

@@ -187,10 +187,10 @@ func TestDestinations_RefusesWhatCannotBe(t *testing.T) {
 		dests []platform.Destination
 		want  string
 	}{
-		"unknown app":  {[]platform.Destination{{AppGUID: "nope"}}, "does not exist"},
-		"too heavy":    {[]platform.Destination{{AppGUID: app.GUID, Weight: &tooHeavy}}, "between 0 and 1000"},
-		"negative":     {[]platform.Destination{{AppGUID: app.GUID, Weight: &negative}}, "between 0 and 1000"},
-		"port":         {[]platform.Destination{{AppGUID: app.GUID, Port: 80}}, "between 1024 and 65535"},
+		"unknown app":  {[]platform.Destination{{AppGUID: "nope"}}, "do not exist"},
+		"too heavy":    {[]platform.Destination{{AppGUID: app.GUID, Weight: &tooHeavy}}, "in the range 0 to 1000"},
+		"negative":     {[]platform.Destination{{AppGUID: app.GUID, Weight: &negative}}, "in the range 0 to 1000"},
+		"port":         {[]platform.Destination{{AppGUID: app.GUID, Port: 80}}, "in the range 1024 to 65535"},
 		"protocol":     {[]platform.Destination{{AppGUID: app.GUID, Protocol: "tcp"}}, "'http1' or 'http2'"},
 		"twice":        {[]platform.Destination{{AppGUID: app.GUID}, {AppGUID: app.GUID}}, "duplicate"},
 		"far too many": {many, "100"},
