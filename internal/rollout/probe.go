@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -117,7 +118,7 @@ func (p *probe) awaitHealthy(ctx context.Context) (started, ready bool) {
 	}
 }
 
-var errSettling = fmt.Errorf("just started")
+var errSettling = errors.New("just started")
 
 func isProcessCheck(h platform.HealthCheck) bool {
 	return h.Type == platform.HealthProcess || h.Type == ""
@@ -277,7 +278,7 @@ func (p *probe) checkHTTP(ctx context.Context, h platform.HealthCheck, limit tim
 		return explainDial(err, p.at, limit)
 	}
 	defer res.Body.Close()
-	io.CopyN(io.Discard, res.Body, 1<<16) //nolint:errcheck // only to end politely
+	io.CopyN(io.Discard, res.Body, 1<<16) // only to end politely
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("GET %s answered %d", path, res.StatusCode)
 	}

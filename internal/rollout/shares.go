@@ -420,9 +420,7 @@ func (t *traffic) makeMain(ctx context.Context, guid, how string) error {
 	if err != nil {
 		return err
 	}
-	oldLabel := old.Label
-	old.Main, old.Labelled = false, true // its number may come again
-	old.Label = oldLabel
+	old.Main, old.Labelled = false, true                  // its number may come again
 	if err := t.tx.UpdateVersion(ctx, *old); err != nil { // there is never more than one
 		return err
 	}

@@ -47,7 +47,7 @@ func (e *Engine) editVersion(ctx context.Context, who platform.Actor, guid, even
 		if err := edit(tx, app, &v); err != nil {
 			return err
 		}
-		err = e.event(ctx, tx, who, event, versionTarget(app), map[string]any{
+		err = e.event(ctx, tx, who, event, appTarget(app), map[string]any{
 			"version": was.Label, "version_guid": was.GUID, "instances": v.Instances, "state": string(v.State),
 		})
 		if err != nil {

@@ -55,9 +55,6 @@ func sidesOf(ctx context.Context, tx *store.Tx, app string) (map[string]side, er
 	return sides, nil
 }
 
-// versionTarget names a version in an event.
-func versionTarget(app platform.App) target { return appTarget(app) }
-
 // mainOf returns the main version among all.
 func mainOf(all []platform.Version) (platform.Version, bool) {
 	i := slices.IndexFunc(all, func(v platform.Version) bool { return v.Main })
@@ -197,7 +194,7 @@ func (e *Engine) StartVersion(ctx context.Context, who platform.Actor, req platf
 		if err != nil {
 			return err
 		}
-		err = e.event(ctx, tx, who, "audit.app.version.create", versionTarget(app), map[string]any{
+		err = e.event(ctx, tx, who, "audit.app.version.create", appTarget(app), map[string]any{
 			"version": v.Label, "version_guid": v.GUID, "revision": v.RevisionVersion, "mode": v.Mode, "weight": v.Weight, "instances": v.Instances,
 		})
 		if err != nil || also == nil {
