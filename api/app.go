@@ -284,17 +284,8 @@ func (a *API) noteOn(ctx context.Context, c call, app platform.App, typ string, 
 	return a.store.InsertEvent(ctx, platform.Event{
 		Resource: platform.NewResource(time.Now()), Type: typ, Actor: c.actor(),
 		TargetGUID: app.GUID, TargetType: "app", TargetName: app.Name,
-		SpaceGUID: app.SpaceGUID, OrgGUID: a.orgOf(ctx, app.SpaceGUID), Data: data,
+		SpaceGUID: app.SpaceGUID, Data: data,
 	})
-}
-
-// orgOf returns the organization of a space, "" if the space is gone.
-func (a *API) orgOf(ctx context.Context, space string) string {
-	s, err := a.store.Space(ctx, space)
-	if err != nil {
-		return ""
-	}
-	return s.OrganizationGUID
 }
 
 // app presents an app.

@@ -253,14 +253,9 @@ func event(ctx context.Context, tx *store.Tx, actor platform.Actor, typ, appGUID
 	if err != nil {
 		return err
 	}
-	space, err := tx.Space(ctx, app.SpaceGUID)
-	if err != nil {
-		return err
-	}
 	return tx.InsertEvent(ctx, platform.Event{
 		Resource: platform.NewResource(time.Now().UTC()), Type: typ, Actor: actor,
-		TargetGUID: app.GUID, TargetType: "app", TargetName: app.Name, Data: data,
-		SpaceGUID: space.GUID, OrgGUID: space.OrganizationGUID,
+		TargetGUID: app.GUID, TargetType: "app", TargetName: app.Name, Data: data, SpaceGUID: app.SpaceGUID,
 	})
 }
 

@@ -36,7 +36,6 @@ type conductor struct {
 	asked    time.Time   // the gate
 	calls    chan func() // results of what runs beside
 	busy     int         // probes and gates among that
-	space    string      // of the app
 
 	heard      *router.Evidence // what the judge is to be told; nil: nothing new
 	foreseeing bool             // it is being worked out what could be seen
@@ -223,18 +222,18 @@ func (c *conductor) look(ctx context.Context) (*world, error) {
 		c.absorb(c.heard)
 		c.heard = nil
 	}
-	if c.space == "" {
-		app, err := c.e.cfg.Store.App(ctx, c.row.AppGUID)
-		if err != nil {
-			return nil, err
-		}
-		c.space = app.SpaceGUID
+	app, err := c.e.cfg.Store.App(ctx, c.row.AppGUID)
+	if err != nil {
+		return nil, err
 	}
 	if err := c.compare(ctx); err != nil {
 		return nil, err
 	}
-	w := &world{now: c.e.cfg.Now().UTC(), r: &c.row, plan: &c.plan, p: &c.p, verdict: c.judge.Verdict(), killed: c.killed, since: c.since}
-	if w.frozen, err = c.e.frozen(ctx, c.space, &c.plan); err != nil {
+	w := &world{
+		now: c.e.cfg.Now().UTC(), r: &c.row, plan: &c.plan, p: &c.p, verdict: c.judge.Verdict(),
+		stopped: app.State == platform.AppStopped, killed: c.killed, since: c.since,
+	}
+	if w.frozen, err = c.e.frozen(ctx, app.SpaceGUID, &c.plan); err != nil {
 		return nil, err
 	}
 	stable, candidate := 0, 0
@@ -379,13 +378,9 @@ func (e *Engine) event(ctx context.Context, tx *store.Tx, who platform.Actor, ro
 	if err != nil {
 		return err
 	}
-	space, err := tx.Space(ctx, app.SpaceGUID)
-	if err != nil {
-		return err
-	}
 	return tx.InsertEvent(ctx, platform.Event{
 		Resource: platform.NewResource(now), Type: "audit.app.rollout." + string(row.State), Actor: who,
-		TargetGUID: app.GUID, TargetType: "app", TargetName: app.Name, SpaceGUID: app.SpaceGUID, OrgGUID: space.OrganizationGUID,
+		TargetGUID: app.GUID, TargetType: "app", TargetName: app.Name, SpaceGUID: app.SpaceGUID,
 		Data: map[string]any{"rollout_guid": row.GUID, "number": row.Number, "step": row.Step, "table": row.Table, "text": text},
 	})
 }

@@ -19,19 +19,11 @@ func routeTarget(r platform.Route) target { return target{r.GUID, "route", r.Hos
 
 // event adds a line to the audit log, in the transaction of what it tells.
 func (e *Engine) event(ctx context.Context, tx *store.Tx, who platform.Actor, typ string, about target, data map[string]any) error {
-	ev := platform.Event{
+	return tx.InsertEvent(ctx, platform.Event{
 		Resource: platform.NewResource(time.Now().UTC()), Type: typ, Actor: who,
 		TargetGUID: about.guid, TargetType: about.typ, TargetName: about.name,
 		Data: data, SpaceGUID: about.space,
-	}
-	if about.space != "" {
-		space, err := tx.Space(ctx, about.space)
-		if err != nil && !isNotFound(err) {
-			return err
-		}
-		ev.OrgGUID = space.OrganizationGUID
-	}
-	return tx.InsertEvent(ctx, ev)
+	})
 }
 
 // noteEvent puts what happened to an instance into the audit log.

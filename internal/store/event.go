@@ -43,9 +43,20 @@ func (r Rows) Events(ctx context.Context, q Query) ([]platform.Event, int, error
 	return events.list(ctx, r, q)
 }
 
-// InsertEvent adds an event.
+// InsertEvent adds an event. One of a space is of its organization too, as long
+// as the space is there; whoever adds it need not say so.
 func (r Rows) InsertEvent(ctx context.Context, e platform.Event) error {
-	return events.insert(ctx, r, e)
+	return r.run.write(ctx, func(c *conn) error {
+		rows := Rows{c}
+		if e.OrgGUID == "" && e.SpaceGUID != "" {
+			space, err := rows.Space(ctx, e.SpaceGUID)
+			if err != nil && platform.KindOf(err) != platform.KindNotFound {
+				return err
+			}
+			e.OrgGUID = space.OrganizationGUID
+		}
+		return events.insert(ctx, rows, e)
+	})
 }
 
 // SweepEvents removes the events from before the given time, and of each

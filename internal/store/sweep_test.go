@@ -34,6 +34,21 @@ func TestSweep_JobsThatEndedLongAgo(t *testing.T) {
 	}
 }
 
+func TestInsertEvent_KnowsTheOrganizationOfItsSpace(t *testing.T) {
+	ctx := t.Context()
+	s := open(t)
+	app := insertApp(t, s, "shop")
+	space, err := s.Space(ctx, app.SpaceGUID)
+	must(t, err)
+	for spaceGUID, want := range map[string]string{app.SpaceGUID: space.OrganizationGUID, "gone": "", "": ""} {
+		e := platform.Event{Resource: platform.NewResource(start), TargetGUID: app.GUID, SpaceGUID: spaceGUID}
+		must(t, s.InsertEvent(ctx, e))
+		if got, err := s.Event(ctx, e.GUID); err != nil || got.OrgGUID != want {
+			t.Errorf("of space %q: %q, %v", spaceGUID, got.OrgGUID, err)
+		}
+	}
+}
+
 func TestSweep_EventsOldOrTooMany(t *testing.T) {
 	ctx := t.Context()
 	s := open(t)
