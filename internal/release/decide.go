@@ -42,6 +42,8 @@ type world struct {
 	// candidate is nil if there is no such version any more.
 	candidate *platform.VersionStatus
 	verdict   judge.Verdict
+	// stopped says that the app was, all its versions with it.
+	stopped bool
 	// frozen says which freeze forbids steps; empty: none does.
 	frozen string
 	// moved says what somebody else did to the shares; empty: nothing.
@@ -143,6 +145,8 @@ func (w *world) guard() decision {
 	switch {
 	case c == nil:
 		return back("version %s was taken away", w.r.ToLabel)
+	case w.stopped:
+		return back("the app was stopped")
 	case c.LastExit != nil && c.LastExit.OOM && c.LastExit.At.After(w.r.CreatedAt):
 		return back("an instance of %s ran out of memory: %s", w.r.ToLabel, c.LastExit.Reason)
 	case c.Crashes >= crashLoop:

@@ -64,6 +64,10 @@ func TestDecide(t *testing.T) {
 		{"crash loop", func(w *world) { w.candidate.Crashes = 3 }, decision{verb: rollBack}},
 		{"out of memory", func(w *world) { w.candidate.LastExit = &platform.Exit{OOM: true, At: start} }, decision{verb: rollBack}},
 		{"out of memory, long ago", func(w *world) { w.candidate.LastExit = &platform.Exit{OOM: true, At: start.Add(-2 * time.Hour)} }, decision{verb: enter}},
+		{"app stopped", func(w *world) { w.stopped, w.candidate.Ready = true, 0 }, decision{verb: rollBack}},
+		{"app stopped while paused", func(w *world) {
+			w.stopped, w.r.State, w.p.Before = true, platform.RolloutPaused, platform.RolloutBaking
+		}, decision{verb: rollBack}},
 		{"taken away", func(w *world) { w.candidate = nil }, decision{verb: rollBack}},
 		{"probes fail", func(w *world) { w.p.ProbeFailed = 3 }, decision{verb: rollBack}},
 		{"not probed yet", func(w *world) { w.plan.Steps[1].Probe = "/health" }, decision{verb: stay}},

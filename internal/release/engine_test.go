@@ -77,6 +77,22 @@ func TestRollout_ABadCandidateIsTakenBackAndTheRecordSaysWhy(t *testing.T) {
 	}
 }
 
+// A stopped app has no instance that is ready; that is not the candidate's doing.
+func TestRollout_EndsWhenTheAppIsStopped(t *testing.T) {
+	g := newStage(t)
+	e, _ := g.engine()
+	row := g.start(e, strings.Replace(quick, "20s", "10h", 1))
+	g.until(row.GUID, platform.RolloutBaking)
+	app := g.app
+	app.State = platform.AppStopped
+	if err := g.store.UpdateApp(t.Context(), app); err != nil {
+		t.Fatal(err)
+	}
+	if row = g.until(row.GUID, platform.RolloutRolledBack); row.Reason != "the app was stopped" {
+		t.Errorf("it says %q", row.Reason)
+	}
+}
+
 func TestRollout_SilencePausesAndSaysWhatIsMissing(t *testing.T) {
 	g := newStage(t)
 	g.perLook = 0
