@@ -23,6 +23,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"weir/internal/platform"
 )
 
 // InitCommand is the hidden sub-command of the binary that becomes the init of
@@ -144,7 +146,7 @@ func (e Exit) Reason(memoryMB int, timeout time.Duration) string {
 	case e.Source == SourceInferred:
 		return "lost: the machine or the instance's supervisor ended"
 	case e.OOM:
-		return fmt.Sprintf("out of memory (limit %s)", formatMB(memoryMB))
+		return fmt.Sprintf("out of memory (limit %s)", platform.FormatMegabytes(memoryMB))
 	case e.TimedOut:
 		return fmt.Sprintf("timed out after %s", timeout)
 	case e.Source == SourcePidfd:
@@ -164,13 +166,6 @@ func (e Exit) cause() string {
 		return e.Signal
 	}
 	return fmt.Sprintf("status %d", e.Code)
-}
-
-func formatMB(mb int) string {
-	if mb >= 1024 && mb%1024 == 0 {
-		return fmt.Sprintf("%dG", mb/1024)
-	}
-	return fmt.Sprintf("%dM", mb)
 }
 
 // Usage is what an instance uses at one moment.

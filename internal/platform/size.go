@@ -51,7 +51,7 @@ func FormatLogRate(n int64) string {
 // FormatBytes is the inverse of ParseBytes, exact: "512M", "1000B".
 func FormatBytes(n int64) string {
 	for _, u := range sizeUnits {
-		if n%u.bytes == 0 {
+		if n >= u.bytes && n%u.bytes == 0 {
 			return strconv.FormatInt(n/u.bytes, 10) + u.letter
 		}
 	}

@@ -34,6 +34,15 @@ func TestParseLogRate(t *testing.T) {
 	}
 }
 
+func TestFormatBytes_IsReadBack(t *testing.T) {
+	for n, want := range map[int64]string{0: "0B", 1000: "1000B", 1024: "1K", 3 << 19: "1536K", 2 << 30: "2G", 1 << 40: "1T"} {
+		got := FormatBytes(n)
+		if again, err := ParseBytes(got); got != want || err != nil || again != n {
+			t.Errorf("%d is formatted as %q and read as %d, %v", n, got, again, err)
+		}
+	}
+}
+
 func TestFormatMegabytes_IsReadBack(t *testing.T) {
 	for _, mb := range []int{1, 63, 1024, 1536, 4096} {
 		if got, err := ParseMegabytes(FormatMegabytes(mb)); err != nil || got != mb {
