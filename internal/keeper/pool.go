@@ -122,6 +122,6 @@ func errNoPort(r PortRange) error {
 	return &platform.Error{
 		Kind: platform.KindExhausted,
 		Msg:  fmt.Sprintf("no port is free for an instance (%d to %d)", r.First, r.Last),
-		Hint: "stop some instances, or widen the range",
+		Hint: "stop some instances",
 	}
 }
