@@ -270,3 +270,54 @@ func TestBucket_FillsWithTime(t *testing.T) {
 		t.Error("11 at once are not too many, where 10 are allowed")
 	}
 }
+
+// A client that makes its table smaller ends the connection unless the next
+// block says that we heard it.
+func TestH2_TellsThatItsTableGotSmaller(t *testing.T) {
+	g := run(t)
+	g.mapRoute("a.test", "", to("a", serveApp(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Trailer", "X-Sum")
+		w.WriteHeader(http.StatusEarlyHints)
+		_, _ = io.WriteString(w, "hello")
+		w.Header().Set("X-Sum", "1")
+	})))
+	firsts := func(h *h2conn, stream uint32) (firsts []byte) {
+		h.ask(stream)
+		_ = h.out.Flush()
+		_ = h.c.SetReadDeadline(time.Now().Add(30 * time.Second))
+		for {
+			f, err := h.fr.ReadFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if block, ok := f.(*http2.HeadersFrame); ok {
+				firsts = append(firsts, block.HeaderBlockFragment()[0])
+				if block.StreamEnded() {
+					return firsts
+				}
+			}
+		}
+	}
+	h := g.h2raw(t)
+	if got := firsts(h, 1); bytes.Contains(got, []byte{0x20}) || len(got) != 3 {
+		t.Errorf("blocks begin with %x", got)
+	}
+	_ = h.fr.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: 65536})
+	if got := firsts(h, 3); bytes.Contains(got, []byte{0x20}) {
+		t.Errorf("with a larger table blocks begin with %x", got)
+	}
+	_ = h.fr.WriteSettings(http2.Setting{ID: http2.SettingHeaderTableSize, Val: 8192})
+	if got := firsts(h, 5); !bytes.Equal(got, []byte{0x20, 0x20, 0x20}) {
+		t.Errorf("with a smaller table blocks begin with %x", got)
+	}
+	h = g.h2raw(t, http2.Setting{ID: http2.SettingHeaderTableSize})
+	if got := firsts(h, 1); !bytes.Equal(got, []byte{0x20, 0x20, 0x20}) {
+		t.Errorf("without a table blocks begin with %x", got)
+	}
+	h = g.h2raw(t, http2.Setting{ID: http2.SettingHeaderTableSize})
+	h.ask(1)
+	_ = h.out.Flush()
+	if status := h.statusOf(1); status != "103" {
+		t.Errorf("the answer begins with %s", status)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2/hpack"
@@ -40,6 +41,7 @@ type conn2 struct {
 	budget  [frameKinds]bucket
 
 	handlers sync.WaitGroup
+	shrunk   atomic.Bool // peerTable got smaller once
 
 	mu         sync.Mutex // guards what follows, and the streams
 	room       sync.Cond  // there is room in out, or the connection is dead
@@ -52,15 +54,16 @@ type conn2 struct {
 	nReset     int
 	active     int // requests whose goroutine runs
 	lastStream uint32
-	inHead     bool  // a head is on its way
-	window     int64 // bytes of bodies the client takes
-	peerWindow int64 // what it takes on a new stream
-	peerFrame  int   // its largest frame
-	recvLeft   int64 // bytes of bodies it may send
-	recvTaken  int64 // bytes that were taken and not yet allowed anew
-	leaving    bool  // told to go away, politely
-	over       bool  // it ends with the last request under way
-	left       bool  // told so for good
+	inHead     bool   // a head is on its way
+	window     int64  // bytes of bodies the client takes
+	peerWindow int64  // what it takes on a new stream
+	peerFrame  int    // its largest frame
+	peerTable  uint32 // its table of fields, which we do not use
+	recvLeft   int64  // bytes of bodies it may send
+	recvTaken  int64  // bytes that were taken and not yet allowed anew
+	leaving    bool   // told to go away, politely
+	over       bool   // it ends with the last request under way
+	left       bool   // told so for good
 }
 
 func newConn2(r *Router, a *arrival) *conn2 {
@@ -68,7 +71,7 @@ func newConn2(r *Router, a *arrival) *conn2 {
 		in: newStream(a.Conn), r: r, a: a, gone: make(chan struct{}),
 		peerText: a.peer.Addr().String(), peerAddr: a.peer.String(),
 		streams: make(map[uint32]*stream2), window: h2DefaultWindow, peerWindow: h2DefaultWindow,
-		peerFrame: h2DefaultFrame, recvLeft: h2ConnRoom,
+		peerFrame: h2DefaultFrame, peerTable: h2TableBytes, recvLeft: h2ConnRoom,
 	}
 	c.room.L = &c.mu
 	c.watch.ends, c.watch.streams = c, true

@@ -32,6 +32,7 @@ const (
 
 // Settings, RFC 9113 section 6.5.2.
 const (
+	h2TableSize      = 0x1
 	h2EnablePush     = 0x2
 	h2MaxStreams     = 0x3
 	h2InitialWindow  = 0x4

@@ -10,9 +10,19 @@ var errStreamReset = errors.New("router: the client does not want the answer any
 
 // interim implements front.
 func (s *stream2) interim(res *wire.Response) error {
-	b := appendStatus(make([]byte, h2FrameHead), res.Status)
+	b := appendStatus(s.block(make([]byte, h2FrameHead)), res.Status)
 	b = appendPacked(b, res.AppendKept(nil))
 	return s.c.send(s, appendHeaders(b, 0, 0, s.id, s.largest()), nil)
+}
+
+// block begins a header block. A client that made its table of fields smaller
+// wants to be told in the next block that what is used of it got smaller, too,
+// RFC 7541 section 4.2; so each says that it is nothing.
+func (s *stream2) block(b []byte) []byte {
+	if s.c.shrunk.Load() {
+		return append(b, 0x20)
+	}
+	return b
 }
 
 func (s *stream2) largest() int {
@@ -30,7 +40,7 @@ func (s *stream2) begin(a *reply) error {
 	}
 	lines = append(lines, a.lines...)
 	b := append(s.x.out[:0], 0, 0, 0, 0, 0, 0, 0, 0, 0)
-	b = appendPacked(appendStatus(b, a.res.Status), lines)
+	b = appendPacked(appendStatus(s.block(b), a.res.Status), lines)
 	scratch.free()
 	if a.length >= 0 && a.res.Status >= 200 && a.res.Status != 204 {
 		b = appendHpackInt(b, 0, 4, 28) // content-length
@@ -135,7 +145,7 @@ func (s *stream2) end(trailers []byte) error {
 	case len(trailers) > 0:
 		at := len(x.out)
 		b := append(x.out, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-		block := appendHeaders(appendPacked(b, trailers), at, h2EndStream, s.id, s.largest())
+		block := appendHeaders(appendPacked(s.block(b), trailers), at, h2EndStream, s.id, s.largest())
 		x.out, s.shut = block, true
 	default:
 		x.out, s.shut = appendFrameHead(x.out, 0, h2Data, h2EndStream, s.id), true

@@ -275,7 +275,9 @@ func (s *stream2) continueLocked() {
 	if s.spoke || s.errLocked() != nil {
 		return
 	}
-	c.out = append(appendFrameHead(c.out, 5, h2Headers, h2EndHeaders, s.id), 8, 3, '1', '0', '0')
+	at := len(c.out)
+	c.out = appendStatus(s.block(append(c.out, 0, 0, 0, 0, 0, 0, 0, 0, 0)), 100)
+	c.out = appendHeaders(c.out, at, 0, s.id, c.peerFrame)
 	c.mu.Unlock()
 	c.push()
 	c.mu.Lock()

@@ -262,6 +262,11 @@ func (c *conn2) takeSettings(f *h2frame) error {
 
 func (c *conn2) setLocked(id uint16, v uint32) error {
 	switch id {
+	case h2TableSize:
+		if v < c.peerTable {
+			c.shrunk.Store(true)
+		}
+		c.peerTable = v
 	case h2EnablePush:
 		if v > 1 {
 			return h2Error{h2ProtocolError, "ENABLE_PUSH that is no boolean"}
