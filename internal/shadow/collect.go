@@ -30,7 +30,7 @@ type Config struct {
 	// Ignores returns the rules a version was given; platform.KindNotFound
 	// for one that is gone, whose report is removed.
 	Ignores func(ctx context.Context, version string) ([]string, error)
-	Logger  *slog.Logger
+	Logger  *slog.Logger // nil discards
 }
 
 // How often reports are written, how often those of versions that are gone are
@@ -60,7 +60,12 @@ type kept struct {
 }
 
 // New returns a collector; it starts nothing.
-func New(cfg Config) *Collector { return &Collector{cfg: cfg, reports: map[string]*kept{}} }
+func New(cfg Config) *Collector {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Collector{cfg: cfg, reports: map[string]*kept{}}
+}
 
 // Run collects until ctx ends.
 func (c *Collector) Run(ctx context.Context) error {
@@ -102,14 +107,17 @@ func (c *Collector) add(ctx context.Context, pairs []router.ShadowPair, counts [
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range pairs {
-		if k := c.of(ctx, pairs[i].App, pairs[i].Version); k != nil {
+		if k := c.toAdd(ctx, pairs[i].App, pairs[i].Version); k != nil {
 			k.report.Add(&pairs[i], k.skip)
 			k.changed = true
 		}
 	}
 	for _, n := range counts {
-		k := c.of(ctx, n.App, n.Version)
-		if k == nil || n.Copied == 0 && len(n.Dropped) == 0 {
+		if n.Copied == 0 && len(n.Dropped) == 0 {
+			continue
+		}
+		k := c.toAdd(ctx, n.App, n.Version)
+		if k == nil {
 			continue
 		}
 		k.changed = true
@@ -120,16 +128,30 @@ func (c *Collector) add(ctx context.Context, pairs []router.ShadowPair, counts [
 	}
 }
 
-// of returns the report of a version, from its file if there is one; nil if
-// the version is gone.
-func (c *Collector) of(ctx context.Context, app, version string) *kept {
+// toAdd returns the report of a version to be added to; nil if there can be none
+// now.
+func (c *Collector) toAdd(ctx context.Context, app, version string) *kept {
+	k, err := c.of(ctx, app, version)
+	if err != nil && !isGone(err) && ctx.Err() == nil {
+		c.cfg.Logger.Warn("what a shadow answered is not looked at: the version's rules cannot be read", "version", version, "err", err)
+	}
+	return k
+}
+
+// isGone reports whether err says that a version does not exist any more.
+func isGone(err error) bool { return platform.KindOf(err) == platform.KindNotFound }
+
+// of returns the report of a version, from its file if there is one, or the
+// error with which its rules cannot be read; isGone is true of it if the version
+// is.
+func (c *Collector) of(ctx context.Context, app, version string) (*kept, error) {
 	k := c.reports[version]
 	if k != nil {
-		return k
+		return k, nil
 	}
-	skip, gone := c.rules(ctx, version)
-	if gone {
-		return nil
+	skip, err := c.rules(ctx, version)
+	if err != nil {
+		return nil, err
 	}
 	k = &kept{report: NewReport(app, version, time.Now().UTC()), skip: skip}
 	switch old, err := c.read(version); {
@@ -139,20 +161,19 @@ func (c *Collector) of(ctx context.Context, app, version string) *kept {
 		c.cfg.Logger.Warn("a shadow's report cannot be read, it begins anew", "version", version, "err", err)
 	}
 	c.reports[version] = k
-	return k
+	return k, nil
 }
 
-func (c *Collector) rules(ctx context.Context, version string) (skip Ignores, gone bool) {
+func (c *Collector) rules(ctx context.Context, version string) (Ignores, error) {
 	rules, err := c.cfg.Ignores(ctx, version)
 	if err != nil {
-		rules = nil
-		gone = platform.KindOf(err) == platform.KindNotFound
+		return Ignores{}, err
 	}
-	skip, err = ParseIgnores(rules)
-	if err != nil {
-		skip, _ = ParseIgnores(nil)
+	skip, err := ParseIgnores(rules)
+	if err != nil { // they were checked when they were given
+		return ParseIgnores(nil)
 	}
-	return skip, gone
+	return skip, nil
 }
 
 // tidy removes the reports of versions that are gone.
@@ -163,7 +184,7 @@ func (c *Collector) tidy(ctx context.Context) {
 	}
 	for _, file := range files {
 		version := strings.TrimSuffix(filepath.Base(file), ".json")
-		if _, gone := c.rules(ctx, version); !gone {
+		if _, err := c.rules(ctx, version); !isGone(err) {
 			continue
 		}
 		if err := c.Forget(version); err != nil {
@@ -174,13 +195,7 @@ func (c *Collector) tidy(ctx context.Context) {
 
 // Report returns a copy of what was found about a version so far.
 func (c *Collector) Report(ctx context.Context, app, version string) (*Report, error) {
-	c.mu.Lock()
-	k := c.of(ctx, app, version)
-	if k == nil {
-		k = &kept{report: NewReport(app, version, time.Now().UTC())}
-	}
-	text, err := json.Marshal(k.report)
-	c.mu.Unlock()
+	text, err := c.marshal(ctx, app, version)
 	if err != nil {
 		return nil, err
 	}
@@ -188,11 +203,27 @@ func (c *Collector) Report(ctx context.Context, app, version string) (*Report, e
 	return &r, json.Unmarshal(text, &r)
 }
 
+func (c *Collector) marshal(ctx context.Context, app, version string) ([]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k, err := c.of(ctx, app, version)
+	if isGone(err) {
+		return json.Marshal(NewReport(app, version, time.Now().UTC()))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(k.report)
+}
+
 // Reset begins the report of a version anew, with the rules it has now.
 func (c *Collector) Reset(ctx context.Context, app, version string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	skip, _ := c.rules(ctx, version)
+	skip, err := c.rules(ctx, version)
+	if err != nil {
+		return err
+	}
 	c.reports[version] = &kept{report: NewReport(app, version, time.Now().UTC()), skip: skip, changed: true}
 	return c.write(version, c.reports[version].report)
 }

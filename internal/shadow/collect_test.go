@@ -86,3 +86,34 @@ func TestCollector_KeepsReportsOverARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A report made without the version's rules would call what it ignores a
+// difference, for as long as the server runs.
+func TestCollector_MakesNoReportWithoutTheRules(t *testing.T) {
+	busy := errors.New("the database is busy")
+	failing := true
+	c := New(Config{
+		Dir: t.TempDir(), Logger: slog.New(slog.DiscardHandler),
+		Ignores: func(context.Context, string) ([]string, error) {
+			if failing {
+				return nil, busy
+			}
+			return []string{"$.ts"}, nil
+		},
+	})
+	p := pair("/a", `{"ts":1}`, `{"ts":2}`)
+	p.App, p.Version = "app", "v2"
+	c.add(t.Context(), []router.ShadowPair{*p}, nil)
+	if _, err := c.Report(t.Context(), "app", "v2"); !errors.Is(err, busy) {
+		t.Errorf("a report without rules: %v", err)
+	}
+	if err := c.Reset(t.Context(), "app", "v2"); !errors.Is(err, busy) {
+		t.Errorf("a reset without rules: %v", err)
+	}
+	failing = false
+	c.add(t.Context(), []router.ShadowPair{*p}, nil)
+	r, err := c.Report(t.Context(), "app", "v2")
+	if err != nil || r.Compared != 1 || r.field("GET /a", "$.ts").Differs != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
