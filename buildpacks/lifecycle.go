@@ -1,6 +1,7 @@
 package buildpacks
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -210,8 +211,8 @@ func (b *build) apply(p *pack, last bool) error {
 	}
 	used := Used{Key: p.Key, Name: p.Name, Version: p.Version, DetectOutput: p.output}
 	if s := readSupplied(dep); s.Name != "" || s.Version != "" {
-		used.Version = firstOf(s.Version, used.Version)
-		used.DetectOutput = firstOf(used.DetectOutput, s.Name)
+		used.Version = cmp.Or(s.Version, used.Version)
+		used.DetectOutput = cmp.Or(used.DetectOutput, s.Name)
 	}
 	b.result.Used = append(b.result.Used, used)
 	b.addSupplied(dep)
@@ -279,11 +280,4 @@ func (b *build) sourceExport(p *pack) error {
 		return strings.HasPrefix(kv, "_=") || strings.HasPrefix(kv, "SHLVL=") || strings.HasPrefix(kv, "PWD=")
 	})
 	return nil
-}
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }

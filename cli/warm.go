@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -98,10 +99,11 @@ func (s *session) routerClient(ctx context.Context) *http.Client {
 	t := &http.Transport{}
 	if info, err := s.Info(ctx); err == nil {
 		if u, err := url.Parse(info.Custom.RouterHTTP); err == nil && u.Host != "" {
-			host := u.Host
-			if u.Port() == "" {
-				host = net.JoinHostPort(u.Hostname(), map[string]string{"https": "443"}[u.Scheme]+map[string]string{"http": "80"}[u.Scheme])
+			port := "80"
+			if u.Scheme == "https" {
+				port = "443"
 			}
+			host := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port))
 			t.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 				var d net.Dialer
 				return d.DialContext(ctx, network, host)
