@@ -87,6 +87,9 @@ func runMapRoute(ctx context.Context, c *call) error {
 		}
 		weight = &n
 	}
+	if p := c.String("app-protocol"); p != "" && p != "http1" && p != "http2" {
+		return usagef("--app-protocol is http1 or http2, not %q", p)
+	}
 	options, err := c.options()
 	if err != nil {
 		return err
@@ -108,17 +111,21 @@ func runMapRoute(ctx context.Context, c *call) error {
 	}
 	c.out.banner("Mapping route %s to app %s in org %s / space %s as %s...", route.URL, app.Name, sp.Org.Name, sp.Name, s.user)
 	have, mapped := destination(route, app.GUID, c.String("process"))
+	change, changes := c.destinationUpdate(have, weight)
 	switch {
 	case !mapped:
 		err = c.addDestination(ctx, s, route, app, weight)
-	case weight != nil && weightOf(have) != *weight:
-		_, err = s.UpdateDestination(ctx, route.GUID, have.GUID, v3.DestinationUpdate{Weight: v3.NullOf(*weight)})
+	case changes:
+		_, err = s.UpdateDestination(ctx, route.GUID, have.GUID, change)
 	default:
 		return c.out.done("RouteMapping", mapping{app.Name, route.URL, have.Weight, false},
 			fmt.Sprintf("App '%s' is already mapped to route '%s'. Nothing has been updated.", app.Name, route.URL))
 	}
 	if err != nil {
 		return err
+	}
+	if weight == nil && mapped {
+		weight = have.Weight
 	}
 	return c.out.done("RouteMapping", mapping{app.Name, route.URL, weight, true})
 }
@@ -133,6 +140,18 @@ func (c *call) addDestination(ctx context.Context, s *session, route v3.Route, a
 	}
 	_, err := s.AddDestinations(ctx, route.GUID, d)
 	return err
+}
+
+// destinationUpdate returns what of a destination is to be otherwise, if
+// anything is.
+func (c *call) destinationUpdate(have v3.Destination, weight *int) (change v3.DestinationUpdate, changes bool) {
+	if weight != nil && weightOf(have) != *weight {
+		change.Weight, changes = v3.NullOf(*weight), true
+	}
+	if p := c.String("app-protocol"); p != "" && p != have.Protocol {
+		change.Protocol, changes = &p, true
+	}
+	return change, changes
 }
 
 // destination finds the destination of a route that is a process of an app.
