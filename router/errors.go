@@ -133,8 +133,9 @@ func errorPage(why reason, host, requestID, accept string) (body, contentType st
 		_, text, _ := strings.Cut(errorText(why, host), ": ")
 		title := strconv.Itoa(status) + " " + http.StatusText(status)
 		return "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>" + title + "</title>" +
-			"<style>body{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;padding:0 1em}small{color:#777}</style></head>\n" +
-			"<body><h1>" + title + "</h1><p>" + html.EscapeString(text) + "</p><small>" +
+			"<meta name=\"viewport\" content=\"width=device-width\"><style>:root{color-scheme:light dark}" +
+			"body{font:16px/1.5 system-ui,sans-serif;max-width:36em;margin:15vh auto;padding:0 1em;overflow-wrap:anywhere}small{opacity:.7}</style></head>\n" +
+			"<body><h1>" + title + "</h1><p>" + html.EscapeString(text) + "</p><small>Request " +
 			html.EscapeString(requestID) + "</small></body></html>\n", "text/html; charset=utf-8"
 	case "application/json":
 		return `{"status":` + strconv.Itoa(status) + `,"code":"` + reasons[why].code +
