@@ -162,7 +162,7 @@ func (e *Engine) SetEnv(ctx context.Context, who platform.Actor, guid string, va
 		if err != nil {
 			return err
 		}
-		app.Env = mergeEnv(app.Env, vars)
+		app.Env = merged(app.Env, vars)
 		env = app.Env
 		if err := tx.UpdateApp(ctx, app); err != nil {
 			return err
@@ -178,17 +178,19 @@ func (e *Engine) SetEnv(ctx context.Context, who platform.Actor, guid string, va
 	return env, nil
 }
 
-func mergeEnv(env map[string]string, vars map[string]*string) map[string]string {
-	merged := map[string]string{}
-	maps.Copy(merged, env)
-	for name, v := range vars {
+// merged returns a copy of have with the keys of change set, or removed where
+// nil.
+func merged(have map[string]string, change map[string]*string) map[string]string {
+	out := map[string]string{}
+	maps.Copy(out, have)
+	for k, v := range change {
 		if v == nil {
-			delete(merged, name)
+			delete(out, k)
 			continue
 		}
-		merged[name] = *v
+		out[k] = *v
 	}
-	return merged
+	return out
 }
 
 // DeleteApp stops the app and removes it with everything that belongs to it.

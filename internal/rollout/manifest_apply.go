@@ -137,25 +137,6 @@ func (e *Engine) applySettings(ctx context.Context, who platform.Actor, app plat
 	return err
 }
 
-// merged returns have with the keys of change set, or removed where nil.
-func merged(have map[string]string, change map[string]*string) map[string]string {
-	if len(change) == 0 {
-		return have
-	}
-	out := maps.Clone(have)
-	if out == nil {
-		out = map[string]string{}
-	}
-	for k, v := range change {
-		if v == nil {
-			delete(out, k)
-		} else {
-			out[k] = *v
-		}
-	}
-	return out
-}
-
 func (e *Engine) applyRoutes(ctx context.Context, who platform.Actor, app platform.App, m platform.ManifestApp) error {
 	routes, _, err := e.store.Routes(ctx, store.Query{In: map[string][]string{"app_guids": {app.GUID}}})
 	if err != nil {

@@ -102,7 +102,7 @@ func (e *Engine) insertRoute(ctx context.Context, tx *store.Tx, who platform.Act
 	if err := checkAddress(route, domain); err != nil {
 		return route, err
 	}
-	if err := checkOptions(route.Options); err != nil {
+	if err := router.CheckOptions(route.Options); err != nil {
 		return route, err
 	}
 	if err := tx.InsertRoute(ctx, route); err != nil {
@@ -114,11 +114,6 @@ func (e *Engine) insertRoute(ctx context.Context, tx *store.Tx, who platform.Act
 	return route, e.event(ctx, tx, who, "audit.route.create", routeTarget(route), map[string]any{
 		"request": map[string]any{"host": route.Host, "path": route.Path, "domain": domain.Name},
 	})
-}
-
-// checkOptions refuses options the router would not understand.
-func checkOptions(options map[string]string) error {
-	return router.CheckOptions(options)
 }
 
 // UpdateRoute lets change edit the options and the metadata of a route and
@@ -137,7 +132,7 @@ func (e *Engine) UpdateRoute(ctx context.Context, who platform.Actor, guid strin
 		}
 		after := before
 		after.Options, after.Metadata = route.Options, route.Metadata
-		if err := checkOptions(after.Options); err != nil {
+		if err := router.CheckOptions(after.Options); err != nil {
 			return err
 		}
 		moved = !maps.Equal(before.Options, after.Options)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -354,7 +353,7 @@ func (c *candidate) apply(change platform.ConfigChange) error {
 				}
 			}
 		}
-		c.env = mergeEnv(maps.Clone(c.env), change.Env)
+		c.env = merged(c.env, change.Env)
 	}
 	for i := range c.processes {
 		p := &c.processes[i]
