@@ -60,9 +60,9 @@ type Engine struct {
 	log *slog.Logger
 
 	mu         sync.Mutex
-	conductors map[string]*conductor // by rollout; guarded by mu
-	starting   map[string]*sync.Mutex
-	run        context.Context // of Run; guarded by mu, nil before and after
+	conductors map[string]*conductor  // by rollout; guarded by mu
+	starting   map[string]*sync.Mutex // by app, see alone; guarded by mu
+	run        context.Context        // of Run; guarded by mu, nil before and after
 	wg         sync.WaitGroup
 	kept       keeper
 }
