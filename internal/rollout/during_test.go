@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -104,5 +105,53 @@ func TestSetShares_SpeaksOfVersionsThatGetSomething(t *testing.T) {
 	}
 	if c := b.setShares(app, map[string]int{"v2": 10, "v3": 0}); c.Text != "Set the weights of app shop to v1 100, v2 10, v3 0" {
 		t.Errorf("it says %q", c.Text)
+	}
+}
+
+// What was set while a rollout was on its way waits for the next start, as it
+// was told to, whatever becomes of the rollout.
+func TestPromote_KeepsWhatWasSetDuringTheRollout(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	set := func(vars map[string]*string) {
+		t.Helper()
+		_, err := b.e.SetEnv(t.Context(), anna, app.GUID, vars)
+		b.must(err)
+	}
+	one, two, three := "1", "2", "3"
+	set(map[string]*string{"OLD": &one, "BOTH": &one})
+	b.deployed(b.deploy(DeployRequest{AppGUID: app.GUID}))
+	next := b.version(app, "next", func(r *platform.VersionRequest) {
+		r.Config.Env = map[string]*string{"SIDE": &two, "BOTH": &two}
+	})
+	set(map[string]*string{"OLD": nil, "LATE": &three, "BOTH": &three})
+	service, err := b.e.CreateServiceInstance(t.Context(), anna, platform.ServiceInstance{SpaceGUID: app.SpaceGUID, Name: "db"})
+	b.must(err)
+	_, err = b.e.CreateServiceBinding(t.Context(), anna, platform.ServiceBinding{AppGUID: app.GUID, ServiceInstanceGUID: service.GUID})
+	b.must(err)
+	_, err = b.e.UpdateProcess(t.Context(), anna, app.GUID, func(p *platform.Process) error {
+		p.Health.InvocationTimeout = 7
+		return nil
+	})
+	b.must(err)
+
+	_, err = b.e.Promote(t.Context(), anna, app.GUID, next.GUID, platform.SplitOptions{Why: verbRollout}, nil)
+	b.must(err)
+	row, err := b.db.App(t.Context(), app.GUID)
+	b.must(err)
+	if want := map[string]string{"SIDE": "2", "BOTH": "2", "LATE": "3"}; !maps.Equal(row.Env, want) {
+		t.Errorf("the settings of the next start are %v, want %v", row.Env, want)
+	}
+	bindings, _, err := b.db.ServiceBindings(t.Context(), store.Query{In: map[string][]string{"app_guids": {app.GUID}}})
+	if err != nil || len(bindings) != 1 {
+		t.Errorf("bound are %v, %v", bindings, err)
+	}
+	if p, err := b.db.Process(t.Context(), app.GUID); err != nil || p.Health.InvocationTimeout != 7 {
+		t.Errorf("the health check is %+v, %v", p.Health, err)
+	}
+	ran, err := b.db.Revision(t.Context(), b.main(app).RevisionGUID)
+	b.must(err)
+	if want := map[string]string{"SIDE": "2", "BOTH": "2", "OLD": "1"}; !maps.Equal(ran.Env, want) {
+		t.Errorf("the version runs with %v, want %v", ran.Env, want)
 	}
 }

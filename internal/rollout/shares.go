@@ -417,6 +417,9 @@ func (t *traffic) makeMain(ctx context.Context, guid, how string) error {
 		return err
 	}
 	rev, err := t.tx.Revision(ctx, v.RevisionGUID)
+	if err == nil && how == verbRollout {
+		rev, err = t.withPending(ctx, rev, *app, *old)
+	}
 	if err != nil {
 		return err
 	}
