@@ -265,6 +265,59 @@ func TestCommit_CopiesFromAnotherDisk(t *testing.T) {
 	}
 }
 
+// What a platform that starts again finds may have been damaged meanwhile; what
+// it made itself, or has checked, it does not look at again.
+func TestCheckOnce_LooksAtWhatAnEarlierStoreLeft(t *testing.T) {
+	s := newStore(t, Options{})
+	m := commit(t, s, built, info)
+	dir, _ := s.Tree(m.Digest)
+	hurt := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(dir+"/app/index.js", []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open := func() *Store {
+		t.Helper()
+		later, err := Open(s.dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { later.Close() })
+		return later
+	}
+	whole, err := os.ReadFile(dir + "/app/index.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := open()
+	if err := later.CheckOnce(t.Context(), m.Digest); err != nil {
+		t.Errorf("a droplet nobody touched: %v", err)
+	}
+	hurt("console.log(3)")
+	for name, who := range map[string]*Store{"whoever made it": s, "whoever has checked it": later} {
+		if err := who.CheckOnce(t.Context(), m.Digest); err != nil {
+			t.Errorf("%s looks again: %v", name, err)
+		}
+	}
+	if err := open().CheckOnce(t.Context(), m.Digest); titleOf(err) != TitleCorrupt {
+		t.Errorf("a damaged droplet: %v", err)
+	}
+	hurt(string(whole))
+	if err := open().CheckOnce(t.Context(), m.Digest); titleOf(err) != TitleCorrupt {
+		t.Errorf("one that was found damaged: %v", err)
+	}
+	if again := commit(t, s, built, info); again.Digest != m.Digest {
+		t.Fatalf("committed again as %s", again.Digest)
+	}
+	if err := open().CheckOnce(t.Context(), m.Digest); err != nil {
+		t.Errorf("one that was made again: %v", err)
+	}
+	if err := s.CheckOnce(t.Context(), strings.Repeat("0", 64)); platform.KindOf(err) != platform.KindNotFound {
+		t.Errorf("one that is not there: %v", err)
+	}
+}
+
 func TestVerify_FindsEveryKindOfDamageAndACommitMendsIt(t *testing.T) {
 	s := newStore(t, Options{})
 	for name, hurt := range map[string]func(dir string) error{

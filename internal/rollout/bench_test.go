@@ -150,6 +150,14 @@ type dirDroplets string
 func (d dirDroplets) Tree(string) (string, bool)   { return string(d), true }
 func (d dirDroplets) Lease(string) (func(), error) { return func() {}, nil }
 
+// CheckOnce finds those damaged whose digest says so.
+func (d dirDroplets) CheckOnce(_ context.Context, digest string) error {
+	if digest == "damaged" {
+		return &platform.Error{Kind: platform.KindInternal, Msg: "the files are damaged", Hint: "stage the app again"}
+	}
+	return nil
+}
+
 // bench is an engine with everything around it.
 type bench struct {
 	testing.TB

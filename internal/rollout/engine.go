@@ -43,6 +43,8 @@ type Droplets interface {
 	Tree(digest string) (dir string, ok bool)
 	// Lease keeps the tree from being swept until release is called.
 	Lease(digest string) (release func(), err error)
+	// CheckOnce tells a tree that was damaged, unless it was looked at before.
+	CheckOnce(ctx context.Context, digest string) error
 }
 
 // Config is what an Engine works with. Store, Runner, Router and Droplets are

@@ -117,6 +117,7 @@ func TestRestart_ThatFailsLeavesTheOldServing(t *testing.T) {
 		"never listens":     {deaf, "the app did not listen on its port (PORT="},
 		"exits at once":     {dies, "the app crashed 3 times in a row: exited with status 3"},
 		"cannot be started": {runnertest.Behaviour{StartError: platform.Invalidf("command not found")}, "could not be started: command not found"},
+		"is damaged":        {answers("bad"), "could not be started: the files are damaged; stage the app again"},
 		"has no room":       {runnertest.Behaviour{StartError: &platform.Error{Kind: platform.KindExhausted, Msg: "no free port"}}, "no place for the app: no free port"},
 		"answers wrongly": {
 			runnertest.Behaviour{Handler: http.NotFoundHandler()}, "the app did not answer its health check within 1s: GET /up answered 404",
@@ -126,7 +127,11 @@ func TestRestart_ThatFailsLeavesTheOldServing(t *testing.T) {
 			t.Parallel()
 			b := newBench(t)
 			b.when("good", answers("good"))
-			b.when("bad", c.does)
+			bad := "bad"
+			if name == "is damaged" {
+				bad = "damaged" // see dirDroplets
+			}
+			b.when(bad, c.does)
 			app := b.app("good", 2)
 			b.push(app)
 			before := b.instances(app)
@@ -138,7 +143,7 @@ func TestRestart_ThatFailsLeavesTheOldServing(t *testing.T) {
 			b.must(err)
 			was, err := b.db.App(t.Context(), app.GUID)
 			b.must(err)
-			b.use(app, b.droplet(app, "bad"))
+			b.use(app, b.droplet(app, bad))
 			d := b.ended(b.restartApp(app))
 			if d.Reason != platform.ReasonCanceled || !strings.Contains(d.Error, c.want) {
 				t.Errorf("deployment ended %s: %q, want %q in it", d.Reason, d.Error, c.want)

@@ -3,6 +3,7 @@ package rollout
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -100,17 +101,13 @@ func (e *Engine) startInstance(ctx context.Context, row platform.Instance) (runn
 	}
 	release, err := e.cfg.Droplets.Lease(c.droplet.Digest)
 	if err != nil {
-		return runner.Status{}, &platform.Error{
-			Kind: platform.KindInvalid,
-			Msg:  "the files of the droplet are not there any more; push or restage the app",
-			Err:  err,
-		}
+		return runner.Status{}, badDroplet(err)
 	}
 	defer release()
-	tree, ok := e.cfg.Droplets.Tree(c.droplet.Digest)
-	if !ok {
-		return runner.Status{}, platform.Invalidf("the files of the droplet are not there any more; push or restage the app")
+	if err := e.cfg.Droplets.CheckOnce(ctx, c.droplet.Digest); err != nil {
+		return runner.Status{}, badDroplet(err)
 	}
+	tree, _ := e.cfg.Droplets.Tree(c.droplet.Digest)
 	e.line(row.AppGUID, "CELL", "Starting instance %s", nameInstance(row))
 	status, err := e.runner.Start(ctx, runner.Spec{
 		GUID: row.GUID, AppGUID: row.AppGUID, Process: row.ProcessType, Index: row.Index,
@@ -129,6 +126,16 @@ func (e *Engine) startInstance(ctx context.Context, row platform.Instance) (runn
 		}
 	}
 	return status, err
+}
+
+// badDroplet says of a droplet that is not there any more, or damaged, also what
+// to do: what is told of an instance has no room for a hint of its own.
+func badDroplet(err error) error {
+	e, ok := errors.AsType[*platform.Error](err)
+	if !ok {
+		return err
+	}
+	return &platform.Error{Kind: platform.KindInvalid, Msg: e.Msg + "; " + e.Hint, Err: err}
 }
 
 // nameInstance names an instance in the log: "0", or "worker 0".

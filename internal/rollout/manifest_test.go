@@ -28,6 +28,8 @@ type noDroplets struct{}
 func (noDroplets) Tree(string) (string, bool)   { return "", false }
 func (noDroplets) Lease(string) (func(), error) { return func() {}, nil }
 
+func (noDroplets) CheckOnce(context.Context, string) error { return nil }
+
 // manifestEngine returns a running engine with an empty default space.
 func manifestEngine(t *testing.T) (e *Engine, space string) {
 	t.Helper()
