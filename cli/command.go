@@ -65,7 +65,8 @@ type call struct {
 	shell        *shell
 	out          *ui
 	args         []string
-	// manifestRolls says that the manifest has a rollout block.
+	// manifestRolls says that the manifest has a rollout block for the app that
+	// is pushed now.
 	manifestRolls bool
 }
 

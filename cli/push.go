@@ -207,22 +207,8 @@ func (c *call) pushAll(ctx context.Context, s *session, sp space) ([]pushed, err
 	defer plan.close()
 	c.out.banner("Pushing %s to org %s / space %s as %s...", strings.Join(plan.manifest.names(), ", "), sp.Org.Name, sp.Name, s.user)
 	c.planRollsOut(plan)
-	if c.beside() {
-		p := newPush(c, s, sp, plan.apps[0].name, "push")
-		p.item = plan.apps[0]
-		beside, err := p.standsBeside(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if beside {
-			c.warnAll(plan.notes)
-			err = p.interruptible(ctx, p.besideMain)
-			return []pushed{p.result}, err
-		}
-		c.out.step("%s is the first version of the app, so it is the main one", cmp.Or(c.String("version"), "This"))
-	}
 	for _, item := range plan.apps {
-		if err := s.checkIdle(ctx, sp, item.name); err != nil {
+		if err := c.placeItem(ctx, s, sp, plan, item); err != nil {
 			return nil, err
 		}
 	}
@@ -231,15 +217,55 @@ func (c *call) pushAll(ctx context.Context, s *session, sp space) ([]pushed, err
 	}
 	c.warnAll(plan.notes)
 	var results []pushed
-	for _, item := range plan.apps {
-		p := newPush(c, s, sp, item.name, "push")
-		p.item = item
-		if err := p.interruptible(ctx, p.whole); err != nil {
-			return results, err
+	for i, item := range plan.apps {
+		p := c.pushOf(s, sp, item)
+		work := p.whole
+		if item.beside {
+			work = p.besideMain
+		}
+		if err := p.interruptible(ctx, work); err != nil {
+			for _, left := range plan.apps[i+1:] {
+				c.out.warn("%s was not pushed", left.name)
+			}
+			return append(results, p.result), err
 		}
 		results = append(results, p.result)
 	}
 	return results, nil
+}
+
+// pushOf begins with the push of an app of the plan.
+func (c *call) pushOf(s *session, sp space, item *pushItem) *push {
+	c.manifestRolls = item.rolls
+	p := newPush(c, s, sp, item.name, "push")
+	p.item = item
+	return p
+}
+
+// placeItem finds out whether an app of the plan gets a version beside its main
+// one, and refuses what cannot be now, before anything is changed or built.
+func (c *call) placeItem(ctx context.Context, s *session, sp space, plan *pushPlan, item *pushItem) (err error) {
+	p := c.pushOf(s, sp, item)
+	if c.beside() {
+		if item.beside, err = p.standsBeside(ctx); err != nil {
+			return err
+		}
+	}
+	switch {
+	case item.beside && len(plan.apps) == 1:
+		return nil // its plan is looked at next
+	case item.beside:
+		app, err := p.app(ctx, sp, item.name)
+		if err != nil {
+			return err
+		}
+		return p.checkPlan(ctx, app)
+	case c.beside() && len(plan.apps) == 1:
+		c.out.step("%s is the first version of the app, so it is the main one", cmp.Or(c.String("version"), "This"))
+	case c.beside():
+		c.out.step("The first version of %s is the main one", item.name)
+	}
+	return s.checkIdle(ctx, sp, item.name)
 }
 
 func (c *call) warnAll(notes []string) {
@@ -249,8 +275,19 @@ func (c *call) warnAll(notes []string) {
 }
 
 // apply sends the manifest and waits until the server has done what it says.
+// What it says of an app that gets a version beside its main one is for that
+// version alone.
 func (c *call) apply(ctx context.Context, s *session, sp space, plan *pushPlan) error {
-	yml, err := plan.manifest.encode()
+	m := manifest{path: plan.manifest.path}
+	for _, item := range plan.apps {
+		if !item.beside {
+			m.apps = append(m.apps, item.entry)
+		}
+	}
+	if len(m.apps) == 0 {
+		return nil
+	}
+	yml, err := m.encode()
 	if err != nil {
 		return err
 	}

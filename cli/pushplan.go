@@ -30,6 +30,8 @@ type pushItem struct {
 	git     string
 	ref     string
 	droplet string
+	rolls   bool // the manifest says how its rollouts go, and this push is one
+	beside  bool // it gets a version beside its main one
 }
 
 func (p *pushPlan) close() {

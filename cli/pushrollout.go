@@ -63,17 +63,10 @@ func (c *call) rollsOut() bool {
 	return isRollout(c.String("strategy")) || c.manifestRolls && !c.has("strategy")
 }
 
-// planRollsOut notes whether the manifest asks for a rollout.
+// planRollsOut notes of which apps the manifest asks for a rollout.
 func (c *call) planRollsOut(plan *pushPlan) {
 	for _, item := range plan.apps {
-		if !item.entry.has("rollout") {
-			continue
-		}
-		if len(plan.apps) > 1 {
-			plan.notes = append(plan.notes, fmt.Sprintf("the rollout block of %s counts when it is pushed alone: weir push %s", item.name, item.name))
-			continue
-		}
-		c.manifestRolls = !c.Bool("no-traffic") && c.shadowPercent() == 0 && !c.has("weight") && !c.Bool("no-start")
+		item.rolls = item.entry.has("rollout") && !c.Bool("no-traffic") && c.shadowPercent() == 0 && !c.has("weight") && !c.Bool("no-start")
 	}
 }
 
