@@ -34,6 +34,7 @@ import (
 // Controller is the controller process: API, stager and desired-state loops
 // over one store. It ends when ctx or its keeper does; apps and traffic go on.
 func Controller(ctx context.Context, cfg Config, version string) error {
+	defer collectRarely()()
 	logger := newLogger(cfg, ControllerCommand)
 	in, err := keeper.Inherit()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,6 +22,7 @@ import (
 // Router is the router process: it carries the traffic of all apps and outlives
 // both the controller and the keeper.
 func Router(ctx context.Context, cfg Config) error {
+	defer collectRarely()()
 	logger := newLogger(cfg, RouterCommand)
 	in, err := keeper.Inherit()
 	if err != nil {
@@ -39,6 +41,11 @@ func Router(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	own, err := listenOwn(routerSocket(cfg))
+	if err != nil {
+		return err
+	}
+	defer os.Remove(router.OwnSocket(routerSocket(cfg), os.Getpid()))
 	var r *router.Router
 	certificates, err := newCerts(cfg, in, logger, func(host string) (string, bool) { return r.HostPattern(host) })
 	if err != nil {
@@ -47,6 +54,7 @@ func Router(ctx context.Context, cfg Config) error {
 	rc := router.Config{
 		Listeners:       in.Listeners("http"),
 		ControlListener: control,
+		OwnListener:     own,
 		Dir:             filepath.Join(cfg.DataDir, "router"),
 		TrustedProxies:  cfg.TrustedProxies,
 		ProxyProtocol:   cfg.ProxyProtocol,
@@ -132,6 +140,20 @@ func (w *accessWriter) write(lines []router.AccessLine) {
 }
 
 func routerSocket(cfg Config) string { return filepath.Join(cfg.DataDir, "run", "router.sock") }
+
+// listenOwn listens where this process takes calls for itself. It removes what
+// routers that were killed left.
+func listenOwn(path string) (net.Listener, error) {
+	for _, other := range router.OwnSockets(path) {
+		c, err := net.Dial("unix", other)
+		if err == nil {
+			_ = c.Close()
+		} else if errors.Is(err, syscall.ECONNREFUSED) {
+			_ = os.Remove(other)
+		}
+	}
+	return listenUnix(router.OwnSocket(path, os.Getpid()))
+}
 
 // listenUnix listens on a socket that only this uid may use. A replacement
 // takes the name over from the process it replaces, which keeps serving the
