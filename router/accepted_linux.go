@@ -99,16 +99,8 @@ func (r *rawSock) Write(f func(fd uintptr) bool) error {
 
 // Control implements syscall.RawConn.
 func (r *rawSock) Control(f func(fd uintptr)) error {
-	if !r.polled.Load() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.closed {
-			return net.ErrClosed
-		}
-		if !r.polled.Load() {
-			f(uintptr(r.fd))
-			return nil
-		}
+	if called, err := (*sock)(r).alone(func(fd uintptr) error { f(fd); return nil }); called {
+		return err
 	}
 	return r.raw.Control(f)
 }
@@ -194,12 +186,31 @@ func (s *sock) SetLinger(seconds int) error {
 }
 
 func (s *sock) control(op string, do func(fd uintptr) error) error {
+	if called, err := s.alone(do); called {
+		return s.netError(op, err)
+	}
 	var failed error
-	err := (*rawSock)(s).Control(func(fd uintptr) { failed = do(fd) })
+	err := s.raw.Control(func(fd uintptr) { failed = do(fd) })
 	if err == nil {
 		err = failed
 	}
 	return s.netError(op, err)
+}
+
+// alone calls do unless the poller knows of the connection.
+func (s *sock) alone(do func(fd uintptr) error) (called bool, err error) {
+	if s.polled.Load() {
+		return false, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.polled.Load():
+		return false, nil
+	case s.closed:
+		return true, net.ErrClosed
+	}
+	return true, do(uintptr(s.fd))
 }
 
 // SetDeadline implements net.Conn.

@@ -245,6 +245,10 @@ func (c *conn1) finish() {
 		cut(c.c)
 	case c.linger || c.from < c.to:
 		c.lingerOn()
+	case c.ending && c.tcp != nil:
+		// Not left to Close, which forgets what was not sent if there is
+		// something that was not read.
+		_ = c.tcp.CloseWrite()
 	}
 	c.drop()
 	_ = c.c.Close()
@@ -393,6 +397,7 @@ func (c *conn1) end(trailers []byte) error {
 	if c.chunked {
 		c.x.out = wire.AppendLastChunk(c.x.out, trailers)
 	}
+	c.ending = c.closing
 	return c.flush()
 }
 

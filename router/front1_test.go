@@ -324,3 +324,31 @@ func TestFront1_ClosesIdleConnections(t *testing.T) {
 		t.Error("not closed")
 	}
 }
+
+// TestFront1_ClosesBehindItsLastAnswer has clients that go on sending, unread,
+// while the last answer of their connection is made.
+func TestFront1_ClosesBehindItsLastAnswer(t *testing.T) {
+	g := run(t)
+	asked, answer := make(chan bool), make(chan bool)
+	for path, size := range map[string]int{"/small": 10, "/large": 40_000} {
+		body := strings.Repeat("x", size)
+		g.mapRoute("a.test", path, to("a", serveApp(t, func(w http.ResponseWriter, _ *http.Request) {
+			asked <- true
+			<-answer
+			_, _ = io.WriteString(w, body)
+		})))
+		for _, extra := range []string{"", "\r\n", "GET /next HTTP/1.1\r\nHost: a.test\r\n\r\n"} {
+			c := g.talk()
+			fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n", path)
+			<-asked
+			_, _ = io.WriteString(c, extra)
+			answer <- true
+			if res, got := c.answer("GET"); res.StatusCode != 200 || got != body || !res.Close {
+				t.Errorf("%s and %q behind it: %d, %d bytes", path, extra, res.StatusCode, len(got))
+			}
+			if _, err := c.in.ReadByte(); err == nil {
+				t.Errorf("%s and %q behind it: more than the answer", path, extra)
+			}
+		}
+	}
+}

@@ -68,10 +68,14 @@ func sockRead(fd uintptr, p []byte) (int, error) {
 }
 
 // sockWrite writes p to a socket that does not block, and what may be behind
-// it.
-func sockWrite(fd uintptr, p, behind []byte) (int, error) {
+// it. If more comes, be it the end, what fills no packet waits for that.
+func sockWrite(fd uintptr, p, behind []byte, more bool) (int, error) {
 	if len(behind) == 0 {
-		return sockCall(unix.SYS_SENDTO, fd, p, unix.MSG_NOSIGNAL)
+		flags := uintptr(unix.MSG_NOSIGNAL)
+		if more {
+			flags |= unix.MSG_MORE
+		}
+		return sockCall(unix.SYS_SENDTO, fd, p, flags)
 	}
 	pair := [2]unix.Iovec{{Base: unsafe.SliceData(p)}, {Base: unsafe.SliceData(behind)}}
 	pair[0].SetLen(len(p))

@@ -25,7 +25,7 @@ func sockRead(fd uintptr, p []byte) (int, error) {
 
 // sockWrite writes p to a socket that does not block, and what may be behind
 // it.
-func sockWrite(fd uintptr, p, _ []byte) (int, error) {
+func sockWrite(fd uintptr, p, _ []byte, _ bool) (int, error) {
 	n, err := syscall.Write(int(fd), p)
 	return max(n, 0), err
 }

@@ -25,6 +25,7 @@ type stream struct {
 	writable func(fd uintptr) bool // writeReady
 	rest     []byte                // what it has not written yet
 	behind   []byte                // what may be written along with the last of rest
+	ending   bool                  // nothing is sent after it: its last packet may wait for the end, which is said in it
 	failed   error                 // what it met
 }
 
@@ -141,7 +142,7 @@ func (s *stream) sendPair(p, q []byte) error {
 // writeReady writes what is left; false means that the socket is full.
 func (s *stream) writeReady(fd uintptr) bool {
 	for len(s.rest) > 0 {
-		n, err := sockWrite(fd, s.rest, s.behind)
+		n, err := sockWrite(fd, s.rest, s.behind, s.ending)
 		if err != nil {
 			s.failed = err
 			return err != syscall.EAGAIN

@@ -62,7 +62,7 @@ func (u *upConn) exchange(fd uintptr) bool {
 	if len(u.rest) == 0 {
 		return u.readReady(fd)
 	}
-	n, err := sockWrite(fd, u.rest, nil)
+	n, err := sockWrite(fd, u.rest, nil, false)
 	u.sent.Add(int64(n))
 	u.rest = u.rest[n:]
 	if err != nil && err != syscall.EAGAIN {
