@@ -9,6 +9,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,7 +25,9 @@ var ErrBusy = errors.New("router: instances still have requests in flight")
 // Client speaks to the control API of a Router. It may be used by several
 // goroutines.
 type Client struct {
-	http *http.Client
+	http   *http.Client
+	socket string
+	table  atomic.Uint64 // the number of the last one the router took
 }
 
 // NewClient returns a client for the router that listens on the given unix
@@ -32,7 +37,7 @@ func NewClient(socket string) *Client {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
 	}
-	return &Client{http: &http.Client{Transport: &http.Transport{
+	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
 		DialContext:         dial,
 		MaxIdleConnsPerHost: 4,
 		// A restarted router must not be met through a dead connection.
@@ -46,13 +51,21 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Put makes t the router's table, whatever it ran before. It returns once
 // every request uses it.
 func (c *Client) Put(ctx context.Context, t Table) error {
-	return c.call(ctx, http.MethodPut, "/table", t, nil)
+	err := c.call(ctx, http.MethodPut, "/table", t, nil)
+	if err == nil {
+		c.table.Store(t.Number)
+	}
+	return err
 }
 
 // Apply changes the router's table. It returns once every request uses the
 // result, and ErrOutOfSync if the router runs another table than u.From.
 func (c *Client) Apply(ctx context.Context, u Update) error {
-	return c.call(ctx, http.MethodPatch, "/table", u, nil)
+	err := c.call(ctx, http.MethodPatch, "/table", u, nil)
+	if err == nil {
+		c.table.Store(u.Number)
+	}
+	return err
 }
 
 // Status is what the router says about itself.
@@ -103,14 +116,63 @@ func (c *Client) Stats(ctx context.Context) (Stats, error) {
 type drainRequest struct {
 	Instances []string `json:"instances"`
 	TimeoutMS int64    `json:"timeout_ms"`
+	Table     uint64   `json:"table"` // which routers without it will not hear of
 }
 
-// Drain waits until none of the instances has a request in flight; open
-// WebSockets count. It does not take them out of the table. It returns
-// ErrBusy when the time is over, and ctx's error if that ends first.
+// OwnSocket is where the process of a router with the given control socket
+// takes calls for itself, also while it drains and its successor has that.
+func OwnSocket(socket string, pid int) string {
+	return filepath.Join(filepath.Dir(socket), ownPrefix+strconv.Itoa(pid))
+}
+
+const ownPrefix = "r."
+
+// OwnSockets returns the sockets of all processes that have, or had, the given
+// control socket.
+func OwnSockets(socket string) []string {
+	all, err := filepath.Glob(filepath.Join(filepath.Dir(socket), ownPrefix+"[0-9]*"))
+	if err != nil {
+		return nil // a directory whose name looks like a pattern
+	}
+	return all
+}
+
+// Drain waits until none of the instances has a request in flight, in routers
+// either that drain themselves; open WebSockets count. It does not take them
+// out of the table. It returns ErrBusy when the time is over, and ctx's error
+// if that ends first.
 func (c *Client) Drain(ctx context.Context, instances []string, timeout time.Duration) error {
+	end := time.Now().Add(timeout)
+	others := OwnSockets(c.socket)
+	busy := make(chan bool, len(others))
+	for _, socket := range others {
+		go func() {
+			o := NewClient(socket)
+			defer o.Close()
+			// One that does not answer is gone, and its requests with it.
+			busy <- errors.Is(o.drain(ctx, instances, c.table.Load(), timeout), ErrBusy)
+		}()
+	}
+	err := c.drain(ctx, instances, c.table.Load(), timeout)
+	for errors.Is(err, ErrBusy) && time.Until(end) > drainPause && ctx.Err() == nil {
+		// That was a router on its way out; here is the next.
+		time.Sleep(drainPause)
+		err = c.drain(ctx, instances, c.table.Load(), time.Until(end))
+	}
+	for range others {
+		if <-busy && err == nil {
+			err = fmt.Errorf("%w: of a router that was replaced", ErrBusy)
+		}
+	}
+	return err
+}
+
+// drainPause is how long a Drain waits for the next router.
+const drainPause = 50 * time.Millisecond
+
+func (c *Client) drain(ctx context.Context, instances []string, table uint64, timeout time.Duration) error {
 	return c.call(ctx, http.MethodPost, "/drain",
-		drainRequest{Instances: instances, TimeoutMS: timeout.Milliseconds()}, nil)
+		drainRequest{Instances: instances, TimeoutMS: timeout.Milliseconds(), Table: table}, nil)
 }
 
 type controlError struct {

@@ -35,6 +35,9 @@ type Config struct {
 	HTTPChallenge func(http.ResponseWriter, *http.Request) bool
 	// ControlListener takes the control API; a unix socket.
 	ControlListener net.Listener
+	// OwnListener takes it too, and goes on while the router drains, when the
+	// other has found its successor. Nil: nothing does.
+	OwnListener net.Listener
 	// Dir is where the last table is kept. Empty: it is not kept.
 	Dir string
 	// AccessLog is given one record per request, from one goroutine. A slow

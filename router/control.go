@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -26,8 +27,9 @@ const maxDrainWait = 24 * time.Hour
 //	PATCH /table    Update → 204, or 409 {"code":"out-of-sync"}
 //	GET   /status   Status
 //	GET   /stats    Stats
-//	POST  /drain    {"instances":[…],"timeout_ms":n} → 204 when they have no
-//	                request in flight, 504 {"code":"busy"} when the time is over
+//	POST  /drain    {"instances":[…],"timeout_ms":n,"table":n} → 204 when they
+//	                have no request in flight, nor will get one by a table before
+//	                that; 504 {"code":"busy"} when the time is over
 //	POST  /evidence EvidenceQuery → Evidence
 //	POST  /shadows  {"wait_ms":n} → ShadowPairs, and ShadowCounts since the last call
 //	GET   /metrics  Prometheus
@@ -116,6 +118,16 @@ func (c *controlServer) drain(w http.ResponseWriter, req *http.Request) {
 		case <-unhook:
 		}
 	}()
+	if c.r.draining.Load() || c.r.table.Load().number() < d.Table {
+		// Another router has taken over. Connections that wait here may still
+		// bring requests, and those go by the last table that we heard of.
+		select {
+		case <-c.r.silent:
+		case <-ctx.Done():
+			done(w, fmt.Errorf("%w: a router that was replaced may get more", ErrBusy))
+			return
+		}
+	}
 	done(w, c.r.drainInstances(ctx, guids))
 }
 

@@ -95,6 +95,63 @@ func TestRouter_LosesNothingWhileTheTableChanges(t *testing.T) {
 	})
 }
 
+func TestDrain_WaitsForRoutersThatWereReplacedToo(t *testing.T) {
+	next := run(t)
+	old := run(t, func(c *Config) {
+		ln, err := net.Listen("unix", OwnSocket(next.ctl.socket, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.OwnListener, c.DrainTimeout = ln, time.Minute
+	})
+	release := make(chan bool)
+	old.mapRoute("a.test", "", to("old", serveApp(t, func(w http.ResponseWriter, _ *http.Request) {
+		<-release
+		_, _ = io.WriteString(w, "old")
+	})))
+	answer := make(chan answerTo, 1)
+	go func() { answer <- get(t, old.client(), "http://a.test/") }()
+	eventually(t, "the request is in flight", func() bool { s, _ := old.ctl.Status(t.Context()); return s.InFlight == 1 })
+	old.cancel()
+	next.mapRoute("a.test", "", to("new", serveApp(t, sayName("new"))))
+	if err := next.ctl.Drain(t.Context(), []string{"old-0"}, 100*time.Millisecond); !errors.Is(err, ErrBusy) {
+		t.Errorf("with a request at the router before: %v", err)
+	}
+	drained := make(chan error, 1)
+	go func() { drained <- next.ctl.Drain(t.Context(), []string{"old-0"}, time.Minute) }()
+	close(release)
+	if got := <-answer; got.body != "old" {
+		t.Errorf("got %+v", got)
+	}
+	if err := <-drained; err != nil {
+		t.Errorf("with nothing left: %v", err)
+	}
+}
+
+// A router that does not know yet that it was replaced sends what comes over
+// waiting connections by its last table.
+func TestDrain_WaitsUntilNothingBeginsByTablesBefore(t *testing.T) {
+	next := run(t)
+	old := run(t, func(c *Config) {
+		ln, err := net.Listen("unix", OwnSocket(next.ctl.socket, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.OwnListener = ln
+	})
+	for range 2 {
+		next.mapRoute("a.test", "", to("new", serveApp(t, sayName("new"))))
+	}
+	old.mapRoute("a.test", "", to("old", serveApp(t, sayName("old"))))
+	if err := next.ctl.Drain(t.Context(), []string{"old-0"}, 100*time.Millisecond); !errors.Is(err, ErrBusy) {
+		t.Errorf("while requests may begin: %v", err)
+	}
+	old.stop()
+	if err := next.ctl.Drain(t.Context(), []string{"old-0"}, time.Minute); err != nil {
+		t.Errorf("once it is gone: %v", err)
+	}
+}
+
 func TestDrain_WaitsForRequestsAndTunnelsOfInstancesThatLeft(t *testing.T) {
 	g := run(t)
 	release := make(chan bool)

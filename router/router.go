@@ -28,6 +28,7 @@ type Router struct {
 	registry  *prometheus.Registry
 	persisted atomic.Bool
 	draining  atomic.Bool
+	silent    chan struct{} // closed when no request begins any more
 
 	writer sync.Mutex // serialises changes of the table
 	keep   *keeper    // nil: the table is not kept
@@ -44,7 +45,7 @@ func New(cfg Config) *Router {
 	cfg = cfg.withDefaults()
 	r := &Router{
 		cfg: cfg, started: time.Now(), backends: newBackends(),
-		log: newAccessLog(&cfg), registry: prometheus.NewRegistry(),
+		log: newAccessLog(&cfg), registry: prometheus.NewRegistry(), silent: make(chan struct{}),
 	}
 	r.sweeper.r = r
 	r.tick()
@@ -77,9 +78,14 @@ func (r *Router) Run(ctx context.Context) error {
 	}
 	stopControl := make(chan struct{})
 	control := r.newControlServer(stopControl)
-	failed := make(chan error, 2+len(r.cfg.Listeners)+len(r.cfg.TLSListeners)) // one from each that serves
+	stopOwn := make(chan struct{})
+	own := r.newControlServer(stopOwn)
+	failed := make(chan error, 3+len(r.cfg.Listeners)+len(r.cfg.TLSListeners)) // one from each that serves
 	if r.cfg.ControlListener != nil {
 		background.Go(func() { failed <- control.serve(r.cfg.ControlListener) })
+	}
+	if r.cfg.OwnListener != nil {
+		background.Go(func() { failed <- own.serve(r.cfg.OwnListener) })
 	}
 	road := newStdRoad(r)
 	quic := newQUICRoad(r, road)
@@ -123,15 +129,16 @@ func (r *Router) Run(ctx context.Context) error {
 	defer cancel()
 	background.Go(func() { quic.drain(drain) })
 	grace := min(r.cfg.IdleGrace, r.cfg.DrainTimeout)
-	silence := make(chan struct{})
-	background.Go(func() { http2.announce(grace, silence) })
+	background.Go(func() { http2.announce(grace, r.silent) })
 	edge.stop()
 	edge.awaitSilence(grace)
-	close(silence)
+	close(r.silent)
 	background.Go(func() { http2.drain(drain) })
 	front.drain(drain)
 	http2.drain(drain) // once more, for those that front handed on meanwhile
 	road.drain(drain)
+	close(stopOwn)
+	own.close()
 	close(stop)
 	background.Wait()
 	r.backends.each((*backend).closeIdle)
