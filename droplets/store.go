@@ -92,7 +92,7 @@ type Store struct {
 	lock    *os.File    // the same, locked for as long as we live
 	cloning atomic.Bool // until the file system says it cannot
 	linked  atomic.Uint64
-	sound   sync.Map // digests of the droplets that CheckOnce passes over
+	sound   sync.Map // the trees, each a lease, that checkOnce passes over
 
 	discards sync.WaitGroup // trees being removed
 
@@ -276,9 +276,7 @@ func (s *Store) list(a area) ([]string, error) {
 
 // forget removes what lies beside a tree.
 func (s *Store) forget(a area, digest string) {
-	if a == trees {
-		s.sound.Delete(digest)
-	}
+	s.sound.Delete(lease{a, digest})
 	os.Remove(s.manifestPath(a, digest))
 	os.Remove(s.damagedPath(a, digest))
 }
@@ -322,9 +320,7 @@ func (s *Store) publish(a area, m *Manifest, dir string) (existed bool, err erro
 		s.discard(dir)
 		return true, nil
 	}
-	if a == trees {
-		s.sound.Store(m.Digest, true)
-	}
+	s.sound.Store(lease{a, m.Digest}, true)
 	return false, archive.DiskError(syncDir(filepath.Join(s.dir, string(a))))
 }
 

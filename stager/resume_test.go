@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"weir/droplets"
 	"weir/internal/platform"
 	"weir/internal/runner"
 )
@@ -135,4 +136,33 @@ func TestBuild_EndsWhenItsAppIsDeleted(t *testing.T) {
 			t.Errorf("left in %s: %v %v", dir, left, err)
 		}
 	}
+}
+
+// The droplet shares the package's files: what is wrong with one is wrong with
+// the next that is built of it.
+func TestBuild_OfAPackageThatWasDamagedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	p := w.upload(w.app("a"), map[string]string{"index.html": "whole"})
+	w.staged(p)
+	w.stop()
+	trees, err := droplets.Open(filepath.Join(w.dir, "droplets"), droplets.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { trees.Close() })
+	release, dir, err := trees.PackageDir(t.Context(), p.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if err := os.WriteFile(filepath.Join(dir, "index.html"), []byte("hurt!"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.cfg.Droplets = trees
+	w.start()
+	b := w.build(p)
+	if b.State != platform.BuildFailed || !strings.Contains(b.Error, `"index.html" was changed`) || !strings.Contains(b.Error, "hint: push the app again") {
+		t.Errorf("%s: %s", b.State, b.Error)
+	}
+	w.clean()
 }

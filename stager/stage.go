@@ -151,6 +151,9 @@ func (j *job) prepare(ctx context.Context) (picked, error) {
 		return picked{}, fmt.Errorf("opening the package: %w", err)
 	}
 	defer release()
+	if err := j.cfg.Droplets.CheckPackageOnce(ctx, j.pkg.Digest); err != nil {
+		return picked{}, err
+	}
 	p, err := j.pick(ctx, j.stage, files, j.build.Lifecycle, j.out)
 	if err != nil {
 		return p, err
