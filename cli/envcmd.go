@@ -110,14 +110,15 @@ func runSetEnv(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.mayRelease(ctx, s, app, before, vars); err != nil {
+	waits, err := c.mayRelease(ctx, s, app, before, vars)
+	if err != nil {
 		return err
 	}
 	after, err := s.SetEnv(ctx, app.GUID, vars)
 	if err != nil {
 		return err
 	}
-	return c.release(ctx, s, sp, app, envChange{app.Name, !maps.Equal(before, after), after})
+	return c.release(ctx, s, sp, app, waits, envChange{app.Name, !maps.Equal(before, after), after})
 }
 
 // releaseFlags are those of commands that change what the next start takes.
@@ -126,34 +127,67 @@ func releaseFlags() []cli.Flag {
 }
 
 // mayRelease refuses a change of an app's environment that is to be released
-// and cannot be now, before anything is set.
-func (c *call) mayRelease(ctx context.Context, s *session, app v3.App, before map[string]string, vars map[string]*string) error {
+// and cannot be now, before anything is set. It reports whether there is
+// anything to release: what is set already may still wait for a start.
+func (c *call) mayRelease(ctx context.Context, s *session, app v3.App, before map[string]string, vars map[string]*string) (bool, error) {
 	if _, err := c.strategy(); err != nil {
-		return err
+		return false, err
 	}
 	if !c.Bool("release") || app.State != v3.AppStarted {
-		return nil
+		return false, nil
 	}
+	waits := false
 	for name, value := range vars {
-		if was, had := before[name]; had != (value != nil) || had && was != *value {
-			return s.checkNoRollout(ctx, app, fmt.Sprintf("; without --release it is set for the next start of %s", app.Name))
+		was, had := before[name]
+		waits = waits || had != (value != nil) || had && was != *value
+	}
+	if !waits {
+		var err error
+		if waits, err = s.envWaits(ctx, app, vars); err != nil || !waits {
+			return false, err
 		}
 	}
-	return nil
+	return true, s.checkNoRollout(ctx, app, fmt.Sprintf("; without --release it is set for the next start of %s", app.Name))
 }
 
-// release ends a change of an app's environment: with --release by replacing
-// the instances, else with a word on how to.
-func (c *call) release(ctx context.Context, s *session, sp space, app v3.App, change envChange, notes ...string) error {
+// envWaits reports whether the instances of an app's main version run with
+// other values of some variables than the next start would.
+func (s *session) envWaits(ctx context.Context, app v3.App, vars map[string]*string) (bool, error) {
+	versions, err := s.AppVersions(ctx, app.GUID)
+	if err != nil {
+		return false, err
+	}
+	f := fleet{app, versions}
+	main, runs := f.main()
+	if !runs {
+		return false, nil
+	}
+	number, err := f.revisionNumber(main.Label)
+	if err != nil {
+		return false, err
+	}
+	d, err := s.RevisionDiff(ctx, app.GUID, number, pending)
+	return slices.ContainsFunc(d.Changes, func(ch v3.RevisionChange) bool {
+		_, is := vars[ch.Name]
+		return ch.What == "env" && is
+	}), err
+}
+
+// release ends a change of an app's environment: by replacing the instances if
+// --release asks for it and something waits for that, else with a word on how to.
+func (c *call) release(ctx context.Context, s *session, sp space, app v3.App, waits bool, change envChange, notes ...string) error {
 	d, err := c.strategy()
 	switch {
 	case err != nil:
 		return err
-	case !change.Changed || app.State != v3.AppStarted:
+	case !waits && (!change.Changed || app.State != v3.AppStarted):
 		return c.out.done("EnvChange", change, notes...)
-	case !c.Bool("release"):
+	case !waits:
 		c.out.step("weir restart %s makes the running app see it; weir restage %s the build", app.Name, app.Name)
 		return c.out.done("EnvChange", change, notes...)
+	}
+	for _, note := range notes {
+		c.out.step("%s", note)
 	}
 	return c.move(ctx, s, sp, app, "restart", func(ctx context.Context, p *push) error {
 		d.Relationships = v3.Relationships{"app": v3.To(app.GUID)}
@@ -192,15 +226,17 @@ func runUnsetEnv(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	vars, notes := map[string]*string{}, []string{}
+	named, vars, notes := map[string]*string{}, map[string]*string{}, []string{}
 	for _, name := range c.args[1:] {
+		named[name] = nil
 		if _, ok := before[name]; ok {
 			vars[name] = nil
 		} else {
 			notes = append(notes, "Env variable "+name+" was not set.")
 		}
 	}
-	if err := c.mayRelease(ctx, s, app, before, vars); err != nil {
+	waits, err := c.mayRelease(ctx, s, app, before, named)
+	if err != nil {
 		return err
 	}
 	after := before
@@ -212,5 +248,5 @@ func runUnsetEnv(ctx context.Context, c *call) error {
 	if after == nil {
 		after = map[string]string{}
 	}
-	return c.release(ctx, s, sp, app, envChange{app.Name, len(vars) > 0, after}, notes...)
+	return c.release(ctx, s, sp, app, waits, envChange{app.Name, len(vars) > 0, after}, notes...)
 }
