@@ -98,13 +98,18 @@ func runRevisions(ctx context.Context, c *call) error {
 	})
 }
 
-// moving returns the active deployment of an app.
-func (s *session) moving(ctx context.Context, app v3.App) (v3.Deployment, error) {
+// moving returns the active deployment of an app. For one that has a rollout
+// instead, action says what steers that.
+func (s *session) moving(ctx context.Context, app v3.App, action string) (v3.Deployment, error) {
 	d, ok, err := s.ActiveDeployment(ctx, app.GUID)
-	if err == nil && !ok {
-		err = notFound("weir app "+app.Name, "No active deployment found for app '%s'", app.Name)
+	if err != nil || ok {
+		return d, err
 	}
-	return d, err
+	hint := "weir app " + app.Name
+	if err := s.checkNoRollout(ctx, app, ""); err != nil && asFailure(err).exit == exitConflict {
+		hint = "a rollout is on its way; weir rollout " + action
+	}
+	return d, notFound(hint, "No active deployment found for app '%s'", app.Name)
 }
 
 func runContinue(ctx context.Context, c *call) error {
@@ -112,7 +117,7 @@ func runContinue(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	d, err := s.moving(ctx, app)
+	d, err := s.moving(ctx, app, "promote "+app.Name+" takes it to its next step")
 	if err != nil {
 		return err
 	}
@@ -129,7 +134,7 @@ func runCancel(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	d, err := s.moving(ctx, app)
+	d, err := s.moving(ctx, app, "abort "+app.Name+" takes it back")
 	if err != nil {
 		return err
 	}
