@@ -104,10 +104,8 @@ func (v Version) Share() int {
 	return v.Weight
 }
 
-// Slug is the label as it stands in a host name: "2.0.0" reads "2-0-0".
-func (v Version) Slug() string { return Slug(v.Label) }
-
-// Slug returns a version's label as it stands in a host name.
+// Slug returns a version's label as it stands in a host name: "2.0.0" reads
+// "2-0-0".
 func Slug(label string) string {
 	return strings.ToLower(strings.NewReplacer(".", "-", "_", "-", "+", "-").Replace(label))
 }
@@ -174,11 +172,6 @@ type ConfigChange struct {
 	MemoryMB *int
 	DiskMB   *int
 	Health   *HealthCheck
-}
-
-// IsEmpty reports whether nothing is otherwise.
-func (c ConfigChange) IsEmpty() bool {
-	return len(c.Env) == 0 && c.Command == nil && c.MemoryMB == nil && c.DiskMB == nil && c.Health == nil
 }
 
 // The health of a version, in a word.

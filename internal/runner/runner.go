@@ -9,8 +9,6 @@ package runner
 
 import (
 	"context"
-	"net"
-	"strconv"
 	"time"
 
 	"weir/internal/platform"
@@ -73,14 +71,6 @@ type Status struct {
 	// Background says that it gives way to others; see SetBackground.
 	Background bool
 	Exit       *platform.Exit // set once it ended
-}
-
-// Address returns where the instance is dialled, as host:port; "" without a port.
-func (s Status) Address() string {
-	if s.Endpoint.Port == 0 {
-		return ""
-	}
-	return net.JoinHostPort(s.Endpoint.Host, strconv.Itoa(s.Endpoint.Port))
 }
 
 // Event reports that an instance ended.

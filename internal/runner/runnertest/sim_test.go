@@ -2,6 +2,7 @@ package runnertest_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -69,8 +70,9 @@ func TestSim_ServesAndLosesItsWatchers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	url := fmt.Sprintf("http://%s:%d", st.Endpoint.Host, st.Endpoint.Port)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Get("http://" + st.Address())
+	resp, err := client.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +92,7 @@ func TestSim_ServesAndLosesItsWatchers(t *testing.T) {
 	if !sim.Crash("a", platform.Exit{Code: 1}) || sim.Crash("a", platform.Exit{}) {
 		t.Error("it crashes once")
 	}
-	if _, err := client.Get("http://" + st.Address()); err == nil || !strings.Contains(err.Error(), "refused") {
+	if _, err := client.Get(url); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("after the crash: %v", err)
 	}
 }
