@@ -33,7 +33,8 @@ type Inherited struct {
 }
 
 // Inherit takes over what the keeper passed to this process. A child calls it
-// once, at its start. It also makes the process survive a broken stderr.
+// once, at its start. It also makes the process survive a broken stderr and
+// hangups.
 //
 //	in, err := keeper.Inherit()
 //	http := in.Listeners("http")
@@ -53,8 +54,9 @@ func Inherit() (*Inherited, error) {
 		return nil, fmt.Errorf("reading %s: %w", linkEnv, err)
 	}
 	// Whoever reads our log may go away with the keeper; a write to it must
-	// not kill us. A handler, unlike ignoring, does not pass to programs.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	// not kill us. Nor must a hangup: it tells the keeper to replace us. A
+	// handler, unlike ignoring, does not pass to programs.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGHUP)
 	if err := in.open(); err != nil {
 		return nil, err
 	}

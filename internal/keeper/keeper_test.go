@@ -57,6 +57,24 @@ func TestKeeper_ReplacesChildrenOnRequest(t *testing.T) {
 	k.stop()
 }
 
+// pkill -HUP reaches them all.
+func TestKeeper_HangupsAreForItAlone(t *testing.T) {
+	data := dataDir(t)
+	k := start(t, keeperConfig{Data: data})
+	for _, pid := range []int{pidAt(t, k.http), pidAt(t, k.api), k.cmd.Process.Pid} {
+		must(t, syscall.Kill(pid, syscall.SIGHUP))
+	}
+	if got := k.expect("replaced"); got != "<nil>" {
+		t.Fatalf("replace: %s", got)
+	}
+	k.stop()
+	b, err := os.ReadFile(filepath.Join(data, "keeper.log"))
+	must(t, err)
+	if strings.Contains(string(b), "killed by") {
+		t.Errorf("the log says:\n%s", b)
+	}
+}
+
 func instanceSpec(data, guid, script string) runner.Spec {
 	return runner.Spec{
 		GUID: guid, AppGUID: "app", Process: "web", Tree: filepath.Join(data, "tree"), Dir: "app", Ports: 1,
