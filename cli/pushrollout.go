@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -187,7 +188,35 @@ func (p *push) rollOut(ctx context.Context, app v3.App, req v3.VersionCreate) er
 		if r, err = p.c.watchRollout(ctx, p.session, app.Name, r); err != nil {
 			return err
 		}
+		p.at(r.To.Label+" is the main version", "weir app "+p.name+" shows what runs")
+		if err := p.awaitOthers(ctx, app, r); err != nil {
+			return err
+		}
 	}
 	p.result.Rollout = r.GUID
 	return p.finish(ctx, app)
+}
+
+// awaitOthers waits for the processes of an app that get no requests. Those of
+// the new main version take the place of the others when a rollout is through,
+// which had nothing to judge them by.
+func (p *push) awaitOthers(ctx context.Context, app v3.App, r v3.Rollout) error {
+	all, err := p.Processes(ctx, app.GUID)
+	if err != nil {
+		return err
+	}
+	for _, process := range all {
+		if process.Type == "web" {
+			continue
+		}
+		err := p.awaitInstances(ctx, app, process.GUID)
+		if f, ok := errors.AsType[*failure](err); ok && f.code == "start-failed" {
+			return newFailure(f.exit, f.code, fmt.Sprintf("%s is the main version, but its process %s does not start: %s", r.To.Label, process.Type, f.msg),
+				fmt.Sprintf("those of %s go on working; weir rollback %s goes back to it, weir logs %s --recent shows why", r.From.Label, app.Name, app.Name))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
