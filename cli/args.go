@@ -63,6 +63,23 @@ func (sh *shell) find(name string) *command {
 	return nil
 }
 
+// elsewhere says what to type in place of commands that others have, or that
+// are actions of a command here.
+var elsewhere = map[string]string{
+	"promote":          "did you mean weir rollout promote?",
+	"abort":            "did you mean weir rollout abort?",
+	"watch":            "did you mean weir rollout watch?",
+	"why":              "did you mean weir rollout why?",
+	"status":           "weir app APP, or weir rollout status APP",
+	"history":          "weir events APP, or weir rollout history APP",
+	"releases":         "weir revisions APP, or weir versions APP",
+	"set-health-check": "weir push APP --health-check-type http --endpoint PATH, or the manifest",
+	"get-health-check": "weir create-app-manifest APP writes it down",
+	"services":         "weir curl /v3/service_instances",
+	"bind-service":     "weir curl -X POST /v3/service_credential_bindings: docs/API.md",
+	"unbind-service":   "weir curl -X DELETE /v3/service_credential_bindings/GUID: docs/API.md",
+}
+
 func (sh *shell) unknown(name string) error {
 	var names []string
 	for _, c := range sh.commands {
@@ -71,7 +88,10 @@ func (sh *shell) unknown(name string) error {
 		}
 	}
 	hint := "weir help lists the commands"
-	if s := nearest(name, names); s != "" {
+	switch s := nearest(name, names); {
+	case elsewhere[name] != "":
+		hint = elsewhere[name]
+	case s != "":
 		hint = "did you mean weir " + s + "?"
 	}
 	return withHint(usagef("there is no command %q", name), hint)

@@ -68,6 +68,8 @@ func TestReorder_RefusesWhatItDoesNotKnow(t *testing.T) {
 		{"rename web -1", "unknown flag -1", "goes after --"},
 		{"pusj web", `no command "pusj"`, "did you mean weir push?"},
 		{"xyzzy", `no command "xyzzy"`, "weir help"},
+		{"promote web", `no command "promote"`, "weir rollout promote"},
+		{"set-health-check web http", `no command "set-health-check"`, "--health-check-type"},
 		{"--nonsense apps", "unknown flag --nonsense", ""},
 	} {
 		line, err := sh.split(strings.Fields(tc.args))

@@ -72,7 +72,7 @@ func runRollout(ctx context.Context, c *call) error {
 			known = append(known, a)
 		}
 		slices.Sort(known)
-		return withHint(usagef("there is no action %q", action), "one of "+strings.Join(known, ", "))
+		return withHint(usagef("there is no action %q", action), didYouMean(action, known, "one of "+strings.Join(known, ", ")))
 	}
 	r := &rolloutCall{action: action}
 	if action == "simulate" {

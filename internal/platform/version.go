@@ -129,8 +129,8 @@ func CheckLabel(label string) error {
 	case len(label) > MaxLabel:
 		return bad(fmt.Sprintf("it is longer than %d characters", MaxLabel))
 	}
-	for _, c := range []byte(label) {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte(".-_+", c) >= 0) {
+	for _, c := range label {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(".-_+", c)) {
 			return bad(fmt.Sprintf("it contains %q", string(c)))
 		}
 	}

@@ -365,6 +365,9 @@ func TestCheckLabel(t *testing.T) {
 			t.Errorf("%q: %v", label, err)
 		}
 	}
+	if err := platform.CheckLabel("grün"); !strings.Contains(err.Error(), `it contains "ü"`) {
+		t.Error(err)
+	}
 }
 
 func TestVersion_IsPublishedWithAllTheRouterHasToKnow(t *testing.T) {
