@@ -74,3 +74,22 @@ func TestRollout_ThatIsThroughKeepsItsRequestsWhenAnotherBegins(t *testing.T) {
 		}
 	}
 }
+
+func TestStart_OfAVersionThatCannotBeTakesNobodysPlace(t *testing.T) {
+	g := newStage(t)
+	e, _ := g.engine()
+	long := strings.Replace(quick, "20s", "10h", 1)
+	row := g.start(e, long)
+	g.until(row.GUID, platform.RolloutBaking)
+	plan, err := ParsePlan([]byte(long))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = e.Start(t.Context(), platform.System, Request{AppGUID: row.AppGUID, Label: "ü", Plan: plan})
+	if platform.KindOf(err) != platform.KindInvalid {
+		t.Errorf("it was begun: %v", err)
+	}
+	if row = g.row(row.GUID); row.State != platform.RolloutBaking {
+		t.Error("the rollout on its way was superseded by one that was refused")
+	}
+}

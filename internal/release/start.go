@@ -36,6 +36,11 @@ func (e *Engine) Start(ctx context.Context, who platform.Actor, req Request) (pl
 	if err := req.Plan.complete(); err != nil {
 		return platform.Rollout{}, err
 	}
+	if req.Label != "" { // before another rollout gives way to it
+		if err := platform.CheckLabel(req.Label); err != nil {
+			return platform.Rollout{}, err
+		}
+	}
 	defer e.alone(req.AppGUID)()
 	app, err := e.cfg.Store.App(ctx, req.AppGUID)
 	if err != nil {
