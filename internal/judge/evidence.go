@@ -16,8 +16,8 @@ type onsets struct {
 }
 
 // notBegun is the share of the hypotheses that begin later which begin at the
-// k-th occasion or after it. It falls slowly: after a hundred thousand requests
-// a regression has nearly the weight it had after ten thousand.
+// k-th occasion or after it. It falls slowly, so that the weight of a single
+// occasion falls as k^-1.3, little faster than it has to for a sum of one.
 func notBegun(k uint32) float64 { return math.Pow(float64(k), -0.3) }
 
 // begin adds hypotheses that begin now to each of the sums.
