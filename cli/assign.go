@@ -21,7 +21,7 @@ func assignCommands() []*command {
 				"assign hello 2.0.0", "assign hello:2.0.0 -y", "assign hello 2.0.0 -y --if-table 41",
 			},
 			about: "One change of the route table. The former main version keeps running without requests, or as a shadow if the " +
-				"new one was a shadow. The app's settings become those of the version. weir undo and weir rollback go back.",
+				"new one was a shadow. The app's settings become those of the version; what was set for the next start since it was made stays set. weir undo and weir rollback go back.",
 			flags: append([]cli.Flag{forceFlag()}, trafficFlags()...), run: runAssign,
 		},
 		{

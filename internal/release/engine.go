@@ -19,6 +19,7 @@ import (
 // transaction of the change.
 type Versions interface {
 	StartVersion(ctx context.Context, who platform.Actor, req platform.VersionRequest, also func(*store.Tx, platform.Version) error) (platform.Version, error)
+	CheckVersion(ctx context.Context, who platform.Actor, req platform.VersionRequest, leaving ...string) error
 	Versions(ctx context.Context, app string) ([]platform.VersionStatus, error)
 	SetShares(ctx context.Context, who platform.Actor, app string, shares map[string]int, opt platform.SplitOptions, also func(tx *store.Tx, split, table uint64) error) (platform.Change, error)
 	Promote(ctx context.Context, who platform.Actor, app, version string, opt platform.SplitOptions, also func(tx *store.Tx, split, table uint64) error) (platform.Change, error)

@@ -45,7 +45,8 @@ type stage struct {
 	path     string // of the store
 	compared uint64 // answers of the shadow
 	differs  []string
-	looked   int // how often a conductor looked at the versions
+	checked  []string // versions that were to give way to one that was checked
+	looked   int      // how often a conductor looked at the versions
 
 	// A change of shares meets the test before and after it is committed,
 	// unless these are nil: it sends, and waits until it may go on.
@@ -237,6 +238,19 @@ func (g *stage) StartVersion(ctx context.Context, _ platform.Actor, req platform
 	}
 	g.versions = append(g.versions, s)
 	return v, nil
+}
+
+func (g *stage) CheckVersion(_ context.Context, _ platform.Actor, req platform.VersionRequest, leaving ...string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.checked = append(g.checked, leaving...)
+	if req.Label == "" {
+		return nil
+	}
+	if old := g.find(byLabel(req.Label)); old != nil && !req.Replace {
+		return &platform.Error{Kind: platform.KindConflict, Msg: "there is one"}
+	}
+	return platform.CheckLabel(req.Label)
 }
 
 func (g *stage) Versions(context.Context, string) ([]platform.VersionStatus, error) {

@@ -2,6 +2,7 @@ package release
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,15 +82,25 @@ func TestStart_OfAVersionThatCannotBeTakesNobodysPlace(t *testing.T) {
 	long := strings.Replace(quick, "20s", "10h", 1)
 	row := g.start(e, long)
 	g.until(row.GUID, platform.RolloutBaking)
-	plan, err := ParsePlan([]byte(long))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = e.Start(t.Context(), platform.System, Request{AppGUID: row.AppGUID, Label: "ü", Plan: plan})
-	if platform.KindOf(err) != platform.KindInvalid {
-		t.Errorf("it was begun: %v", err)
+	for _, concurrency := range []string{"supersede", "queue"} {
+		plan, err := ParsePlan([]byte(strings.Replace(long, "{", `{"concurrency":"`+concurrency+`",`, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for label, want := range map[string]platform.Kind{"ü": platform.KindInvalid, "v1": platform.KindConflict, "v2": platform.KindConflict} {
+			_, err = e.Start(t.Context(), platform.System, Request{AppGUID: row.AppGUID, Label: label, Plan: plan})
+			if platform.KindOf(err) != want {
+				t.Errorf("%s %s was begun: %v", concurrency, label, err)
+			}
+		}
 	}
 	if row = g.row(row.GUID); row.State != platform.RolloutBaking {
 		t.Error("the rollout on its way was superseded by one that was refused")
+	}
+	if !slices.Contains(g.checked, row.ToGUID) {
+		t.Error("whoever replaces the candidate was refused for the requests that it is about to lose")
+	}
+	if active, err := e.active(t.Context(), row.AppGUID); err != nil || len(active) != 1 {
+		t.Errorf("%d are on their way (%v)", len(active), err)
 	}
 }

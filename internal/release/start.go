@@ -36,11 +36,6 @@ func (e *Engine) Start(ctx context.Context, who platform.Actor, req Request) (pl
 	if err := req.Plan.complete(); err != nil {
 		return platform.Rollout{}, err
 	}
-	if req.Label != "" { // before another rollout gives way to it
-		if err := platform.CheckLabel(req.Label); err != nil {
-			return platform.Rollout{}, err
-		}
-	}
 	defer e.alone(req.AppGUID)()
 	app, err := e.cfg.Store.App(ctx, req.AppGUID)
 	if err != nil {
@@ -48,6 +43,14 @@ func (e *Engine) Start(ctx context.Context, who platform.Actor, req Request) (pl
 	}
 	active, err := e.mayBegin(ctx, app, &req.Plan)
 	if err != nil {
+		return platform.Rollout{}, err
+	}
+	// What cannot begin must be refused before another rollout gives way to it.
+	all := &req.Instances
+	if *all == 0 {
+		all = nil
+	}
+	if err := e.cfg.Versions.CheckVersion(ctx, who, req.version(all), candidates(active)...); err != nil {
 		return platform.Rollout{}, err
 	}
 	if len(active) > 0 && req.Plan.Concurrency == "queue" {
@@ -59,6 +62,24 @@ func (e *Engine) Start(ctx context.Context, who platform.Actor, req Request) (pl
 		}
 	}
 	return e.begin(ctx, who, req, platform.Rollout{})
+}
+
+// version is what the candidate is to be, with as many instances.
+func (r *Request) version(instances *int) platform.VersionRequest {
+	return platform.VersionRequest{
+		AppGUID: r.AppGUID, DropletGUID: r.DropletGUID, RevisionGUID: r.RevisionGUID,
+		Label: r.Label, Instances: instances, Replace: r.Replace, Config: r.Config, Metadata: r.Metadata,
+	}
+}
+
+// candidates returns the versions that rollouts bring.
+func candidates(all []platform.Rollout) (versions []string) {
+	for _, r := range all {
+		if r.ToGUID != "" {
+			versions = append(versions, r.ToGUID)
+		}
+	}
+	return versions
 }
 
 // alone waits until nobody else begins a rollout of an app, or ends one that
@@ -221,10 +242,7 @@ func (e *Engine) begin(ctx context.Context, who platform.Actor, req Request, que
 	w := world{plan: &req.Plan, p: &p}
 	first := w.need(0)
 	var row platform.Rollout
-	_, err = e.cfg.Versions.StartVersion(ctx, who, platform.VersionRequest{
-		AppGUID: req.AppGUID, DropletGUID: req.DropletGUID, RevisionGUID: req.RevisionGUID,
-		Label: req.Label, Instances: &first, Replace: req.Replace, Config: req.Config, Metadata: req.Metadata,
-	}, func(tx *store.Tx, v platform.Version) error {
+	_, err = e.cfg.Versions.StartVersion(ctx, who, req.version(&first), func(tx *store.Tx, v platform.Version) error {
 		if row, err = e.newRow(ctx, tx, who, req); err != nil {
 			return err
 		}

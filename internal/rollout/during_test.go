@@ -108,9 +108,29 @@ func TestSetShares_SpeaksOfVersionsThatGetSomething(t *testing.T) {
 	}
 }
 
-// What was set while a rollout was on its way waits for the next start, as it
-// was told to, whatever becomes of the rollout.
-func TestPromote_KeepsWhatWasSetDuringTheRollout(t *testing.T) {
+// What was set after a version was made waits for the next start, as it was told
+// to, however that version comes to be the main one.
+func TestPromote_KeepsWhatWasSetSinceTheVersionWasMade(t *testing.T) {
+	for _, why := range []string{"rollout", "assign", "promote"} {
+		t.Run(why, func(t *testing.T) {
+			promoteAfterSettings(t, func(b *bench, app platform.App, next platform.Version) error {
+				_, err := b.e.Promote(t.Context(), anna, app.GUID, next.GUID, platform.SplitOptions{Why: why}, nil)
+				return err
+			})
+		})
+	}
+	t.Run("weight", func(t *testing.T) {
+		promoteAfterSettings(t, func(b *bench, app platform.App, next platform.Version) error {
+			shares := map[string]int{b.main(app).GUID: 0, next.GUID: 100}
+			_, err := b.e.SetShares(t.Context(), anna, app.GUID, shares, platform.SplitOptions{}, nil)
+			return err
+		})
+	})
+}
+
+// promoteAfterSettings makes a version, changes settings of its app, has promote
+// make it the main version, and looks at the settings then.
+func promoteAfterSettings(t *testing.T, promote func(b *bench, app platform.App, next platform.Version) error) {
 	b := newBench(t)
 	app := b.shop()
 	set := func(vars map[string]*string) {
@@ -135,8 +155,7 @@ func TestPromote_KeepsWhatWasSetDuringTheRollout(t *testing.T) {
 	})
 	b.must(err)
 
-	_, err = b.e.Promote(t.Context(), anna, app.GUID, next.GUID, platform.SplitOptions{Why: verbRollout}, nil)
-	b.must(err)
+	b.must(promote(b, app, next))
 	row, err := b.db.App(t.Context(), app.GUID)
 	b.must(err)
 	if want := map[string]string{"SIDE": "2", "BOTH": "2", "LATE": "3"}; !maps.Equal(row.Env, want) {
@@ -153,5 +172,33 @@ func TestPromote_KeepsWhatWasSetDuringTheRollout(t *testing.T) {
 	b.must(err)
 	if want := map[string]string{"SIDE": "2", "BOTH": "2", "OLD": "1"}; !maps.Equal(ran.Env, want) {
 		t.Errorf("the version runs with %v, want %v", ran.Env, want)
+	}
+}
+
+// Whoever goes back wants the settings as they were.
+func TestGoingBack_DropsWhatWasSetSince(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	v1 := b.main(app)
+	next := b.version(app, "v2", nil)
+	late := "1"
+	for what, back := range map[string]func() error{
+		"undo": func() error {
+			_, err := b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{})
+			return err
+		},
+		"rollback": func() error {
+			_, err := b.e.RollBack(t.Context(), anna, RollBackRequest{AppGUID: app.GUID, VersionGUID: v1.GUID}, nil)
+			return err
+		},
+	} {
+		_, err := b.e.Promote(t.Context(), anna, app.GUID, next.GUID, platform.SplitOptions{}, nil)
+		b.must(err)
+		_, err = b.e.SetEnv(t.Context(), anna, app.GUID, map[string]*string{"LATE": &late})
+		b.must(err)
+		b.must(back())
+		if row, err := b.db.App(t.Context(), app.GUID); err != nil || row.Env["LATE"] != "" {
+			t.Errorf("after %s the settings are %v, %v", what, row.Env, err)
+		}
 	}
 }

@@ -8,14 +8,13 @@ import (
 	"weir/internal/platform"
 )
 
-// verbRollout is why the change of traffic is made that ends a rollout well.
-const verbRollout = "rollout"
-
 // withPending returns a version's revision with what was set for the app's next
-// start since the version was made, so that the end of a rollout does not undo
-// what somebody was told is done. It is what the app has otherwise than its
-// main version ran with, where the version has no opinion of its own. What the
-// instances run with stays as it is: the settings wait for the next start.
+// start since the version was made, so that whoever makes that the main one does
+// not undo what somebody was told is done: a rollout, assign, weights. It is what
+// the app has otherwise than its main version ran with, where the version has no
+// opinion of its own. What the instances run with stays as it is: the settings
+// wait for the next start. Who goes back, by rollback or undo, wants the settings
+// as they were.
 func (t *traffic) withPending(ctx context.Context, rev platform.Revision, app platform.App, main platform.Version) (platform.Revision, error) {
 	ran, err := t.tx.Revision(ctx, main.RevisionGUID)
 	if err != nil {

@@ -50,34 +50,44 @@ func (e *Engine) ChangeShadow(ctx context.Context, who platform.Actor, version s
 	if err != nil {
 		return platform.Change{}, err
 	}
+	return e.changeTraffic(ctx, who, opt, []string{v.AppGUID}, func(t *traffic) error { return t.changeShadow(version, c) }, nil)
+}
+
+func (t *traffic) changeShadow(version string, c ShadowChange) error {
 	if err := c.check(); err != nil {
-		return platform.Change{}, err
+		return err
 	}
-	return e.changeTraffic(ctx, who, opt, []string{v.AppGUID}, func(t *traffic) error {
-		v, err := t.version(version)
-		if err != nil {
+	v, err := t.version(version)
+	if err != nil {
+		return err
+	}
+	was := *v
+	if c.Mode != "" {
+		if err := t.setMode(v, c.Mode, c.Percent); err != nil {
 			return err
 		}
-		was := *v
-		if c.Mode != "" {
-			if err := t.setMode(v, c.Mode, c.Percent); err != nil {
-				return err
-			}
-		}
-		if c.Options == nil || sameShadow(was.Shadow, *c.Options) {
-			return nil
-		}
-		v.Shadow = *c.Options
-		text := fmt.Sprintf("Set what version %s of app %s is compared by", v.Label, t.app(v.AppGUID).Name)
-		if v.Shadow.AllMethods {
-			text += ": requests of all methods"
-		}
-		if was.Mode != v.Mode || was.ShadowPercent != v.ShadowPercent {
-			text = t.text + "; " + text
-		}
-		t.text = text
+	}
+	if c.Options == nil || sameShadow(was.Shadow, *c.Options) {
 		return nil
-	}, nil)
+	}
+	v.Shadow = *c.Options
+	text := fmt.Sprintf("Set what version %s of app %s is compared by", v.Label, t.app(v.AppGUID).Name)
+	if v.Shadow.AllMethods {
+		text += ": requests of all methods"
+	}
+	if was.Mode == v.Mode && was.ShadowPercent == v.ShadowPercent {
+		t.text = "" // that it is a shadow is no news
+	}
+	t.text = joinTexts(t.text, text)
+	return nil
+}
+
+// joinTexts joins what is said of the parts of a change.
+func joinTexts(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "; " + b
 }
 
 func (t *traffic) setMode(v *platform.Version, mode string, percent int) error {

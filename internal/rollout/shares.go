@@ -36,6 +36,14 @@ type traffic struct {
 	text     string
 }
 
+// unlessDry takes the end of a dry run for success.
+func unlessDry(err error) error {
+	if errors.Is(err, errDryRun) {
+		return nil
+	}
+	return err
+}
+
 // changeTraffic runs change in a transaction, writes down what it altered so
 // that it can be undone, and returns once the router runs a table with it. If
 // everything was so already it returns the table of the newest change.
@@ -417,7 +425,7 @@ func (t *traffic) makeMain(ctx context.Context, guid, how string) error {
 		return err
 	}
 	rev, err := t.tx.Revision(ctx, v.RevisionGUID)
-	if err == nil && how == verbRollout {
+	if err == nil && how != verbRollback && how != verbUndo {
 		rev, err = t.withPending(ctx, rev, *app, *old)
 	}
 	if err != nil {

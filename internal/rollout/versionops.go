@@ -12,24 +12,32 @@ import (
 // ScaleVersion changes the number of web instances of a version at once. It
 // returns before new ones are up.
 func (e *Engine) ScaleVersion(ctx context.Context, who platform.Actor, version string, instances int) (v platform.Version, err error) {
-	if instances < 1 || instances > maxInstances {
-		return v, platform.Invalidf("instances must be in the range 1 to %d (got %d)", maxInstances, instances)
-	}
-	return e.editVersion(ctx, who, version, "audit.app.version.scale", func(tx *store.Tx, app platform.App, v *platform.Version) error {
-		if !v.Main {
-			v.Instances = instances
-			return tx.UpdateVersion(ctx, *v)
-		}
-		web, err := tx.ProcessByType(ctx, app.GUID, platform.WebProcess)
-		if err != nil {
-			return err
-		}
-		if err := refuseInFlight(ctx, tx, web, "scale"); err != nil {
-			return err
-		}
-		_, err = e.scale(ctx, tx, who, app, web, ScaleRequest{Instances: &instances})
-		return err
+	return e.editVersion(ctx, who, version, eventVersionScale, func(tx *store.Tx, app platform.App, v *platform.Version) error {
+		return e.scaleVersion(ctx, tx, who, app, v, instances)
 	})
+}
+
+// eventVersionScale tells that a version got another number of instances.
+const eventVersionScale = "audit.app.version.scale"
+
+func (e *Engine) scaleVersion(ctx context.Context, tx *store.Tx, who platform.Actor, app platform.App, v *platform.Version, instances int) error {
+	if instances < 1 || instances > maxInstances {
+		return platform.Invalidf("instances must be in the range 1 to %d (got %d)", maxInstances, instances)
+	}
+	if !v.Main {
+		v.Instances = instances
+		return tx.UpdateVersion(ctx, *v)
+	}
+	web, err := tx.ProcessByType(ctx, app.GUID, platform.WebProcess)
+	if err != nil {
+		return err
+	}
+	if err := refuseInFlight(ctx, tx, web, "scale"); err != nil {
+		return err
+	}
+	v.Instances = instances
+	_, err = e.scale(ctx, tx, who, app, web, ScaleRequest{Instances: &instances})
+	return err
 }
 
 // editVersion changes the row of a version in a transaction, tells the audit
@@ -47,10 +55,8 @@ func (e *Engine) editVersion(ctx context.Context, who platform.Actor, guid, even
 		if err := edit(tx, app, &v); err != nil {
 			return err
 		}
-		err = e.event(ctx, tx, who, event, appTarget(app), map[string]any{
-			"version": was.Label, "version_guid": was.GUID, "instances": v.Instances, "state": string(v.State),
-		})
-		if err != nil {
+		was.Instances, was.State = v.Instances, v.State
+		if err := e.versionEvent(ctx, tx, who, event, app, was); err != nil {
 			return err
 		}
 		if now, err := tx.Version(ctx, guid); err == nil {
@@ -64,6 +70,12 @@ func (e *Engine) editVersion(ctx context.Context, who platform.Actor, guid, even
 		e.wake(v.AppGUID)
 	}
 	return v, err
+}
+
+func (e *Engine) versionEvent(ctx context.Context, tx *store.Tx, who platform.Actor, event string, app platform.App, v platform.Version) error {
+	return e.event(ctx, tx, who, event, appTarget(app), map[string]any{
+		"version": v.Label, "version_guid": v.GUID, "instances": v.Instances, "state": string(v.State),
+	})
 }
 
 // StopVersion stops a version beside the main one and keeps its row: start
@@ -191,18 +203,4 @@ func (e *Engine) startVersionAgain(ctx context.Context, tx *store.Tx, who platfo
 		return fmt.Sprintf("Started version %s of app %s", v.Label, app.Name), tx.UpdateVersion(ctx, *v)
 	})
 	return err
-}
-
-// DescribeVersion lets change edit the metadata of a version.
-func (e *Engine) DescribeVersion(ctx context.Context, _ platform.Actor, guid string, change func(*platform.Metadata) error) error {
-	return e.store.Tx(ctx, func(tx *store.Tx) error {
-		v, err := tx.Version(ctx, guid)
-		if err != nil {
-			return err
-		}
-		if err := change(&v.Metadata); err != nil {
-			return err
-		}
-		return tx.UpdateVersion(ctx, v)
-	})
 }

@@ -3,6 +3,7 @@ package rollout
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -207,6 +208,41 @@ func (e *Engine) StartVersion(ctx context.Context, who platform.Actor, req platf
 	e.line(v.AppGUID, "API", "Starting version %s, revision %d, with %d instances and weight %d", v.Label, v.RevisionVersion, v.Instances, v.Weight)
 	e.wake(v.AppGUID)
 	return v, nil
+}
+
+// CheckVersion refuses what StartVersion would refuse, and changes nothing.
+// Versions named in leaving count as if they had lost all they get.
+func (e *Engine) CheckVersion(ctx context.Context, who platform.Actor, req platform.VersionRequest, leaving ...string) error {
+	if err := checkVersionRequest(&req); err != nil {
+		return err
+	}
+	err := e.store.Tx(ctx, func(tx *store.Tx) error {
+		app, err := tx.App(ctx, req.AppGUID)
+		if err != nil {
+			return err
+		}
+		for _, guid := range leaving {
+			v, err := tx.Version(ctx, guid)
+			if isNotFound(err) {
+				continue
+			}
+			v.Weight, v.Match = 0, nil
+			if err == nil {
+				err = tx.UpdateVersion(ctx, v)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if _, err := e.insertVersion(ctx, tx, who, app, req); err != nil {
+			return err
+		}
+		return errDryRun
+	})
+	if errors.Is(err, errDryRun) {
+		return nil
+	}
+	return err
 }
 
 func checkVersionRequest(req *platform.VersionRequest) error {

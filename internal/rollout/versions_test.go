@@ -425,3 +425,33 @@ func TestVersionStatus_NewestIsTheYoungestThatServes(t *testing.T) {
 		t.Errorf("the youngest is of %s, the oldest of %s", s.Newest, s.Since)
 	}
 }
+
+// What StartVersion would refuse is refused before anything gives way to it.
+func TestCheckVersion_RefusesWhatCannotStartAndChangesNothing(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	v2 := b.version(app, "v2", func(r *platform.VersionRequest) { r.Weight = 5 })
+	check := func(req platform.VersionRequest, leaving ...string) error {
+		req.AppGUID = app.GUID
+		return b.e.CheckVersion(t.Context(), anna, req, leaving...)
+	}
+	many := maxInstances + 1
+	for what, err := range map[string]error{
+		"the label of another":    check(platform.VersionRequest{Label: "v2"}),
+		"the place of one in use": check(platform.VersionRequest{Label: "v2", Replace: true}),
+		"a droplet of nobody":     check(platform.VersionRequest{DropletGUID: platform.NewGUID()}),
+		"a revision of nobody":    check(platform.VersionRequest{RevisionGUID: platform.NewGUID()}),
+		"too many instances":      check(platform.VersionRequest{Instances: &many}),
+	} {
+		if err == nil {
+			t.Errorf("%s was not refused", what)
+		}
+	}
+	b.must(check(platform.VersionRequest{Label: "v2", Replace: true}, v2.GUID, platform.NewGUID()))
+	b.must(check(platform.VersionRequest{Label: "v3"}))
+	all, err := b.e.Versions(t.Context(), app.GUID)
+	b.must(err)
+	if len(all) != 2 || all[1].GUID != v2.GUID || all[1].Weight != 5 {
+		t.Errorf("afterwards there are %+v", all)
+	}
+}
