@@ -3,7 +3,9 @@ package acceptance
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,9 +21,18 @@ type load struct {
 	failed   atomic.Int64
 
 	mu     sync.Mutex // guards the following
-	errors []string
+	errors map[string]*failures
 	bodies map[string]int
 }
+
+// failures are those for one reason.
+type failures struct {
+	n           int
+	first, last time.Time
+}
+
+// maxReasons is how many reasons a load tells apart.
+const maxReasons = 20
 
 // maxInFlight bounds a load that meets a stuck server.
 const maxInFlight = 512
@@ -37,7 +48,7 @@ func (s *server) startLoad(url string, perSecond int) *load {
 
 // startLoadOf is startLoad by the given clients in turn.
 func startLoadOf(url string, perSecond int, clients ...*http.Client) *load {
-	l := &load{stopping: make(chan struct{}), bodies: map[string]int{}}
+	l := &load{stopping: make(chan struct{}), errors: map[string]*failures{}, bodies: map[string]int{}}
 	slots := make(chan struct{}, maxInFlight)
 	l.wg.Go(func() {
 		every := time.Second / time.Duration(perSecond)
@@ -97,15 +108,26 @@ func (l *load) fail(why string) {
 	l.failed.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.errors) < 20 {
-		l.errors = append(l.errors, time.Now().Format("05.000 ")+why)
+	if l.errors[why] == nil && len(l.errors) >= maxReasons {
+		why = "others"
 	}
+	now := time.Now()
+	if l.errors[why] == nil {
+		l.errors[why] = &failures{first: now}
+	}
+	l.errors[why].n++
+	l.errors[why].last = now
 }
 
 // stop ends the load and returns how many requests were sent, how many failed
-// and the first reasons.
+// and how often for which reason, and from when to when.
 func (l *load) stop() (sent, failed int64, why string) {
 	close(l.stopping)
 	l.wg.Wait()
-	return l.sent.Load(), l.failed.Load(), strings.Join(l.errors, "\n")
+	for _, reason := range slices.Sorted(maps.Keys(l.errors)) {
+		const at = "15:04:05.000"
+		f := l.errors[reason]
+		why += fmt.Sprintf("%d from %s to %s: %s\n", f.n, f.first.Format(at), f.last.Format(at), reason)
+	}
+	return l.sent.Load(), l.failed.Load(), why
 }
