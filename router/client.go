@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -49,21 +50,59 @@ func NewClient(socket string) *Client {
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Put makes t the router's table, whatever it ran before. It returns once
-// every request uses it.
+// every request uses it, also those that come over connections of a router
+// that was replaced.
 func (c *Client) Put(ctx context.Context, t Table) error {
-	err := c.call(ctx, http.MethodPut, "/table", t, nil)
-	if err == nil {
-		c.table.Store(t.Number)
-	}
-	return err
+	return c.change(ctx, http.MethodPut, t, t.Number)
 }
 
 // Apply changes the router's table. It returns once every request uses the
-// result, and ErrOutOfSync if the router runs another table than u.From.
+// result, as Put does, and ErrOutOfSync if the router, or one that it has
+// replaced, runs another table than u.From.
 func (c *Client) Apply(ctx context.Context, u Update) error {
-	err := c.call(ctx, http.MethodPatch, "/table", u, nil)
-	if err == nil {
-		c.table.Store(u.Number)
+	return c.change(ctx, http.MethodPatch, u, u.Number)
+}
+
+// The paths of tables, and the field of the answers that says whose they are.
+const (
+	tablePath  = "/table"
+	followPath = "/follow"
+	pidField   = "X-Weir-Pid"
+)
+
+// followTimeout is how long a change waits for a router that was replaced.
+const followTimeout = 5 * time.Second
+
+// change sends a table, or a part of one, to the router and to those that it
+// has replaced, or that are about to replace it.
+func (c *Client) change(ctx context.Context, method string, what any, number uint64) error {
+	header, err := c.call(ctx, method, tablePath, what, nil)
+	if err != nil {
+		return err
+	}
+	c.table.Store(number)
+	pid, _ := strconv.Atoi(header.Get(pidField))
+	own := OwnSocket(c.socket, pid)
+	others := slices.DeleteFunc(OwnSockets(c.socket), func(s string) bool { return s == own })
+	if len(others) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, followTimeout)
+	defer cancel()
+	errs := make(chan error, len(others))
+	for _, socket := range others {
+		go func() {
+			o := NewClient(socket)
+			defer o.Close()
+			_, err := o.call(ctx, method, followPath, what, nil)
+			errs <- err
+		}()
+	}
+	for range others {
+		// One that does not answer is gone, and its requests with it.
+		if e := <-errs; errors.Is(e, ErrOutOfSync) {
+			err = e
+		}
 	}
 	return err
 }
@@ -85,7 +124,7 @@ type Status struct {
 // Status returns the number of the table in use, and more.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status
-	err := c.call(ctx, http.MethodGet, "/status", nil, &s)
+	_, err := c.call(ctx, http.MethodGet, "/status", nil, &s)
 	return s, err
 }
 
@@ -109,14 +148,14 @@ type InstanceStats struct {
 // Stats returns what the router counts for each instance.
 func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	var s Stats
-	err := c.call(ctx, http.MethodGet, "/stats", nil, &s)
+	_, err := c.call(ctx, http.MethodGet, "/stats", nil, &s)
 	return s, err
 }
 
 type drainRequest struct {
 	Instances []string `json:"instances"`
 	TimeoutMS int64    `json:"timeout_ms"`
-	Table     uint64   `json:"table"` // which routers without it will not hear of
+	Table     uint64   `json:"table"` // a router with an older one does not follow
 }
 
 // OwnSocket is where the process of a router with the given control socket
@@ -171,8 +210,9 @@ func (c *Client) Drain(ctx context.Context, instances []string, timeout time.Dur
 const drainPause = 50 * time.Millisecond
 
 func (c *Client) drain(ctx context.Context, instances []string, table uint64, timeout time.Duration) error {
-	return c.call(ctx, http.MethodPost, "/drain",
+	_, err := c.call(ctx, http.MethodPost, "/drain",
 		drainRequest{Instances: instances, TimeoutMS: timeout.Milliseconds(), Table: table}, nil)
+	return err
 }
 
 type controlError struct {
@@ -187,37 +227,37 @@ const (
 	codeInvalid   = "invalid"
 )
 
-func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+func (c *Client) call(ctx context.Context, method, path string, in, out any) (http.Header, error) {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
 		if err != nil {
-			return fmt.Errorf("encoding %s %s: %w", method, path, err)
+			return nil, fmt.Errorf("encoding %s %s: %w", method, path, err)
 		}
 		body = bytes.NewReader(b)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://router"+path, body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// All calls may be repeated, so a connection that died idle is no error.
 	req.Header["Idempotency-Key"] = nil
 	res, err := c.http.Do(req)
 	if err != nil {
-		return fmt.Errorf("calling the router: %w", err)
+		return nil, fmt.Errorf("calling the router: %w", err)
 	}
 	defer res.Body.Close()
 	defer io.Copy(io.Discard, res.Body) //nolint:errcheck // only for reuse
 	if res.StatusCode/100 != 2 {
-		return decodeControlError(method+" "+path, res)
+		return nil, decodeControlError(method+" "+path, res)
 	}
 	if out == nil {
-		return nil
+		return res.Header, nil
 	}
 	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
-		return fmt.Errorf("decoding %s %s: %w", method, path, err)
+		return nil, fmt.Errorf("decoding %s %s: %w", method, path, err)
 	}
-	return nil
+	return res.Header, nil
 }
 
 func decodeControlError(call string, res *http.Response) error {

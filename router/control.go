@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"os"
 	"runtime/debug"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -25,6 +27,8 @@ const maxDrainWait = 24 * time.Hour
 //
 //	PUT   /table    Table → 204, every request that begins uses it
 //	PATCH /table    Update → 204, or 409 {"code":"out-of-sync"}
+//	PUT   /follow   the same, of a router that has replaced this one, or
+//	PATCH /follow   is about to be replaced by it: that one keeps the table
 //	GET   /status   Status
 //	GET   /stats    Stats
 //	POST  /drain    {"instances":[…],"timeout_ms":n,"table":n} → 204 when they
@@ -44,8 +48,10 @@ type controlServer struct {
 func (r *Router) newControlServer(stop <-chan struct{}) *controlServer {
 	c := &controlServer{r: r, stop: stop}
 	mux := http.NewServeMux()
-	mux.HandleFunc("PUT /table", c.putTable)
-	mux.HandleFunc("PATCH /table", c.patchTable)
+	for path, follows := range map[string]bool{tablePath: false, followPath: true} {
+		mux.HandleFunc("PUT "+path, func(w http.ResponseWriter, req *http.Request) { c.putTable(w, req, follows) })
+		mux.HandleFunc("PATCH "+path, func(w http.ResponseWriter, req *http.Request) { c.patchTable(w, req, follows) })
+	}
 	mux.HandleFunc("POST /drain", c.drain)
 	mux.HandleFunc("POST /evidence", c.evidence)
 	mux.HandleFunc("POST /shadows", c.shadows)
@@ -78,22 +84,24 @@ func (c *controlServer) close() {
 	_ = c.http.Close()
 }
 
-func (c *controlServer) putTable(w http.ResponseWriter, req *http.Request) {
+func (c *controlServer) putTable(w http.ResponseWriter, req *http.Request, follows bool) {
 	var t Table
 	if !read(w, req, &t) {
 		return
 	}
 	large := len(t.Routes) >= largeTable
-	done(w, c.r.put(t))
+	w.Header().Set(pidField, strconv.Itoa(os.Getpid()))
+	done(w, c.r.putAs(t, follows))
 	if t = (Table{}); large {
 		debug.FreeOSMemory()
 	}
 }
 
-func (c *controlServer) patchTable(w http.ResponseWriter, req *http.Request) {
+func (c *controlServer) patchTable(w http.ResponseWriter, req *http.Request, follows bool) {
 	var u Update
 	if read(w, req, &u) {
-		done(w, c.r.apply(u))
+		w.Header().Set(pidField, strconv.Itoa(os.Getpid()))
+		done(w, c.r.applyAs(u, follows))
 	}
 }
 
@@ -118,9 +126,9 @@ func (c *controlServer) drain(w http.ResponseWriter, req *http.Request) {
 		case <-unhook:
 		}
 	}()
-	if c.r.draining.Load() || c.r.table.Load().number() < d.Table {
-		// Another router has taken over. Connections that wait here may still
-		// bring requests, and those go by the last table that we heard of.
+	if number := c.r.table.Load().number(); number < d.Table || d.Table == 0 && c.r.draining.Load() {
+		// Another router has taken over, and we do not follow it. Connections
+		// that wait here may still bring requests, which go by our table.
 		select {
 		case <-c.r.silent:
 		case <-ctx.Done():

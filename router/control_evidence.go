@@ -10,7 +10,7 @@ import (
 // once if there is a bad event after those q names, else after q.WaitMS.
 func (c *Client) Evidence(ctx context.Context, q EvidenceQuery) (Evidence, error) {
 	var e Evidence
-	err := c.call(ctx, http.MethodPost, "/evidence", q, &e)
+	_, err := c.call(ctx, http.MethodPost, "/evidence", q, &e)
 	return e, err
 }
 

@@ -183,7 +183,7 @@ func (x *exchange) recovered() {
 
 // start notes what the log will say.
 func (x *exchange) start(now int64) {
-	x.trip.begun = now
+	x.trip.begun, x.trip.over = now, now
 	x.r.metrics.requests.Add(1)
 	w := x.watch
 	w.cause.Store(uint32(reasonNone))

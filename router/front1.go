@@ -49,6 +49,7 @@ type conn1 struct {
 
 	body    body1
 	served  uint64
+	over    int64                 // when the last request was, on the router's clock
 	waiting func(fd uintptr) bool // readable
 }
 
@@ -230,6 +231,7 @@ func (c *conn1) carry(x *exchange) {
 		c.leaveBody()
 	}
 	c.served++
+	c.over = x.trip.over
 	c.x = nil
 	x.done()
 	if c.dirty.Load() && !c.closing {

@@ -49,7 +49,7 @@ func (b *backend) closeIdle() {
 }
 
 func newTransport(cfg *Config) *http.Transport {
-	dialer := net.Dialer{Timeout: cfg.DialTimeout}
+	dialer := net.Dialer{Timeout: cfg.DialTimeout, Control: nearby}
 	var protocols http.Protocols
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Transport{

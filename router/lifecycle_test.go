@@ -97,13 +97,7 @@ func TestRouter_LosesNothingWhileTheTableChanges(t *testing.T) {
 
 func TestDrain_WaitsForRoutersThatWereReplacedToo(t *testing.T) {
 	next := run(t)
-	old := run(t, func(c *Config) {
-		ln, err := net.Listen("unix", OwnSocket(next.ctl.socket, 1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.OwnListener, c.DrainTimeout = ln, time.Minute
-	})
+	old := runBeside(t, next, func(c *Config) { c.DrainTimeout = time.Minute })
 	release := make(chan bool)
 	old.mapRoute("a.test", "", to("old", serveApp(t, func(w http.ResponseWriter, _ *http.Request) {
 		<-release
@@ -132,16 +126,10 @@ func TestDrain_WaitsForRoutersThatWereReplacedToo(t *testing.T) {
 // waiting connections by its last table.
 func TestDrain_WaitsUntilNothingBeginsByTablesBefore(t *testing.T) {
 	next := run(t)
-	old := run(t, func(c *Config) {
-		ln, err := net.Listen("unix", OwnSocket(next.ctl.socket, 1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.OwnListener = ln
-	})
 	for range 2 {
 		next.mapRoute("a.test", "", to("new", serveApp(t, sayName("new"))))
 	}
+	old := runBeside(t, next)
 	old.mapRoute("a.test", "", to("old", serveApp(t, sayName("old"))))
 	if err := next.ctl.Drain(t.Context(), []string{"old-0"}, 100*time.Millisecond); !errors.Is(err, ErrBusy) {
 		t.Errorf("while requests may begin: %v", err)

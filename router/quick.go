@@ -50,7 +50,7 @@ func (c *conn1) quick() bool {
 			return false
 		}
 	}
-	if c.watch.down.enter(phaseIdle, c.r.now()) == phaseExpired || c.f.last.Load() {
+	if c.watch.down.enter(phaseIdle, c.over) == phaseExpired || c.f.last.Load() {
 		return false
 	}
 	c.release()

@@ -1,9 +1,11 @@
 package router
 
 import (
+	"encoding/binary"
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 )
 
 // Record is what the access log says about one request. Strings that came
@@ -183,7 +185,11 @@ func appendQuoted(b []byte, s string) []byte {
 func appendEscaped(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	from := 0
-	for i := range len(s) {
+	for i := 0; i < len(s); i++ {
+		if len(s)-i >= 8 && isPlain(binary.LittleEndian.Uint64(unsafe.Slice(unsafe.StringData(s[i:]), 8))) {
+			i += 7
+			continue
+		}
 		if !needsEscape[s[i]] {
 			continue
 		}
@@ -196,6 +202,14 @@ func appendEscaped(b []byte, s string) []byte {
 		}
 	}
 	return append(b, s[from:]...)
+}
+
+// isPlain reports whether none of eight bytes needs an escape. It may say false
+// of some that do not: behind one below a bound, a byte may borrow.
+func isPlain(w uint64) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	quote, backslash, del := w^ones*'"', w^ones*'\\', w^ones*0x7f
+	return (w|(w-ones*0x20)|(quote-ones)|(backslash-ones)|(del-ones))&highs == 0
 }
 
 var needsEscape = func() (t [256]bool) {

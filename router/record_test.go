@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -28,6 +29,31 @@ func TestRecord_AppendRTR(t *testing.T) {
 	var none Record
 	if got := string(none.AppendRTR([]byte("x "))); !strings.HasPrefix(got, "x - - [") || !strings.Contains(got, `app_index:"-"`) {
 		t.Errorf("got %s", got)
+	}
+}
+
+// TestAppendEscaped_SeesEveryByteAtEveryPlace puts each byte, and each beside
+// one that is escaped, at each place of a word.
+func TestAppendEscaped_SeesEveryByteAtEveryPlace(t *testing.T) {
+	for c := range 256 {
+		for at := range 20 {
+			text := bytes.Repeat([]byte("a"), 20)
+			text[at], text[(at+19)%20] = byte(c), 0x1f
+			var want []byte
+			for _, b := range text {
+				switch {
+				case b == '"' || b == '\\':
+					want = append(want, '\\', b)
+				case b < 0x20 || b > 0x7e:
+					want = fmt.Appendf(want, `\x%02x`, b)
+				default:
+					want = append(want, b)
+				}
+			}
+			if got := appendEscaped(nil, string(text)); string(got) != string(want) {
+				t.Fatalf("%q becomes %s, want %s", text, got, want)
+			}
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ type shadowResponse struct {
 // returned the router forgets: there is one reader.
 func (c *Client) Shadows(ctx context.Context, wait time.Duration) (pairs []ShadowPair, counts []ShadowCounts, err error) {
 	var res shadowResponse
-	err = c.call(ctx, http.MethodPost, "/shadows", shadowRequest{wait.Milliseconds()}, &res)
+	_, err = c.call(ctx, http.MethodPost, "/shadows", shadowRequest{wait.Milliseconds()}, &res)
 	return res.Pairs, res.Counts, err
 }
 

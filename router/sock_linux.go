@@ -2,6 +2,7 @@ package router
 
 import (
 	"net"
+	"net/netip"
 	"syscall"
 	"unsafe"
 
@@ -103,4 +104,17 @@ func sockCall(call, fd uintptr, p []byte, flags uintptr) (int, error) {
 			return 0, err
 		}
 	}
+}
+
+// nearby is for the connections to instances. Within the machine there is no
+// congestion to be controlled, and the simplest control, which every kernel
+// has, costs the least: BBR, the default of many, computes a model of the path
+// with each packet.
+func nearby(_, address string, raw syscall.RawConn) error {
+	if a, err := netip.ParseAddrPort(address); err == nil && a.Addr().IsLoopback() {
+		return raw.Control(func(fd uintptr) {
+			_ = unix.SetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno")
+		})
+	}
+	return nil
 }

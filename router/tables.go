@@ -15,7 +15,10 @@ const largeTable = 50_000
 
 // put makes t the table in use. It returns once every request that begins
 // uses it.
-func (r *Router) put(t Table) error {
+func (r *Router) put(t Table) error { return r.putAs(t, false) }
+
+// putAs is put. A router that follows another leaves the disk to that one.
+func (r *Router) putAs(t Table, follows bool) error {
 	routes, err := normalRoutes(t.Routes)
 	if err != nil {
 		return err
@@ -33,7 +36,7 @@ func (r *Router) put(t Table) error {
 	r.writer.Lock()
 	defer r.writer.Unlock()
 	r.install(t)
-	if r.keep != nil {
+	if r.keep != nil && !follows {
 		r.kept(r.keep.replace(t))
 	}
 	return nil
@@ -96,7 +99,11 @@ func (r *Router) retire(rt *route) {
 
 // apply changes the table in use. It returns once every request that begins
 // uses the result, and ErrOutOfSync if u was made for another table.
-func (r *Router) apply(u Update) error {
+func (r *Router) apply(u Update) error { return r.applyAs(u, false) }
+
+// applyAs is apply. A router that follows another leaves the disk to that one,
+// and may have found the change there.
+func (r *Router) applyAs(u Update, follows bool) error {
 	upsert, err := normalRoutes(u.Upsert)
 	if err != nil {
 		return err
@@ -113,6 +120,9 @@ func (r *Router) apply(u Update) error {
 	r.writer.Lock()
 	defer r.writer.Unlock()
 	t := r.table.Load()
+	if follows && u.Number == t.number() {
+		return nil
+	}
 	if u.From != t.number() {
 		return fmt.Errorf("%w: running table %d, update is for %d", ErrOutOfSync, t.number(), u.From)
 	}
@@ -120,7 +130,7 @@ func (r *Router) apply(u Update) error {
 	left := r.edited(&e, u)
 	e.publish(u.Number)
 	r.metrics.updates.Add(1)
-	if r.keep != nil {
+	if r.keep != nil && !follows {
 		r.kept(r.keep.append(u, t))
 	}
 	for _, rt := range left {

@@ -8,6 +8,7 @@ type trip struct {
 	r     *Router
 	ask   ask
 	begun int64 // on the router's clock
+	over  int64 // when finish was called
 
 	rt    *route
 	dest  *destination
@@ -105,6 +106,7 @@ func (t *trip) lost(o outcome, q request) (again bool) {
 // finish counts and logs the request. The claim must have been released.
 func (t *trip) finish(why reason) {
 	now := t.r.now()
+	t.over = now
 	rec := &t.rec
 	rec.Total = time.Duration(now - t.begun)
 	if t.attempts > 0 {

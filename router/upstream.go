@@ -183,7 +183,7 @@ func (p *idlePool) sweep(now int64, gone bool) {
 
 // dial opens a connection to b.
 func (b *backend) dial(ctx context.Context, cfg *Config) (*upConn, error) {
-	d := net.Dialer{Timeout: cfg.DialTimeout, KeepAlive: 15 * time.Second}
+	d := net.Dialer{Timeout: cfg.DialTimeout, KeepAlive: 15 * time.Second, Control: nearby}
 	c, err := d.DialContext(ctx, "tcp", b.addr)
 	if err != nil {
 		return nil, &dialError{err}

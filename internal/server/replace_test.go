@@ -381,6 +381,41 @@ func TestRouter_StopsForGoodWithoutWaitingForIdleConnections(t *testing.T) {
 	}
 }
 
+func TestRouter_ChangesReachConnectionsOfTheRouterBefore(t *testing.T) {
+	s := keep(t, nil)
+	c := s.client(true, false)
+	ask := func() (string, error) {
+		// The client would repeat a GET on another connection.
+		res, err := c.Post("http://app.apps.test/", "", io.MultiReader(strings.NewReader("x")))
+		if err != nil {
+			return "", err
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		return string(b), err
+	}
+	if got, err := ask(); got != "xok" || err != nil {
+		t.Fatalf("before: %q %v", got, err)
+	}
+	pid := s.pid()
+	if err := s.k.Replace(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if now := s.pid(); now == pid {
+		t.Fatalf("router %d is still there", pid)
+	}
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "other") }))
+	defer other.Close()
+	s.app = other.Listener.Addr().String()
+	s.changeTable()
+	switch got, err := ask(); {
+	case err != nil:
+		t.Logf("the connection was closed before: %v", err)
+	case got != "other":
+		t.Errorf("got %q over the connection of the router before", got)
+	}
+}
+
 func TestRouter_HandsHTTP3Over(t *testing.T) {
 	s := keep(t, nil)
 	addr := s.k.Addrs("quic")[0].String()
