@@ -52,10 +52,9 @@ func (a *API) resetShadowReport(ctx context.Context, c call, req shadowOf) (repl
 	return a.getShadowReport(ctx, c, req)
 }
 
-// changeShadow makes a version a shadow, or one no more, and changes how it is
-// compared. With other fields to ignore its report begins anew.
-func (a *API) changeShadow(ctx context.Context, c call, v platform.Version, b v3.VersionUpdate) error {
-	var change rollout.ShadowChange
+// shadowChange is what of an update is about being a shadow. With other fields
+// to ignore the report of v begins anew.
+func shadowChange(v platform.Version, b v3.VersionUpdate) (change rollout.ShadowChange, err error) {
 	if b.Mode != nil || b.ShadowPercent != nil {
 		change.Mode, change.Percent = v.Mode, v.ShadowPercent
 		set(&change.Mode, b.Mode)
@@ -64,22 +63,16 @@ func (a *API) changeShadow(ctx context.Context, c call, v platform.Version, b v3
 			change.Percent = 100
 		}
 		if change.Mode == "" {
-			return platform.Invalidf("mode must be 'live' or 'shadow' (got '')")
+			return change, platform.Invalidf("mode must be 'live' or 'shadow' (got '')")
 		}
 	}
-	others := false
 	if o := b.Shadow; o != nil {
 		if _, err := shadow.ParseIgnores(o.Ignore); err != nil {
-			return err
+			return change, err
 		}
 		change.Options = &platform.ShadowOptions{AllMethods: o.AllMethods, StripAuth: o.StripAuth, Noise: o.Noise, Ignore: o.Ignore}
-		others = !slices.Equal(v.Shadow.Ignore, o.Ignore)
 	}
-	_, err := a.engine.ChangeShadow(ctx, c.actor(), v.GUID, change, splitOptions(b.TrafficOptions, ""))
-	if err != nil || b.DryRun || !others {
-		return err
-	}
-	return a.cfg.Shadows.Reset(ctx, v.AppGUID, v.GUID)
+	return change, nil
 }
 
 func presentShadowOptions(o platform.ShadowOptions) v3.ShadowOptions {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	v3 "weir/api/v3"
 	"weir/internal/auth"
@@ -152,26 +153,22 @@ func (a *API) updateVersion(ctx context.Context, c call, req updateVersion) (rep
 	if err != nil {
 		return reply{}, err
 	}
-	if b.Mode != nil || b.ShadowPercent != nil || b.Shadow != nil {
-		if err := a.changeShadow(ctx, c, v, b); err != nil {
-			return reply{}, err
-		}
+	change := rollout.VersionChange{Instances: b.Instances}
+	if change.Shadow, err = shadowChange(v, b); err != nil {
+		return reply{}, err
 	}
 	if b.Match != nil {
-		opt := splitOptions(b.TrafficOptions, "match")
-		opt.Match = map[string][]platform.Match{v.GUID: parseMatches(*b.Match)}
-		if _, err := a.engine.SetShares(ctx, c.actor(), v.AppGUID, nil, opt, nil); err != nil {
-			return reply{}, err
-		}
+		match := parseMatches(*b.Match)
+		change.Match = &match
 	}
-	if b.Instances != nil && !b.DryRun {
-		if _, err := a.engine.ScaleVersion(ctx, c.actor(), v.GUID, *b.Instances); err != nil {
-			return reply{}, err
-		}
+	if b.Metadata != nil {
+		change.Describe = func(m *platform.Metadata) error { return applyMetadata(m, b.Metadata) }
 	}
-	if b.Metadata != nil && !b.DryRun {
-		err := a.engine.DescribeVersion(ctx, c.actor(), v.GUID, func(m *platform.Metadata) error { return applyMetadata(m, b.Metadata) })
-		if err != nil {
+	if err := a.engine.ChangeVersion(ctx, c.actor(), v.GUID, change, splitOptions(b.TrafficOptions, "")); err != nil {
+		return reply{}, err
+	}
+	if o := change.Shadow.Options; o != nil && !b.DryRun && !slices.Equal(v.Shadow.Ignore, o.Ignore) {
+		if err := a.cfg.Shadows.Reset(ctx, v.AppGUID, v.GUID); err != nil {
 			return reply{}, err
 		}
 	}

@@ -162,3 +162,48 @@ func TestGolden_Traffic(t *testing.T) {
 	tr.do(200, "PATCH", traffic, `{"maintenance":null,"drain_seconds":null}`)
 	tr.golden("traffic")
 }
+
+// A change of several things of a version is one change: if one of them cannot
+// be, none is made.
+func TestUpdateVersion_IsOneChangeOrNone(t *testing.T) {
+	f := newFixture(t)
+	app, _ := f.started("shop")
+	f.mapped(app, "shop")
+	path := "/v3/versions/" + f.wants(201, "POST", "/v3/apps/"+app.GUID+"/versions", `{"label":"v2"}`).guid(t)
+	f.wants(200, "GET", path+"?wait=30", "")
+	table := func() uint64 {
+		var s v3.Split
+		f.get("/v3/apps/"+app.GUID+"/split", &s)
+		return s.Table
+	}
+	const shadow, match, size, label = `"mode":"shadow","shadow_percent":20,"shadow":{"all_methods":true,"ignore":["$.at"]}`,
+		`"match":[{"header":"X-Ring"}]`, `"instances":2`, `"metadata":{"labels":{"tier":"gold"}}`
+	before := table()
+	for _, bad := range []string{
+		shadow + `,` + match + `,` + size + `,"metadata":{"labels":{"a b":"c"}}`,
+		shadow + `,` + match + `,"instances":0,` + label,
+		shadow + `,"match":[{"header":"X-Ring","cidr":"10.0.0.0/8"}],` + size + `,` + label,
+		`"mode":"shadow","shadow_percent":200,` + match + `,` + size + `,` + label,
+		size + `,"metadata":{"labels":{"a b":"c"}}`,
+	} {
+		f.wants(422, "PATCH", path, `{`+bad+`}`)
+	}
+	f.wants(409, "PATCH", path, fmt.Sprintf(`{%s,%s,%s,%s,"if_table":1}`, shadow, match, size, label))
+	f.wants(200, "PATCH", path, fmt.Sprintf(`{%s,%s,%s,%s,"dry_run":true}`, shadow, match, size, label))
+	f.wants(200, "PATCH", path, fmt.Sprintf(`{%s,%s,"dry_run":true}`, size, label))
+	var v v3.Version
+	f.get(path, &v)
+	if v.Mode != "live" || len(v.Match) != 0 || v.Instances.Wanted != 1 || len(v.Metadata.Labels) != 0 || table() != before {
+		t.Errorf("a refused change left %+v, table %d after %d", v, table(), before)
+	}
+	f.wants(200, "PATCH", path, fmt.Sprintf(`{%s,%s,%s,%s}`, shadow, match, size, label))
+	f.get(path, &v)
+	if v.Mode != "shadow" || v.ShadowPercent != 20 || !v.Shadow.AllMethods || len(v.Match) != 1 || v.Instances.Wanted != 2 || v.Metadata.Labels["tier"] != "gold" {
+		t.Errorf("after the change: %+v", v)
+	}
+	f.wants(200, "POST", "/v3/apps/"+app.GUID+"/actions/undo", `{}`) // one step takes all of the traffic back
+	f.get(path, &v)
+	if v.Mode != "live" || len(v.Match) != 0 {
+		t.Errorf("after undo: %+v", v)
+	}
+}
