@@ -261,19 +261,26 @@ func (s *Server) meta(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := v3.LogCacheMeta{Meta: map[string]v3.LogMeta{}}
 	for _, app := range apps {
-		es, err := s.envelopes(r.Context(), app.GUID, query{end: math.MaxInt64, limit: math.MaxInt})
+		x, err := s.cfg.Logs.Extent(app.GUID)
 		if err != nil {
 			return err
 		}
-		if len(es) > 0 {
+		if x.Count > 0 {
 			out.Meta[app.GUID] = v3.LogMeta{
-				Count:           v3.Nanos(len(es)),
-				OldestTimestamp: v3.Nanos(es[0].Timestamp), NewestTimestamp: v3.Nanos(es[len(es)-1].Timestamp),
+				Count:           v3.Nanos(x.Count),
+				OldestTimestamp: v3.Nanos(presentedAt(x.Oldest)), NewestTimestamp: v3.Nanos(presentedAt(x.Newest)),
 			}
 		}
 	}
 	answer(w, out)
 	return nil
+}
+
+func presentedAt(m logs.Mark) int64 {
+	if m.SourceType == stagingSource {
+		return m.Timestamp - int64(stagingShift)
+	}
+	return m.Timestamp
 }
 
 func answer(w http.ResponseWriter, body any) {

@@ -79,8 +79,9 @@ type Store struct {
 	dir  string
 	opts Options
 
-	mu   sync.Mutex // guards apps
-	apps map[string]*appLog
+	mu      sync.Mutex // guards apps and extents
+	apps    map[string]*appLog
+	extents map[string]map[string]extentOf // by app and path; the inner maps never change
 }
 
 // Open returns the store in dir, which is made if it does not exist.
@@ -88,7 +89,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the log directory: %w", err)
 	}
-	return &Store{dir: dir, opts: opts.withDefaults(), apps: map[string]*appLog{}}, nil
+	return &Store{dir: dir, opts: opts.withDefaults(), apps: map[string]*appLog{}, extents: map[string]map[string]extentOf{}}, nil
 }
 
 // Close closes all open segments. Appending afterwards opens new ones.
@@ -146,6 +147,7 @@ func (s *Store) Delete(app string) error {
 	s.mu.Lock()
 	a := s.apps[app]
 	delete(s.apps, app)
+	delete(s.extents, app)
 	s.mu.Unlock()
 	if a != nil {
 		a.close()
