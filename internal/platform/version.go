@@ -176,7 +176,7 @@ type ConfigChange struct {
 
 // The health of a version, in a word.
 const (
-	HealthStopped   = "stopped"   // nothing of it should run
+	HealthStopped   = "stopped"   // nothing of it should run: it is stopped, or scaled to 0
 	HealthStarting  = "starting"  // no instance was ready yet
 	HealthHealthy   = "healthy"   // every wanted instance is ready
 	HealthDegraded  = "degraded"  // some are

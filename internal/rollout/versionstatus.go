@@ -139,7 +139,9 @@ func (w *statusView) status(v platform.Version) platform.VersionStatus {
 			count(&s, i)
 		}
 	}
-	s.Health = healthOf(s)
+	if s.Health = healthOf(s); s.Health == platform.HealthStopped && s.State != platform.AppStopped {
+		s.Details = "it is scaled to 0 instances"
+	}
 	return s
 }
 
@@ -169,7 +171,7 @@ func count(s *platform.VersionStatus, i platform.Instance) {
 
 func healthOf(s platform.VersionStatus) string {
 	switch {
-	case s.State == platform.AppStopped:
+	case s.State == platform.AppStopped || s.Wanted == 0:
 		return platform.HealthStopped
 	case s.Wanted > 0 && s.Ready >= s.Wanted:
 		return platform.HealthHealthy
