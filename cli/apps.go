@@ -43,6 +43,8 @@ type appItem struct {
 // processItem counts the instances of a process.
 type processItem struct {
 	Type    string `json:"type"`
+	Version string `json:"version"` // its label, if the app has several; else ""
+	GUID    string `json:"guid"`
 	Running int    `json:"running"`
 	Wanted  int    `json:"wanted"`
 	Memory  int64  `json:"memoryBytes"` // of one instance
@@ -82,6 +84,9 @@ func runApps(ctx context.Context, c *call) error {
 			item.Processes = append(item.Processes, countInstances(p))
 		}
 	}
+	if err := s.labelApps(ctx, inSpace, items); err != nil {
+		return err
+	}
 	for _, r := range routes {
 		for _, guid := range appsOf(r) {
 			if item := byGUID[guid]; item != nil {
@@ -106,13 +111,59 @@ func tableOfApps(p *page, items []appItem) {
 	}
 	var rows [][]string
 	for _, a := range items {
-		var counts []string
-		for _, pr := range a.Processes {
-			counts = append(counts, fmt.Sprintf("%s:%d/%d", pr.Type, pr.Running, pr.Wanted))
-		}
-		rows = append(rows, []string{a.Name, a.State, strings.Join(counts, ", "), strings.Join(a.Routes, ", ")})
+		rows = append(rows, []string{a.Name, a.State, a.countText(), strings.Join(a.Routes, ", ")})
 	}
 	p.table("", []string{"name", "requested state", "processes", "routes"}, rows)
+}
+
+// countText counts the instances of each type, those of all versions together.
+func (a appItem) countText() string {
+	var counts []string
+	for i := 0; i < len(a.Processes); {
+		sum, n := processItem{}, 0
+		for _, pr := range a.Processes[i:] {
+			if pr.Type != a.Processes[i].Type {
+				break
+			}
+			sum.Running, sum.Wanted, n = sum.Running+pr.Running, sum.Wanted+pr.Wanted, n+1
+		}
+		text := fmt.Sprintf("%s:%d/%d", a.Processes[i].Type, sum.Running, sum.Wanted)
+		if n > 1 {
+			text += fmt.Sprintf(" in %d versions", n)
+		}
+		counts = append(counts, text)
+		i += n
+	}
+	return strings.Join(counts, ", ")
+}
+
+// labelApps says which version each web process is of where an app has several.
+func (s *session) labelApps(ctx context.Context, inSpace client.Query, items []appItem) error {
+	several := func(a appItem) bool {
+		return len(a.Processes) > 1 && a.Processes[0].Type == a.Processes[1].Type
+	}
+	if !slices.ContainsFunc(items, several) {
+		return nil
+	}
+	all, err := s.Versions(ctx, inSpace)
+	if err != nil {
+		return err
+	}
+	labels, main := map[string]string{}, map[string]string{}
+	for _, v := range all {
+		labels[v.GUID] = v.Label
+		if v.Role == v3.RoleMain {
+			main[v.Relationships.GUID("app")] = v.Label
+		}
+	}
+	for _, a := range items {
+		for i := range a.Processes {
+			if p := &a.Processes[i]; several(a) && p.Type == a.Processes[0].Type {
+				p.Version = cmp.Or(labels[p.GUID], main[a.GUID])
+			}
+		}
+	}
+	return nil
 }
 
 // compareProcesses puts web first, then goes by type.
@@ -127,7 +178,7 @@ func compareProcesses(a, b v3.Process) int {
 }
 
 func countInstances(p v3.Process) processItem {
-	item := processItem{Type: p.Type, Wanted: p.Instances, Memory: int64(p.MemoryMB) << 20}
+	item := processItem{Type: p.Type, GUID: p.GUID, Wanted: p.Instances, Memory: int64(p.MemoryMB) << 20}
 	for _, i := range p.Embedded {
 		if i.State == v3.InstanceRunning {
 			item.Running++
