@@ -21,8 +21,7 @@ import (
 // errBadBody. Nothing is left that net/http would refuse by itself.
 type guard struct {
 	mode    guardMode
-	begun   bool   // a message was seen
-	skipped bool   // the empty line that may precede a head was seen
+	skipped int    // empty lines before the head at hand
 	eof     bool   // the client sent its last byte
 	slow    bool   // the head at hand did not come in one piece
 	wasSlow bool   // nor did one before it
@@ -203,9 +202,11 @@ func (g *guard) scanned(ok bool) {
 }
 
 func (g *guard) admitHead() {
-	if g.begun && !g.skipped && len(g.buf) >= 2 && g.buf[0] == '\r' && g.buf[1] == '\n' {
-		// One empty line between messages is tolerated, and not passed on.
-		g.skipped = true
+	if g.skipped < maxEmptyLines && g.buf[0] == '\r' && (len(g.buf) == 1 || g.buf[1] == '\n') {
+		if len(g.buf) == 1 {
+			return // the rest of an empty line, perhaps
+		}
+		g.skipped++ // and not passed on
 		g.drop(2)
 		return
 	}
@@ -251,7 +252,7 @@ func (g *guard) judge(n int, v wire.Verdict) bool {
 		g.refuse(reasonOf(v))
 		return false
 	}
-	g.begun, g.skipped, g.slow = true, false, false
+	g.skipped, g.slow = 0, false
 	switch {
 	case g.req.Chunked:
 		g.mode, g.chunk = guardChunks, wire.Chunks{}

@@ -93,9 +93,6 @@ func TestGuard_RefusesAmbiguousHeads(t *testing.T) {
 		if strings.HasPrefix(name, "endless") {
 			send = map[string]string{"alone": head}
 		}
-		if name == "empty line first" {
-			delete(send, "pipelined")
-		}
 		for how, bytes := range send {
 			got := g.raw(bytes)
 			if how == "pipelined" {
@@ -160,13 +157,20 @@ func TestGuard_PassesGoodStreamsOnUnchangedHoweverTheyAreSplit(t *testing.T) {
 			t.Fatalf("byte by byte: got %q, want %q", got, s)
 		}
 	}
-	// An empty line between messages is dropped.
+	// A few empty lines before a message are dropped.
 	one := "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
-	if got := throughGuard(&pieces{[]byte(one + "\r\n" + one)}); got != one+one {
-		t.Errorf("got %q", got)
+	few := strings.Repeat("\r\n", maxEmptyLines)
+	for _, s := range []string{one + "\r\n" + one, one + few + one, "\r\n" + one + one, few + one + few + one} {
+		for i := range len(s) {
+			if got := throughGuard(&pieces{[]byte(s[:i]), []byte(s[i:])}); got != one+one {
+				t.Fatalf("%q split at %d: got %q", s, i, got)
+			}
+		}
 	}
-	if got := throughGuard(&pieces{[]byte(one + "\r\n\r\n" + one)}); !strings.Contains(got, refusedTarget) {
-		t.Errorf("got %q", got)
+	for _, s := range []string{few + "\r\n" + one, one + few + "\r\n" + one, "\n" + one, "\r" + one, "\r\n\n" + one} {
+		if got := throughGuard(&pieces{[]byte(s)}); !strings.Contains(got, refusedTarget) {
+			t.Errorf("%q: got %q", s, got)
+		}
 	}
 }
 
