@@ -293,7 +293,11 @@ func (c *call) apply(ctx context.Context, s *session, sp space, plan *pushPlan) 
 	}
 	job, err := s.ApplyManifest(ctx, sp.GUID, yml)
 	if err == nil {
-		_, err = persist(ctx, func(ctx context.Context) (v3.Job, error) { return s.WaitJob(ctx, job) })
+		var done v3.Job
+		done, err = persist(ctx, func(ctx context.Context) (v3.Job, error) { return s.WaitJob(ctx, job) })
+		for _, w := range done.Warnings {
+			c.out.warn("%s", w.Detail)
+		}
 	}
 	if err != nil && plan.manifest.path != "" && asFailure(err).exit == exitFailed && asFailure(err).code != "unreachable" {
 		return manifestError(plan.manifest.path, err)

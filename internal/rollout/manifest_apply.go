@@ -21,36 +21,41 @@ func (e *Engine) ApplyManifest(ctx context.Context, who platform.Actor, space st
 		if len(a.Sidecars) > 0 {
 			warnings = append(warnings, fmt.Sprintf("application '%s': sidecars are not run by weir and were left out", a.Name))
 		}
-		if err := e.applyApp(ctx, who, space, a); err != nil {
+		note, err := e.applyApp(ctx, who, space, a)
+		if note != "" {
+			warnings = append(warnings, fmt.Sprintf("application '%s': %s", a.Name, note))
+		}
+		if err != nil {
 			return warnings, naming(i, a, err)
 		}
 	}
 	return warnings, nil
 }
 
-func (e *Engine) applyApp(ctx context.Context, who platform.Actor, space string, m platform.ManifestApp) error {
+// applyApp returns what should be said of it.
+func (e *Engine) applyApp(ctx context.Context, who platform.Actor, space string, m platform.ManifestApp) (note string, err error) {
 	app, err := e.store.AppByName(ctx, space, m.Name)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := e.applyProcesses(ctx, who, app, m); err != nil {
-		return err
+		return "", err
 	}
 	if err := e.applySettings(ctx, who, app, m); err != nil {
-		return err
+		return "", err
 	}
-	if err := e.applyRoutes(ctx, who, app, m); err != nil {
-		return err
+	if note, err = e.applyRoutes(ctx, who, app, m); err != nil {
+		return "", err
 	}
 	if changed := newVariables(app.Env, m.Env); len(changed) > 0 {
 		if _, err := e.SetEnv(ctx, who, app.GUID, changed); err != nil {
-			return err
+			return note, err
 		}
 	}
 	if err := e.applyServices(ctx, who, app, m); err != nil {
-		return err
+		return note, err
 	}
-	return e.store.Tx(ctx, func(tx *store.Tx) error {
+	return note, e.store.Tx(ctx, func(tx *store.Tx) error {
 		return e.event(ctx, tx, who, "audit.app.apply_manifest", appTarget(app), nil)
 	})
 }
@@ -137,32 +142,59 @@ func (e *Engine) applySettings(ctx context.Context, who platform.Actor, app plat
 	return err
 }
 
-func (e *Engine) applyRoutes(ctx context.Context, who platform.Actor, app platform.App, m platform.ManifestApp) error {
+func (e *Engine) applyRoutes(ctx context.Context, who platform.Actor, app platform.App, m platform.ManifestApp) (note string, err error) {
 	routes, _, err := e.store.Routes(ctx, store.Query{In: map[string][]string{"app_guids": {app.GUID}}})
 	if err != nil {
-		return err
+		return "", err
 	}
 	if m.NoRoute {
-		return e.unmapAll(ctx, who, app, routes)
+		return "", e.unmapAll(ctx, who, app, routes)
 	}
 	domains, _, err := e.store.Domains(ctx, store.Query{})
 	if err != nil {
-		return err
+		return "", err
 	}
 	listed := m.Routes
 	if len(listed) == 0 && len(routes) == 0 && (m.RandomRoute || m.DefaultRoute) {
 		r, err := impliedRoute(app, m.RandomRoute, domains)
 		if err != nil {
-			return err
+			return "", err
+		}
+		if !m.RandomRoute {
+			if note, err = e.noteHost(ctx, app, r, domains); err != nil {
+				return "", err
+			}
 		}
 		listed = []platform.ManifestRoute{{Route: r}}
 	}
 	for _, entry := range listed {
 		if err := e.applyRoute(ctx, who, app, entry, domains); err != nil {
-			return err
+			return "", err
 		}
 	}
-	return nil
+	return note, nil
+}
+
+// noteHost says so if an app's name could not be the host of its route as it
+// is. One that so becomes another app's host is refused: nobody who calls an
+// app "käse" wants half of the requests for "kse".
+func (e *Engine) noteHost(ctx context.Context, app platform.App, implied string, domains []platform.Domain) (string, error) {
+	want, err := parseRoute(implied, domains)
+	if err != nil || want.Host == strings.ToLower(app.Name) {
+		return "", err
+	}
+	r, err := e.store.RouteByAddress(ctx, want.DomainGUID, want.Host, want.Path)
+	if err != nil && !isNotFound(err) {
+		return "", err
+	}
+	if slices.ContainsFunc(r.Destinations, func(d platform.Destination) bool { return d.AppGUID != app.GUID }) {
+		return "", &platform.Error{
+			Kind: platform.KindInvalid,
+			Msg:  fmt.Sprintf("a host made of the name '%s' would be %s, which leads to another app", app.Name, implied),
+			Hint: "choose one: weir push '" + app.Name + "' -n HOST",
+		}
+	}
+	return fmt.Sprintf("its name cannot be a host name as it is, so its route is %s (push it with -n HOST for another)", implied), nil
 }
 
 func (e *Engine) unmapAll(ctx context.Context, who platform.Actor, app platform.App, routes []platform.Route) error {

@@ -159,6 +159,29 @@ func TestManifest_RoutesThatNobodyNamed(t *testing.T) {
 	if diff := cmp.Diff([]string{"my-app.apps.localhost"}, urls("My App!")); diff != "" {
 		t.Error(diff)
 	}
+	said := func(name string) ([]string, error) {
+		t.Helper()
+		m := platform.Manifest{Applications: []platform.ManifestApp{{Name: name, DefaultRoute: true}}}
+		if err := e.PrepareManifest(t.Context(), anna, space, m); err != nil {
+			t.Fatal(err)
+		}
+		return e.ApplyManifest(t.Context(), anna, space, m)
+	}
+	if w, err := said("Shop"); err != nil || len(w) != 0 {
+		t.Errorf("%q, %v", w, err)
+	}
+	if w, err := said("käse"); err != nil || len(w) != 1 || !strings.Contains(w[0], "'käse': its name cannot be a host name as it is, so its route is kse.apps.localhost") {
+		t.Errorf("%q, %v", w, err)
+	}
+	if w, err := said("käse"); err != nil || len(w) != 0 {
+		t.Errorf("again: %q, %v", w, err)
+	}
+	if _, err := said("küse"); platform.KindOf(err) != platform.KindInvalid || !strings.Contains(err.Error(), "leads to another app") {
+		t.Errorf("somebody else's host: %v", err)
+	}
+	if u := urls("küse"); len(u) != 0 {
+		t.Errorf("it got %v", u)
+	}
 	applyManifest(t, e, space, platform.ManifestApp{Name: "My App!", RandomRoute: true}) // it has one
 	if n := len(urls("My App!")); n != 1 {
 		t.Errorf("%d routes", n)
