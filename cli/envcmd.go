@@ -183,6 +183,15 @@ func (c *call) release(ctx context.Context, s *session, sp space, app v3.App, wa
 	case !waits && (!change.Changed || app.State != v3.AppStarted):
 		return c.out.done("EnvChange", change, notes...)
 	case !waits:
+		r, ok, err := s.rolloutOf(ctx, app)
+		if err != nil {
+			return err
+		}
+		if ok {
+			c.out.step("Rollout r-%d of %s is on its way: when it is over (weir rollout watch %s), weir restart %s makes the running app see it",
+				r.Number, r.To.Label, app.Name, app.Name)
+			return c.out.done("EnvChange", change, notes...)
+		}
 		c.out.step("weir restart %s makes the running app see it; weir restage %s the build", app.Name, app.Name)
 		return c.out.done("EnvChange", change, notes...)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"gopkg.in/yaml.v3"
@@ -159,17 +160,25 @@ func (s *session) checkIdle(ctx context.Context, sp space, name string) error {
 // way compares another one with, before anything is done for it. more is added
 // to the hint.
 func (s *session) checkNoRollout(ctx context.Context, app v3.App, more string) error {
-	all, err := s.AppRollouts(ctx, app.GUID)
-	if err != nil {
+	r, ok, err := s.rolloutOf(ctx, app)
+	if err != nil || !ok {
 		return err
 	}
-	for _, r := range all {
-		if !r.Over && r.State != v3.RolloutQueued {
-			return newFailure(exitConflict, "conflict", fmt.Sprintf("app %q has rollout r-%d of %s on its way", app.Name, r.Number, r.To.Label),
-				fmt.Sprintf("weir rollout abort %s takes %s back, weir rollout watch %s waits until it is over%s", app.Name, r.To.Label, app.Name, more))
-		}
+	return newFailure(exitConflict, "conflict", fmt.Sprintf("app %q has rollout r-%d of %s on its way", app.Name, r.Number, r.To.Label),
+		fmt.Sprintf("weir rollout abort %s takes %s back, weir rollout watch %s waits until it is over%s", app.Name, r.To.Label, app.Name, more))
+}
+
+// rolloutOf returns the rollout of an app that is on its way, if there is one.
+func (s *session) rolloutOf(ctx context.Context, app v3.App) (v3.Rollout, bool, error) {
+	all, err := s.AppRollouts(ctx, app.GUID)
+	if err != nil {
+		return v3.Rollout{}, false, err
 	}
-	return nil
+	i := slices.IndexFunc(all, func(r v3.Rollout) bool { return !r.Over && r.State != v3.RolloutQueued })
+	if i < 0 {
+		return v3.Rollout{}, false, nil
+	}
+	return all[i], true, nil
 }
 
 // rollOut begins the rollout of what was built and watches it.
@@ -188,6 +197,7 @@ func (p *push) rollOut(ctx context.Context, app v3.App, req v3.VersionCreate) er
 		if r, err = p.c.watchRollout(ctx, p.session, app.Name, r); err != nil {
 			return err
 		}
+		p.began = time.Now() // rollouts take as long as they take
 		p.at(r.To.Label+" is the main version", "weir app "+p.name+" shows what runs")
 		if err := p.awaitOthers(ctx, app, r); err != nil {
 			return err

@@ -244,9 +244,15 @@ func (r *rolloutCall) nothingToDo() string {
 }
 
 func (c *call) rolloutWatch(ctx context.Context, r *rolloutCall) error {
+	wasOver := r.r.Over
 	got, err := c.watchRollout(ctx, r.session, r.app.Name, r.r)
 	if err != nil {
 		return err
+	}
+	if !wasOver {
+		if err := newPush(c, r.session, space{}, r.app.Name, "rollout watch").awaitOthers(ctx, r.app, got); err != nil {
+			return err
+		}
 	}
 	return c.showRollout(r.app.Name, got)
 }

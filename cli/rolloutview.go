@@ -34,7 +34,16 @@ type rolloutView struct {
 	Evidence  map[string]evidence `json:"evidence"` // by stream: errors, latency, custom
 	CouldSee  float64             `json:"couldSee"` // factor of errors that would have been seen; 0: none
 	FirstBad  []rolloutBadRequest `json:"firstBad"`
-	Log       map[string][]string `json:"log"` // of why: lines that belong to a request, by its id
+	Log       map[string][]string `json:"log"`       // of why: lines that belong to a request, by its id
+	Processes []rolloutProcess    `json:"processes"` // of why: those without requests that do not all run
+}
+
+// rolloutProcess is a process that gets no requests and follows at the end.
+type rolloutProcess struct {
+	Type      string `json:"type"`
+	Running   int    `json:"running"`
+	Instances int    `json:"instances"`
+	Details   string `json:"details"` // of the last one that crashed
 }
 
 // rolloutUsage counts requests of a version in the step.
@@ -105,6 +114,7 @@ func viewRollout(app string, r v3.Rollout) rolloutView {
 		Baked: r.BakedSeconds, Bake: r.BakeSeconds, Missing: append([]string{}, r.Missing...),
 		Stable: usage(r.StepUsage.Stable), Candidate: usage(r.StepUsage.Candidate),
 		Evidence: map[string]evidence{}, CouldSee: r.CouldSee, FirstBad: []rolloutBadRequest{}, Log: map[string][]string{},
+		Processes: []rolloutProcess{},
 	}
 	for stream, e := range r.Evidence {
 		v.Evidence[stream] = evidence(e)

@@ -23,7 +23,9 @@ func (c *call) rolloutWhy(ctx context.Context, r *rolloutCall) error {
 	for _, f := range failed {
 		v.Log[f.RequestID] = f.lines
 	}
-	state := r.stateOf(ctx)
+	versions, _ := r.AppVersions(ctx, r.app.GUID) // what happened can be explained without
+	state := r.stateOf(ctx, versions)
+	v.Processes = r.followers(ctx, versions)
 	return c.out.print("Rollout", map[string]any{"rollout": v}, []string{r.r.Why}, func(p *page) {
 		x := r.r.Explanation
 		p.line(fmt.Sprintf("r-%d  %s (%s)", r.r.Number, x.What, r.r.Since.Local().Format(time.DateTime)))
@@ -41,13 +43,19 @@ func (c *call) rolloutWhy(ctx context.Context, r *rolloutCall) error {
 			}
 		}
 		pair("state", state)
-		pair("next", r.next(x.Advice))
+		for _, f := range v.Processes {
+			pair(f.Type, f.text())
+		}
+		pair("next", r.next(x.Advice, v.Processes))
 	})
 }
 
 // next is the advice, with commands.
-func (r *rolloutCall) next(advice string) string {
+func (r *rolloutCall) next(advice string, processes []rolloutProcess) string {
 	app := r.app.Name
+	if slices.ContainsFunc(processes, func(p rolloutProcess) bool { return p.Details != "" }) {
+		return fmt.Sprintf("see why it does not run (weir logs %s --recent), or go back (weir rollback %s)", app, app)
+	}
 	with := map[string]string{
 		v3.RolloutDone:       "weir rollback " + app,
 		v3.RolloutPaused:     "weir rollout resume|promote|abort " + app,
@@ -60,11 +68,7 @@ func (r *rolloutCall) next(advice string) string {
 }
 
 // stateOf says what both versions get now and where they answer.
-func (r *rolloutCall) stateOf(ctx context.Context) string {
-	versions, err := r.AppVersions(ctx, r.app.GUID)
-	if err != nil {
-		return "" // what happened can be explained all the same
-	}
+func (r *rolloutCall) stateOf(ctx context.Context, versions []v3.Version) string {
 	var parts []string
 	for _, v := range r.versionRows(ctx, r.app.Name, versions) {
 		if v.GUID != r.r.From.GUID && v.GUID != r.r.To.GUID {
@@ -77,6 +81,47 @@ func (r *rolloutCall) stateOf(ctx context.Context) string {
 		parts = append(parts, text)
 	}
 	return strings.Join(parts, ", ")
+}
+
+// followers returns the processes of the new version that get no requests and
+// do not all run. They follow when the rollout is through; nothing has judged
+// them.
+func (r *rolloutCall) followers(ctx context.Context, versions []v3.Version) []rolloutProcess {
+	all := []rolloutProcess{}
+	if r.r.State != v3.RolloutDone || !slices.ContainsFunc(versions, func(v v3.Version) bool { return v.GUID == r.r.To.GUID && v.Role == v3.RoleMain }) {
+		return all
+	}
+	processes, _ := r.Processes(ctx, r.app.GUID)
+	for _, p := range processes {
+		if p.Type == "web" {
+			continue
+		}
+		stats, err := r.Stats(ctx, p.GUID)
+		if err != nil {
+			continue
+		}
+		f := rolloutProcess{Type: p.Type, Instances: len(stats)}
+		for _, i := range stats {
+			switch i.State {
+			case v3.InstanceRunning:
+				f.Running++
+			case v3.InstanceCrashed:
+				f.Details = crashText(i)
+			}
+		}
+		if f.Running < f.Instances {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+func (f rolloutProcess) text() string {
+	text := fmt.Sprintf("%d of %d instances run", f.Running, f.Instances)
+	if f.Details != "" {
+		text += ": " + f.Details + "; those of the version before go on working"
+	}
+	return text
 }
 
 // failedRequest is one of the first that failed, with its lines of the log.

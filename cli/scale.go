@@ -95,6 +95,14 @@ func replaces(now v3.Process, want v3.ProcessScale) bool {
 	return want.MemoryMB != nil && *want.MemoryMB != now.MemoryMB || want.DiskMB != nil && *want.DiskMB != now.DiskMB
 }
 
+// crashText says why an instance crashed.
+func crashText(i v3.InstanceStats) string {
+	if i.Details != nil && *i.Details != "" {
+		return *i.Details
+	}
+	return "it crashed"
+}
+
 // awaitInstances waits until every instance of a process runs. An instance
 // that crashed ends the wait with its reason.
 func (p *push) awaitInstances(ctx context.Context, app v3.App, process string) error {
@@ -111,11 +119,7 @@ func (p *push) awaitInstances(ctx context.Context, app v3.App, process string) e
 			case v3.InstanceRunning:
 				running++
 			case v3.InstanceCrashed:
-				why := "it crashed"
-				if i.Details != nil && *i.Details != "" {
-					why = *i.Details
-				}
-				return newFailure(exitFailed, "start-failed", fmt.Sprintf("instance %d of %s: %s", i.Index, app.Name, why),
+				return newFailure(exitFailed, "start-failed", fmt.Sprintf("instance %d of %s: %s", i.Index, app.Name, crashText(i)),
 					"weir logs "+app.Name+" --recent shows what it said; the platform goes on trying")
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"weir/internal/platform"
@@ -38,7 +39,11 @@ func (c *conductor) ask(ctx context.Context, w *world) {
 		what := c.told("gate", c.row.Reason)
 		c.beside(ctx, func(ctx context.Context) func() {
 			status, text, err := c.e.call(ctx, step.Gate, what)
-			return func() { c.gateSaid(status, text, err) }
+			return func() {
+				if c.row.Step+1 == what.Step { // else a person was faster
+					c.gateSaid(status, text, err)
+				}
+			}
 		})
 	}
 }
@@ -73,9 +78,14 @@ func (c *conductor) startProbe(ctx context.Context, w *world, text string) {
 		c.probeSaid(err)
 		return
 	}
+	began := c.p.StepBegan
 	c.beside(ctx, func(ctx context.Context) func() {
 		err := probe(ctx, c.e.cfg.HTTP, addr, "", text)
-		return func() { c.probeSaid(err) }
+		return func() {
+			if c.p.StepBegan.Equal(began) { // else it was about the step before
+				c.probeSaid(err)
+			}
+		}
 	})
 }
 
@@ -111,16 +121,27 @@ func (c *conductor) probeSaid(err error) {
 // 4xx is a no.
 func (c *conductor) gateSaid(status int, text string, err error) {
 	c.dirty = true
+	text = oneLine(text)
 	switch {
 	case err != nil:
 		c.p.GateText = err.Error()
 	case status == http.StatusOK || status == http.StatusNoContent:
 		c.p.GateOpen, c.p.GateText = true, text
 	case status >= 400 && status < 500:
-		c.p.GateClosed, c.p.GateText = true, fmt.Sprintf("%d %s", status, text)
+		c.p.GateClosed, c.p.GateText = true, strings.TrimSpace(fmt.Sprintf("%d %s", status, text))
 	default:
-		c.p.GateText = fmt.Sprintf("%d %s", status, text)
+		c.p.GateText = strings.TrimSpace(fmt.Sprintf("%d %s", status, text))
 	}
+}
+
+// oneLine returns the beginning of what somebody else said, fit for a sentence.
+func oneLine(text string) string {
+	const most = 96
+	text = strings.Join(strings.Fields(text), " ")
+	if r := []rune(text); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return text
 }
 
 func (c *conductor) told(hook, reason string) told {

@@ -19,7 +19,7 @@ func (e *Engine) Pause(ctx context.Context, who platform.Actor, guid, why string
 		case c.row.State == platform.RolloutPaused:
 			return nil
 		case c.isEnding():
-			return refuse("weir rollout watch waits until it is over", "rollout r-%d is %s: it cannot be paused any more", c.row.Number, strings.ReplaceAll(string(c.row.State), "-", " "))
+			return refuse("weir rollout watch "+c.e.appName(ctx, c.row.AppGUID)+" waits until it is over", "rollout r-%d is %s: it cannot be paused any more", c.row.Number, strings.ReplaceAll(string(c.row.State), "-", " "))
 		}
 		return c.pause(ctx, who, cmp.Or(why, "paused by "+who.Name), false)
 	})
@@ -49,7 +49,7 @@ func (e *Engine) PromoteFrom(ctx context.Context, who platform.Actor, guid strin
 		if step > 0 && step != c.row.Step+1 {
 			return &platform.Error{
 				Kind: platform.KindConflict, Msg: fmt.Sprintf("rollout r-%d is at step %d by now, no longer at step %d", c.row.Number, c.row.Step+1, step),
-				Hint: "look at it again: weir rollout status",
+				Hint: "look at it again: weir rollout status " + c.e.appName(ctx, c.row.AppGUID),
 			}
 		}
 		text := "the next step was asked for by " + who.Name
@@ -75,7 +75,7 @@ func (e *Engine) Abort(ctx context.Context, who platform.Actor, guid, why string
 	}
 	return e.command(ctx, guid, func(ctx context.Context, c *conductor) error {
 		if c.row.State == platform.RolloutFinishing {
-			return refuse("go back with weir rollback", "rollout r-%d is through: %s is the main version", c.row.Number, c.row.ToLabel)
+			return refuse("weir rollback "+c.e.appName(ctx, c.row.AppGUID)+" goes back", "rollout r-%d is through: %s is the main version", c.row.Number, c.row.ToLabel)
 		}
 		if c.row.State == platform.RolloutRollingBack {
 			return nil
@@ -121,14 +121,14 @@ func (e *Engine) command(ctx context.Context, guid string, do func(context.Conte
 	}
 	switch {
 	case row.State.IsOver():
-		return row, isOver(row)
+		return row, e.isOver(ctx, row)
 	case row.State == platform.RolloutQueued:
-		return row, refuse(fmt.Sprintf("it begins by itself; weir rollout abort APP --number %d takes it out", row.Number),
+		return row, refuse(fmt.Sprintf("it begins by itself; weir rollout abort %s --number %d takes it out", e.appName(ctx, row.AppGUID), row.Number),
 			"rollout r-%d has not begun: %s", row.Number, row.Reason)
 	}
 	err = e.tell(ctx, guid, func(ctx context.Context, c *conductor) error {
 		if c.row.State.IsOver() {
-			return isOver(c.row)
+			return e.isOver(ctx, c.row)
 		}
 		err := do(ctx, c)
 		row = c.row
@@ -136,19 +136,29 @@ func (e *Engine) command(ctx context.Context, guid string, do func(context.Conte
 	})
 	if err == errNotRunning {
 		if now, readErr := e.cfg.Store.Rollout(ctx, guid); readErr == nil && now.State.IsOver() {
-			return now, isOver(now) // it ended meanwhile
+			return now, e.isOver(ctx, now) // it ended meanwhile
 		}
 	}
 	return row, err
 }
 
 // isOver refuses to change a rollout that has ended.
-func isOver(row platform.Rollout) error {
+func (e *Engine) isOver(ctx context.Context, row platform.Rollout) error {
 	hint := "the next push with a rollout begins another"
 	if row.State == platform.RolloutDone {
-		hint = "go back with weir rollback"
+		hint = "weir rollback " + e.appName(ctx, row.AppGUID) + " goes back"
 	}
 	return refuse(hint, "rollout r-%d is over: it is %s", row.Number, strings.ReplaceAll(string(row.State), "-", " "))
+}
+
+// appName returns the name that people know an app by, for the commands in a
+// hint.
+func (e *Engine) appName(ctx context.Context, guid string) string {
+	app, err := e.cfg.Store.App(ctx, guid)
+	if err != nil {
+		return "APP"
+	}
+	return app.Name
 }
 
 // refuse is the answer to what a rule forbids; instead is what would do.

@@ -230,7 +230,7 @@ func (c *conductor) look(ctx context.Context) (*world, error) {
 		return nil, err
 	}
 	w := &world{
-		now: c.e.cfg.Now().UTC(), r: &c.row, plan: &c.plan, p: &c.p, verdict: c.judge.Verdict(),
+		now: c.e.cfg.Now().UTC(), r: &c.row, plan: &c.plan, p: &c.p, app: app.Name, verdict: c.judge.Verdict(),
 		stopped: app.State == platform.AppStopped, killed: c.killed, since: c.since,
 	}
 	if w.frozen, err = c.e.frozen(ctx, app.SpaceGUID, &c.plan); err != nil {

@@ -39,6 +39,7 @@ type world struct {
 	r    *platform.Rollout
 	plan *Plan
 	p    *Progress
+	app  string // its name, for the commands in a reason
 	// candidate is nil if there is no such version any more.
 	candidate *platform.VersionStatus
 	verdict   judge.Verdict
@@ -356,7 +357,7 @@ func (w *world) afterGate() decision {
 		return decision{reason: w.frozen}
 	case s.Gate != "" && !w.p.GateOpen && !w.p.Full:
 		if s.Gate == gateApprove {
-			return decision{reason: "waits for somebody to say go on: weir rollout promote"}
+			return decision{reason: "waits for somebody to say go on: weir rollout promote " + w.app}
 		}
 		return decision{reason: strings.TrimSuffix("waits for the gate "+s.Gate+": "+w.p.GateText, ": ")}
 	case w.p.Full:

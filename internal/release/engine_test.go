@@ -2,12 +2,8 @@ package release
 
 import (
 	"context"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -329,40 +325,6 @@ func TestRollout_FreezeRefusesAStartAndHotfixPasses(t *testing.T) {
 	}
 	if err := e.RemoveFreeze(t.Context(), f.GUID); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestRollout_GateProbesAndHooks(t *testing.T) {
-	g := newStage(t)
-	var hooks, asked atomic.Int32
-	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if body, err := io.ReadAll(r.Body); err != nil || !strings.Contains(string(body), `"app_name":"`+g.app.Name+`"`) {
-			t.Errorf("%s is told %s (%v)", r.URL, body, err)
-		}
-		switch r.URL.Path {
-		case "/gate":
-			if asked.Add(1) < 3 {
-				w.WriteHeader(http.StatusAccepted)
-			}
-		case "/hook":
-			hooks.Add(1)
-		}
-	}))
-	defer outside.Close()
-	e, _ := g.engine()
-	plan := `{"steps":[{"weight":10,"gate":"` + outside.URL + `/gate"},{"weight":100}],"bake":"5s","warmup":"0s","min-requests":0,` +
-		`"hooks":{"before-step":"` + outside.URL + `/hook","on-done":"` + outside.URL + `/hook"}}`
-	row := g.start(e, plan)
-	g.until(row.GUID, platform.RolloutDone)
-	if asked.Load() < 3 {
-		t.Errorf("the gate was asked %d times", asked.Load())
-	}
-	deadline := time.Now().Add(10 * time.Second)
-	for hooks.Load() < 2 && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
-	}
-	if hooks.Load() != 2 {
-		t.Errorf("hooks were told %d times, want 2", hooks.Load())
 	}
 }
 

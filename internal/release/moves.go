@@ -268,7 +268,7 @@ func (c *conductor) resume(ctx context.Context, who platform.Actor, why string) 
 	if w.moved != "" {
 		return &platform.Error{
 			Kind: platform.KindConflict, Msg: "the rollout cannot go on: " + w.moved,
-			Hint: "abort it: weir rollout abort, or set the weights as they were",
+			Hint: "abort it: weir rollout abort " + w.app + ", or set the weights as they were: weir undo " + w.app,
 		}
 	}
 	return c.write(ctx, func(tx *store.Tx, row platform.Rollout) error {
