@@ -3,6 +3,7 @@ package logs
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,6 +25,7 @@ type appLog struct {
 
 	mu      sync.Mutex // guards the following; the file write happens under it, for the order of records
 	file    *os.File
+	failed  time.Time // when a segment was last given up, or could not be made
 	seq     int
 	size    int64
 	last    int64 // timestamp of the newest record
@@ -77,9 +79,10 @@ func (a *appLog) appendAll(list []Envelope) error {
 func (a *appLog) writeLocked() error {
 	n, err := a.file.Write(a.buf)
 	if err != nil {
-		// Half a record may lie at the end now: leave this segment for good.
-		a.file.Close()
-		a.file = nil
+		if n > 0 { // half a record lies at the end: leave this segment for good
+			a.file.Close()
+			a.file, a.failed = nil, time.Now()
+		}
 		return fmt.Errorf("writing a log segment: %w", err)
 	}
 	a.size += int64(n)
@@ -128,12 +131,30 @@ func short(s string) string {
 	return s
 }
 
+// retryAfter is how long no segment is started after one could not be, so that
+// a program that logs on while the disk is full neither waits nor costs much.
+const retryAfter = 100 * time.Millisecond
+
+var errRetryLater = errors.New("the log could not be written a moment ago")
+
 // openLocked makes sure there is a segment to append to, starting a new one
-// when there is none or it is full, and removes the oldest beyond the bound.
+// when there is none or it is full.
 func (a *appLog) openLocked() error {
 	if a.file != nil && a.size < a.opts.SegmentBytes {
 		return nil
 	}
+	if time.Since(a.failed) < retryAfter {
+		return errRetryLater
+	}
+	err := a.startLocked()
+	if err != nil {
+		a.failed = time.Now()
+	}
+	return err
+}
+
+// startLocked starts a new segment, and removes the oldest beyond the bound.
+func (a *appLog) startLocked() error {
 	if a.file != nil {
 		a.file.Close()
 		a.file = nil
@@ -165,7 +186,7 @@ func (a *appLog) trimLocked() error {
 	for _, s := range segs {
 		if s.writer == a.opts.WriterName {
 			own = append(own, s)
-			total += s.size
+			total += a.counts(s)
 			a.seq = max(a.seq, s.seq)
 		}
 	}
@@ -180,11 +201,15 @@ func (a *appLog) trimLocked() error {
 		if err := os.Remove(own[0].path); err != nil && !os.IsNotExist(err) {
 			return fmt.Errorf("removing an old log segment: %w", err)
 		}
-		total -= own[0].size
+		total -= a.counts(own[0])
 		own = own[1:]
 	}
 	return nil
 }
+
+// counts is what a segment counts towards the bound: at least a 64th of a full
+// one, so that there are never very many.
+func (a *appLog) counts(s segment) int64 { return max(s.size, a.opts.SegmentBytes/64) }
 
 func (a *appLog) close() error {
 	a.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -268,21 +269,80 @@ func TestWriter_SplitsLinesAndKeepsTheUnfinishedOneForClose(t *testing.T) {
 	}
 }
 
-func TestWriter_TellsHowManyLinesADiskFullLost(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Log("as root a read-only directory does not stop a write: a file in the directory's place does")
-	}
+func TestWriter_TellsHowManyLinesWereLost(t *testing.T) {
 	dir := t.TempDir()
 	s := openAt(t, dir, Options{})
-	blocker := filepath.Join(dir, app)
+	blocker := filepath.Join(dir, app) // in the directory's place; not even root can write into it
 	os.WriteFile(blocker, nil, 0o600)
 	w := s.Writer(app, "APP", "0", false)
 	w.Write([]byte("a\nb\nc\n"))
 	os.Remove(blocker)
-	w.Write([]byte("d\n"))
-	want := []string{"weir: 3 log lines were lost: the log could not be written", "d"}
-	if diff := cmp.Diff(want, payloads(read(t, s, ReadOptions{}))); diff != "" {
-		t.Error(diff)
+	wantLost(t, s, w, 3)
+}
+
+// wantLost writes until a line gets through, and wants it to be preceded by
+// one that counts those that did not: lost, and those written here.
+func wantLost(t *testing.T, s *Store, w io.Writer, lost int) {
+	t.Helper()
+	before := len(read(t, s, ReadOptions{}))
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		w.Write([]byte("d\n"))
+		if got := payloads(read(t, s, ReadOptions{}))[before:]; len(got) > 0 {
+			want := []string{fmt.Sprintf("weir: %d log lines were lost: the log could not be written", lost), "d"}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+			return
+		}
+		if lost++; time.Now().After(deadline) {
+			t.Fatal("no line gets through")
+		}
+	}
+}
+
+func TestWriter_LeavesNothingBehindOfLinesAFullDiskLost(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root to mount a small tmpfs")
+	}
+	disk := t.TempDir()
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=256k"); err != nil {
+		t.Skip("cannot mount a tmpfs here:", err)
+	}
+	defer func() {
+		if err := syscall.Unmount(disk, 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	s := openAt(t, disk, Options{})
+	defer s.Close()
+	w := s.Writer(app, "APP", "0", false)
+	filler := filepath.Join(disk, "filler")
+	os.WriteFile(filler, make([]byte, 128<<10), 0o600)
+	const lines = 20000
+	for range lines {
+		w.Write([]byte("a line that fills the disk sooner or later\n"))
+	}
+	kept := len(read(t, s, ReadOptions{}))
+	if entries, err := os.ReadDir(filepath.Join(disk, app)); err != nil || len(entries) > 20 {
+		t.Errorf("%d segments hold %d lines (%v)", len(entries), kept, err)
+	}
+	os.Remove(filler)
+	wantLost(t, s, w, lines-kept)
+}
+
+func TestStore_KeepsFewSegmentsHoweverLittleIsInThem(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 300 { // as often as the platform starts
+		s := openAt(t, dir, Options{MaxBytesPerApp: 2 << 20})
+		s.Append(Envelope{App: app, SourceType: "APP", Instance: "0", Payload: []byte(strconv.Itoa(i))})
+		s.Close()
+	}
+	entries, err := os.ReadDir(filepath.Join(dir, app))
+	if err != nil || len(entries) > 128 {
+		t.Errorf("%d segments of one line each, want at most 128 (%v)", len(entries), err)
+	}
+	if got := payloads(read(t, openAt(t, dir, Options{}), ReadOptions{Descending: true, Limit: 1})); !cmp.Equal(got, []string{"299"}) {
+		t.Errorf("the last line is %q", got)
 	}
 }
 
