@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,12 +22,11 @@ type AccessLine struct {
 // goroutine hands the lines on. What finds its buffer full is dropped and
 // counted.
 type accessLog struct {
-	to     func(Record)       // records, one by one
 	lines  func([]AccessLine) // lines, in batches
 	file   *logFile           // lines, one after the other
 	redact redaction
+	watch  func(Record) // sees each record, in the request's own time; for tests
 
-	queue   chan Record // buffered: it is what lies between requests and a slow log
 	shards  []logShard
 	wake    chan struct{} // one signal: there are lines
 	hurry   chan struct{} // one signal: there are many
@@ -73,12 +71,9 @@ type shardLine struct {
 
 func newAccessLog(cfg *Config) *accessLog {
 	l := &accessLog{
-		to: cfg.AccessLog, lines: cfg.AccessLines, redact: redaction{cfg.RedactIPs, cfg.RedactQueries},
+		lines: cfg.AccessLines, redact: redaction{cfg.RedactIPs, cfg.RedactQueries},
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
 		shards: make([]logShard, min(runtime.GOMAXPROCS(0), maxLogShards)),
-	}
-	if l.to != nil {
-		l.queue = make(chan Record, cfg.LogQueue)
 	}
 	if cfg.AccessFile != "" {
 		l.file = &logFile{path: cfg.AccessFile}
@@ -88,8 +83,8 @@ func newAccessLog(cfg *Config) *accessLog {
 
 // offer takes up a record. It keeps nothing of it.
 func (l *accessLog) offer(rec *Record) {
-	if l.to != nil {
-		l.enqueue(rec)
+	if l.watch != nil {
+		l.show(rec)
 	}
 	if l.lines == nil && l.file == nil {
 		return
@@ -117,17 +112,11 @@ func (l *accessLog) offer(rec *Record) {
 	}
 }
 
-// enqueue hands a copy of a record on. It is a function of its own, which is
-// not inlined, because the stacks of connections have no room for two Records.
+// show is a function of its own, which is not inlined, because the stacks of
+// connections have no room for two Records.
 //
 //go:noinline
-func (l *accessLog) enqueue(rec *Record) {
-	select {
-	case l.queue <- rec.clone():
-	default:
-		l.dropped.Add(1)
-	}
-}
+func (l *accessLog) show(rec *Record) { l.watch(*rec) }
 
 func signal(c chan struct{}) {
 	select {
@@ -136,25 +125,13 @@ func signal(c chan struct{}) {
 	}
 }
 
-// clone returns a copy that shares nothing with the request's buffers.
-func (rec *Record) clone() Record {
-	c := *rec
-	for _, s := range []*string{&c.Host, &c.Method, &c.Target, &c.Proto, &c.Referer, &c.UserAgent, &c.ForwardedFor, &c.ForwardedProto, &c.RequestID, &c.ClientAddr} {
-		*s = strings.Clone(*s)
-	}
-	return c
-}
-
-// run hands lines and records over until stop is closed, and then those still
-// there.
+// run hands lines over until stop is closed, and then those still there.
 func (l *accessLog) run(stop <-chan struct{}) {
 	gather := time.NewTimer(0)
 	<-gather.C
 	defer gather.Stop()
 	for {
 		select {
-		case rec := <-l.queue:
-			l.to(rec)
 		case <-l.wake:
 			gather.Reset(logDelay)
 		case <-gather.C:
@@ -163,15 +140,8 @@ func (l *accessLog) run(stop <-chan struct{}) {
 			l.flush()
 		case <-stop:
 			l.flush()
-			for {
-				select {
-				case rec := <-l.queue:
-					l.to(rec)
-				default:
-					l.file.close()
-					return
-				}
-			}
+			l.file.close()
+			return
 		}
 	}
 }

@@ -124,8 +124,7 @@ func benchProxy(kind, app string) {
 		benchReverseProxy(ln, app)
 		return
 	}
-	var line []byte
-	r := New(Config{Listeners: []net.Listener{ln}, MaxConns: 1 << 20, AccessLog: func(rec Record) { line = rec.AppendRTR(line[:0]) }})
+	r := New(Config{Listeners: []net.Listener{ln}, MaxConns: 1 << 20, AccessLines: func([]AccessLine) {}})
 	routes := []Route{{Host: "app.example.com", Destinations: []Destination{to("a", app)}}}
 	for i := range 1000 {
 		routes = append(routes, Route{Host: fmt.Sprintf("h%d.example.com", i), Destinations: []Destination{to("b", app)}})
@@ -289,8 +288,9 @@ func BenchmarkAppendRTR(b *testing.B) {
 		UserAgent: "Mozilla/5.0 (X11; Linux x86_64) bench", ClientAddr: "127.0.0.1:12345", Status: 200, RequestID: "0b9e3f5e-66cc-4a1f-9b0a-0d8b9a2a52c1",
 	}
 	var line []byte
+	var at stamp
 	b.ReportAllocs()
 	for b.Loop() {
-		line = rec.AppendRTR(line[:0])
+		line = rec.append(line[:0], &at, redaction{})
 	}
 }

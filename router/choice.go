@@ -15,9 +15,9 @@ type ask struct {
 	port   string // as the client addressed us
 	path   string // raw, up to the query
 
-	peer, client netip.Addr // the connection's other end; the nearest address that is no trusted proxy
-	secure       bool       // https, as far as can be believed
-	length       int64      // of the body; -1: not known
+	client netip.Addr // the nearest address that is no trusted proxy
+	secure bool       // https, as far as can be believed
+	length int64      // of the body; -1: not known
 
 	sticky string // the instance its session is pinned to, if it has a session
 	wish   wish

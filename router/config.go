@@ -40,11 +40,8 @@ type Config struct {
 	OwnListener net.Listener
 	// Dir is where the last table is kept. Empty: it is not kept.
 	Dir string
-	// AccessLog is given one record per request, from one goroutine. A slow
-	// one costs records (counted), never requests. May be nil.
-	AccessLog func(Record)
-	// AccessLines is given the same as lines, many at a time, from one
-	// goroutine. It is the way that allocates nothing. May be nil.
+	// AccessLines is given a line for each request, many at a time, from one
+	// goroutine. A slow one costs lines (counted), never requests. May be nil.
 	AccessLines func([]AccessLine)
 	// AccessFile is a file to which the lines are appended as well. It may be
 	// moved away at any time. Empty: none.
@@ -97,8 +94,6 @@ type Config struct {
 	// SlowStart is how long a new instance takes to get its full share of the
 	// requests, unless the route says otherwise; 10 s, negative for at once.
 	SlowStart time.Duration
-	// LogQueue is how many records may wait for AccessLog; 8192.
-	LogQueue int
 }
 
 func (c Config) withDefaults() Config {
@@ -126,9 +121,6 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SlowStart == 0 {
 		c.SlowStart = 10 * time.Second
-	}
-	if c.LogQueue <= 0 {
-		c.LogQueue = 8192
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

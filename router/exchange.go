@@ -47,7 +47,6 @@ type exchange struct {
 	line    [64]byte    // the status line of an answer of our own
 	touched atomic.Bool // some of source was read by an attempt
 	tainted bool        // somebody else may still look at it
-	begun   bool        // the head of the answer was handed to the front
 	why     reason
 }
 
@@ -144,7 +143,7 @@ func (x *exchange) done() {
 	x.front, x.source, x.watch = nil, nil, nil
 	x.whole, x.held, x.maxBody, x.from, x.asked = nil, nil, 0, origin{scratch: scratch}, asked{}
 	x.up, x.upload, x.reply, x.other = nil, nil, reply{lines: x.reply.lines[:0]}, nil
-	x.begun, x.why = false, reasonNone
+	x.why = reasonNone
 	x.touched.Store(false)
 	x.out, x.head = out, head
 	exchanges.Put(x)
@@ -270,7 +269,7 @@ func (x *exchange) readAsk() (a ask, why reason) {
 		a.wish, why = parseWish(x.joined(wire.AppInstance), x.joined(wire.ProcessInstance))
 	}
 	a.method, a.target, a.port = x.rec.Method, x.rec.Target, x.from.port
-	a.peer, a.client = x.asked.peer, x.from.client
+	a.client = x.from.client
 	a.secure, a.length = x.from.proto == "https", req.Length
 	a.head, a.gone = req, x.asked.gone
 	a.sticky = stickyInstance(req)

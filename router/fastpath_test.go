@@ -34,10 +34,7 @@ func fastPaths() []aPath {
 // fastRig is a router with its logs on, many hosts, and shares between two
 // versions of the app that is asked.
 func fastRig(tb testing.TB, p aPath) (addr string) {
-	g := run(tb, func(c *Config) {
-		c.AccessLog = nil
-		c.AccessLines = func([]AccessLine) {}
-	})
+	g := runUnseen(tb, func(c *Config) { c.AccessLines = func([]AccessLine) {} })
 	app := serveRaw(tb, answering(p.answer))
 	blue, green := to("a", app, app), to("a", app, app)
 	blue.Version, blue.Label, blue.Weight = "v1", "blue", 80

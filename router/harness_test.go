@@ -42,8 +42,24 @@ func listen() (net.Listener, error) {
 	return lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
 }
 
-// run starts a Router; change may adjust its Config.
+// run starts a Router whose records are kept; change may adjust its Config.
 func run(t testing.TB, change ...func(*Config)) *rig {
+	t.Helper()
+	g := newRig(t, change...)
+	g.r.log.watch = g.record
+	g.start()
+	return g
+}
+
+// runUnseen starts a Router whose requests nobody watches.
+func runUnseen(t testing.TB, change ...func(*Config)) *rig {
+	t.Helper()
+	g := newRig(t, change...)
+	g.start()
+	return g
+}
+
+func newRig(t testing.TB, change ...func(*Config)) *rig {
 	t.Helper()
 	leakCheck(t)
 	g := &rig{t: t, ended: make(chan error, 1), table: map[RouteKey]Route{}}
@@ -63,25 +79,28 @@ func run(t testing.TB, change ...func(*Config)) *rig {
 	cfg := Config{
 		Listeners: []net.Listener{ln}, ControlListener: control,
 		IdleGrace: 50 * time.Millisecond, DrainTimeout: 5 * time.Second,
-		AccessLog: g.record, Logger: testLogger(t),
+		Logger: testLogger(t),
 	}
 	for _, f := range change {
 		f(&cfg)
 	}
 	g.r, g.addr, g.ctl = New(cfg), ln.Addr().String(), NewClient(socket)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return g
+}
+
+func (g *rig) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	g.cancel = cancel
 	go func() { g.ended <- g.r.Run(ctx) }()
-	t.Cleanup(func() {
+	g.t.Cleanup(func() {
 		g.stop()
 		g.ctl.Close()
-		_ = os.RemoveAll(dir)
 	})
-	eventually(t, "the control API answers", func() bool {
-		_, err := g.ctl.Status(t.Context())
+	eventually(g.t, "the control API answers", func() bool {
+		_, err := g.ctl.Status(g.t.Context())
 		return err == nil
 	})
-	return g
 }
 
 // stop ends the router and waits for it. It may be called twice.
@@ -117,13 +136,20 @@ func testLogger(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-func (g *rig) record(r Record) {
+// record keeps a copy, which shares nothing with the request's buffers.
+func (g *rig) record(c Record) {
+	for _, s := range []*string{&c.Host, &c.Method, &c.Target, &c.Proto, &c.Referer, &c.UserAgent, &c.ForwardedFor, &c.ForwardedProto, &c.RequestID, &c.ClientAddr} {
+		*s = strings.Clone(*s)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.records = append(g.records, r)
+	g.records = append(g.records, c)
 }
 
-// lastRecord waits for the nth record, from 1, and returns it.
+// AppendRTR is append with nothing hidden.
+func (rec *Record) AppendRTR(b []byte) []byte { return rec.append(b, new(stamp), redaction{}) }
+
+// nthRecord waits for the nth record, from 1, and returns it.
 func (g *rig) nthRecord(n int) Record {
 	g.t.Helper()
 	var r Record

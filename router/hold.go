@@ -6,18 +6,17 @@ import (
 	"time"
 )
 
-// How long a request waits at a paused route and how many do, unless the Hold
-// says otherwise.
 const (
-	defaultHold    = 30 * time.Second
-	maxHold        = 10 * time.Minute
-	defaultHolders = 1000
+	defaultHold = 30 * time.Second // how long a request waits, unless the Hold says otherwise
+	maxHold     = 10 * time.Minute // and at most
+	maxHeld     = 1000             // how many do
 )
 
 // gate is where new requests of a paused route wait. It lives as long as the
 // pause, whatever else changes about the route.
 type gate struct {
-	limits atomic.Pointer[Hold]
+	maxWait atomic.Int64 // how long one request may, a time.Duration
+	most    int          // how many do; more are refused at once
 
 	mu    sync.Mutex // guards what follows
 	open  bool
@@ -33,24 +32,24 @@ type waiter struct {
 }
 
 func newGate(h *Hold) *gate {
-	g := new(gate)
-	g.limits.Store(h)
+	d := time.Duration(min(h.MaxWaitMS, maxHold.Milliseconds())) * time.Millisecond
+	if d <= 0 {
+		d = defaultHold
+	}
+	g := &gate{most: maxHeld}
+	g.maxWait.Store(int64(d))
 	return g
 }
 
 // enter queues a request. It returns nil if too many wait already, and false
 // if the gate is open by now.
 func (g *gate) enter() (w *waiter, shut bool) {
-	limit := g.limits.Load().MaxRequests
-	if limit <= 0 {
-		limit = defaultHolders
-	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.open {
 		return nil, false
 	}
-	if g.n >= limit {
+	if g.n >= g.most {
 		return nil, true
 	}
 	w = &waiter{at: len(g.queue), freed: make(chan struct{})}
@@ -98,15 +97,6 @@ func (g *gate) next() {
 	g.queue = nil
 }
 
-// maxWait is how long one request may wait.
-func (g *gate) maxWait() time.Duration {
-	d := time.Duration(g.limits.Load().MaxWaitMS) * time.Millisecond
-	if d <= 0 {
-		return defaultHold
-	}
-	return min(d, maxHold)
-}
-
 // wait holds the request until the route is not paused any more, and then
 // finds the route anew.
 func (t *trip) wait() reason {
@@ -134,7 +124,7 @@ func (t *trip) wait() reason {
 
 // queue waits for its turn.
 func (t *trip) queue(g *gate, w *waiter) reason {
-	timer := time.NewTimer(g.maxWait())
+	timer := time.NewTimer(time.Duration(g.maxWait.Load()))
 	defer timer.Stop()
 	t.r.metrics.held.Add(1)
 	defer t.r.metrics.held.Add(-1)

@@ -266,7 +266,6 @@ func (x *exchange) interimHTTP2(code int, h http.Header) error {
 func (x *exchange) relayOther() {
 	o, a := x.other, &x.reply
 	a.close = o.hasBody && !o.upDone.Load()
-	x.begun = true
 	if err := x.front.begin(a); err != nil {
 		x.broken(errClient{err})
 		return

@@ -9,7 +9,7 @@ import (
 )
 
 // Record is what the access log says about one request. Strings that came
-// from the client are raw bytes; AppendRTR escapes them.
+// from the client are raw bytes; the log escapes them.
 type Record struct {
 	Start time.Time
 	// Total is the time from the request's head to the last byte of the
@@ -45,15 +45,11 @@ type Record struct {
 // redaction says what the log must not tell.
 type redaction struct{ ips, queries bool }
 
-// AppendRTR appends the record as one line of gorouter's access log, without
-// a line end, and returns the extended buffer. Nothing a client sends can end
+// append appends the record as one line of gorouter's access log, without a
+// line end, and returns the extended buffer. Nothing a client sends can end
 // the line or a quoted part of it. Behind the fields gorouter has, a request
 // to a version says which, and one that did not go well why: in the router's
 // word, and in the code Heroku has for it.
-func (rec *Record) AppendRTR(b []byte) []byte {
-	return rec.append(b, new(stamp), redaction{})
-}
-
 func (rec *Record) append(b []byte, at *stamp, hide redaction) []byte {
 	client, forwardedFor := rec.ClientAddr, rec.ForwardedFor
 	target, referer := rec.Target, rec.Referer

@@ -31,7 +31,6 @@ func (x *exchange) relay() {
 	u := x.up
 	u.keepAlive(x.res.KeepAlive, x.r.cfg.BackendIdleTimeout)
 	reusable := !x.res.Close && !a.close
-	x.begun = true
 	// That the answer came late is not held against who takes it now.
 	x.watch.down.enter(phaseWrite, x.made.headAt)
 	_, _, begun := x.watch.down.load()
@@ -312,7 +311,6 @@ func (x *exchange) fail(why reason) {
 	}
 	body := x.ownAnswer(why)
 	x.watch.down.enter(phaseWrite, x.r.now())
-	x.begun = true
 	err := x.front.begin(&x.reply)
 	if err == nil && !x.reply.bodiless {
 		if err = x.front.write([]byte(body)); err == nil {

@@ -109,7 +109,7 @@ func (r *rules) inherit(old *rules) {
 		r.rate.buckets = old.rate.buckets
 	}
 	if r.hold != nil && old.hold != nil {
-		old.hold.limits.Store(r.hold.limits.Load())
+		old.hold.maxWait.Store(r.hold.maxWait.Load())
 		r.hold = old.hold
 	}
 }

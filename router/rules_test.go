@@ -317,8 +317,9 @@ func TestHold_ReleasesInOrder(t *testing.T) {
 	g := run(t)
 	order := make(chan string, 20) // all the requests below
 	app := serveApp(t, func(_ http.ResponseWriter, r *http.Request) { order <- r.URL.Path })
-	r := Route{Host: "a.test", Destinations: []Destination{to("app", app)}, Hold: &Hold{MaxRequests: 10}}
+	r := Route{Host: "a.test", Destinations: []Destination{to("app", app)}, Hold: &Hold{}}
 	g.upsert(r)
+	g.r.table.Load().find("a.test", "/").rules.hold.most = 10
 	c := g.client()
 	done := make(chan int, 10)
 	for i := range 10 {

@@ -30,14 +30,12 @@ type Route struct {
 }
 
 // Hold is a pause: new requests wait for the route to be without one, and are
-// then let go in the order they came.
+// then let go in the order they came. A thousand wait at most, more are
+// answered with 503 at once.
 type Hold struct {
 	// MaxWaitMS is how long one request waits at most, in milliseconds. Zero
 	// means 30 s, at most 10 min. After that it is answered with 503.
 	MaxWaitMS int64 `json:"max_wait_ms,omitempty"`
-	// MaxRequests is how many wait at most; zero means 1000. More are
-	// answered with 503 at once.
-	MaxRequests int `json:"max_requests,omitempty"`
 }
 
 // Maintenance is the state of a route whose users are told to come later.

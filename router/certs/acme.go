@@ -67,6 +67,8 @@ type authority struct {
 	atOnce chan struct{} // maxAtOnce slots
 
 	mu       sync.Mutex // guards what follows
+	over     bool       // no attempt begins any more
+	all      sync.WaitGroup
 	getting  map[string]*attempt
 	failures map[string]failure
 }
@@ -140,8 +142,13 @@ func hostPort(a net.Addr) (string, int) {
 	return host, n
 }
 
+// close ends what is under way, and waits for it.
 func (a *authority) close() {
 	a.cancel()
+	a.mu.Lock()
+	a.over = true
+	a.mu.Unlock()
+	a.all.Wait()
 	a.cache.Stop()
 }
 
@@ -224,10 +231,15 @@ func (a *authority) get(ctx context.Context, subject string) error {
 		return fmt.Errorf("certs: not tried again before %s: %w", f.until.Format(time.RFC3339), f.err)
 	}
 	t := a.getting[subject]
-	if t == nil {
+	switch {
+	case t != nil:
+	case a.over:
+		a.mu.Unlock()
+		return context.Canceled
+	default:
 		t = &attempt{done: make(chan struct{})}
 		a.getting[subject] = t
-		go a.attempt(t, subject)
+		a.all.Go(func() { a.attempt(t, subject) })
 	}
 	a.mu.Unlock()
 	select {

@@ -221,23 +221,60 @@ func TestACME_GetsNothingForHostsThatAreNotServed(t *testing.T) {
 func TestACME_KeepsServingTheOldCertificateWhileRenewalFails(t *testing.T) {
 	w := newWorld(t, 3*time.Second)
 	w.start(t.TempDir(), func(a *ACME) { a.RenewInterval = 100 * time.Millisecond })
-	first := w.mustVisit("a.test")
+	first := w.mustVisit("kept.test")
 	w.authority.Close()
 	// It expires, and is served all the same: better than none.
 	for end := first.NotAfter.Add(time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		w.mustVisit("a.test")
+		w.mustVisit("kept.test")
 	}
-	w.mustVisit("a.test")
+	w.mustVisit("kept.test")
 }
 
 func TestACME_RenewsBeforeTheEnd(t *testing.T) {
+	// A name of its own: the library remembers, for the whole process, which
+	// name's renewal failed.
 	w := newWorld(t, 6*time.Second)
 	w.start(t.TempDir(), func(a *ACME) { a.RenewInterval = 200 * time.Millisecond })
-	first := w.mustVisit("a.test")
-	for end := time.Now().Add(time.Minute); w.mustVisit("a.test").Equal(first); time.Sleep(50 * time.Millisecond) {
+	first := w.mustVisit("renewed.test")
+	for end := time.Now().Add(time.Minute); w.mustVisit("renewed.test").Equal(first); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it is never renewed")
 		}
+	}
+}
+
+func TestRun_WaitsForACertificateOnItsWay(t *testing.T) {
+	asked, answer := make(chan bool, 100), make(chan bool)
+	directory := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- true
+		<-answer
+	}))
+	defer directory.Close()
+	defer close(answer)
+	roots := x509.NewCertPool()
+	roots.AddCert(directory.Certificate())
+	m, err := New(Config{Dir: t.TempDir(), Logger: testLogger(t), ACME: &ACME{
+		Directory: directory.URL, Roots: roots, Subject: func(host string) (string, bool) { return host, true },
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	got := make(chan error, 1)
+	go func() { got <- m.acme.get(t.Context(), "a.test") }()
+	<-asked
+	cancel()
+	if err := m.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	m.acme.mu.Lock()
+	left := len(m.acme.getting)
+	m.acme.mu.Unlock()
+	if err := <-got; err == nil || left > 0 {
+		t.Errorf("%d are still on their way, and got %v", left, err)
+	}
+	if err := m.acme.get(t.Context(), "b.test"); err == nil {
+		t.Error("another one was begun")
 	}
 }
 

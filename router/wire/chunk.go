@@ -255,14 +255,6 @@ func AppendChunkHead(dst []byte, n int) []byte {
 	return append(dst, '\r', '\n')
 }
 
-// AppendChunk appends a chunk with the given data, of which there must be
-// some: an empty chunk ends a body.
-func AppendChunk(dst, data []byte) []byte {
-	dst = AppendChunkHead(dst, len(data))
-	dst = append(dst, data...)
-	return append(dst, '\r', '\n')
-}
-
 // AppendLastChunk appends the end of a chunked body with the given trailer
 // lines, if any.
 func AppendLastChunk(dst, trailers []byte) []byte {

@@ -183,15 +183,6 @@ func ownedClass(folded []byte) Class {
 	return Other
 }
 
-// IsOwned reports whether only the router may set a field of this name.
-func IsOwned(name []byte) bool {
-	if len(name) == 0 {
-		return false
-	}
-	c := classify(name)
-	return c >= AppInstance && c <= Owned
-}
-
 // IsProtected reports whether no Connection option may take a field of this
 // name away.
 func IsProtected(name []byte) bool {
