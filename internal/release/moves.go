@@ -153,7 +153,7 @@ func (p *Plan) ringsUntil(step int) []platform.Match {
 
 // promote makes the candidate the main version.
 func (c *conductor) promote(ctx context.Context, who platform.Actor, d decision) error {
-	opt := platform.SplitOptions{Why: "rollout", Match: map[string][]platform.Match{c.row.ToGUID: {}}}
+	opt := platform.SplitOptions{Why: "rollout"}
 	return c.moved(ctx, who, c.judge, c.record, c.figures(), func(also func(*store.Tx, uint64, uint64) error) error {
 		_, err := c.e.cfg.Versions.Promote(ctx, who, c.row.AppGUID, c.row.ToGUID, opt, also)
 		return err

@@ -11,7 +11,7 @@ import (
 
 // Promote makes a version the app's main one with all requests, in one change
 // of the route table. The others keep running without requests, the former
-// main one among them; with the verb "assign" it takes the place of the shadow
+// main one among them, whose match rules end; with the verb "assign" it takes the place of the shadow
 // that was promoted. The settings of the app become those of the version, see
 // withPending.
 func (e *Engine) Promote(ctx context.Context, who platform.Actor, app, version string, opt platform.SplitOptions, and also) (platform.Change, error) {
@@ -47,6 +47,9 @@ func (t *traffic) promote(ctx context.Context, app, version string) error {
 		v.Weight = platform.DefaultWeight
 	}
 	v.Mode = platform.ModeLive
+	// Rules go before weights: those of a ring would keep requests with the
+	// version that is left, or hold them when this one is left in its turn.
+	v.Match, old.Match = nil, nil
 	t.text = fmt.Sprintf("Version %s of app %s has all requests and is the main one", v.Label, name)
 	if v.Main {
 		return nil

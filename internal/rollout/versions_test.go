@@ -224,6 +224,43 @@ func TestPromote_MovesEverythingInOneTable(t *testing.T) {
 	}
 }
 
+// Rules go before weights: what led a ring to a version must not keep requests
+// from the next one.
+func TestPromote_EndsTheRulesOfBothVersions(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	ring := []platform.Match{{Header: "Host", Exact: "shop.test"}}
+	rules := func() (labels []string) {
+		all, err := b.e.Versions(t.Context(), app.GUID)
+		b.must(err)
+		for _, v := range all {
+			if len(v.Match) > 0 {
+				labels = append(labels, v.Label)
+			}
+		}
+		return labels
+	}
+	first := b.main(app)
+	for _, label := range []string{"v2", "v3"} {
+		v := b.version(app, label, nil)
+		_, err := b.e.SetShares(t.Context(), anna, app.GUID, nil, platform.SplitOptions{Keep: true, Match: map[string][]platform.Match{v.GUID: ring}}, nil)
+		b.must(err)
+		_, err = b.e.Promote(t.Context(), anna, app.GUID, v.GUID, platform.SplitOptions{Why: "rollout"}, nil)
+		b.must(err)
+		if left := rules(); len(left) > 0 {
+			t.Errorf("after %s became the main version, rules lead to %v", label, left)
+		}
+	}
+	main := b.main(app)
+	_, err := b.e.SetShares(t.Context(), anna, app.GUID, nil, platform.SplitOptions{Match: map[string][]platform.Match{main.GUID: ring}}, nil)
+	b.must(err)
+	_, err = b.e.RollBack(t.Context(), anna, RollBackRequest{AppGUID: app.GUID, VersionGUID: first.GUID}, nil)
+	b.must(err)
+	if left := rules(); len(left) > 0 {
+		t.Errorf("after the rollback rules lead to %v", left)
+	}
+}
+
 func TestSetShares_AllOfItMakesTheMainVersion(t *testing.T) {
 	b := newBench(t)
 	app := b.shop()
