@@ -165,7 +165,8 @@ func (a *authority) challenge(hello *tls.ClientHelloInfo) (*tls.Certificate, err
 }
 
 // find returns the certificate for name, an expired one too if there is no
-// other, and gets it if there is none.
+// other, and gets it if there is none. For a name that nothing is served at it
+// returns nil.
 func (a *authority) find(hello *tls.ClientHelloInfo, name string) (*tls.Certificate, error) {
 	if name == "" {
 		return nil, nil
@@ -175,7 +176,7 @@ func (a *authority) find(hello *tls.ClientHelloInfo, name string) (*tls.Certific
 	}
 	subject, ok := a.cfg.Subject(name)
 	if !ok {
-		return nil, fmt.Errorf("certs: nothing is served at %q", name)
+		return nil, nil
 	}
 	if strings.HasPrefix(subject, "*.") && a.cfg.DNS == nil {
 		subject = name

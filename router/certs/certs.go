@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -43,6 +42,8 @@ type Manager struct {
 	acme  *authority // nil without ACME
 	self  *tls.Certificate
 
+	strangers strangers
+
 	said   string          // why changed files are not taken, as it was logged; reload's
 	warned map[string]bool // of which ends it was warned; warnOfEnds's
 }
@@ -58,7 +59,7 @@ func New(cfg Config) (*Manager, error) {
 	if cfg.PollInterval <= 0 {
 		cfg.PollInterval = 5 * time.Second
 	}
-	m := &Manager{cfg: cfg, log: cfg.Logger}
+	m := &Manager{cfg: cfg, log: cfg.Logger, strangers: strangers{log: cfg.Logger}}
 	pairs, err := m.pairs()
 	if err != nil {
 		return nil, err
@@ -162,6 +163,8 @@ func (m *Manager) TLS() *tls.Config {
 
 // certificate finds the certificate for a handshake. If one has to be got
 // first, it waits for that; the deadline of the connection begins anew then.
+// For a name that nothing is served at there is none, and no error: the client
+// is told by the alert unrecognized_name.
 func (m *Manager) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	name := strings.TrimSuffix(strings.ToLower(hello.ServerName), ".")
 	if m.acme != nil && m.acme.isChallenge(hello) {
@@ -172,7 +175,7 @@ func (m *Manager) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, err
 	}
 	if m.acme != nil {
 		c, err := m.acme.find(hello, name)
-		if c != nil || name != "" {
+		if c != nil || err != nil {
 			return c, err
 		}
 	}
@@ -183,7 +186,8 @@ func (m *Manager) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, err
 	if m.self != nil {
 		return m.self, nil
 	}
-	return nil, fmt.Errorf("certs: no certificate for %q", name)
+	m.strangers.note(name, time.Now())
+	return nil, nil
 }
 
 // Covers reports whether the certificate that serves name is good for other.

@@ -209,8 +209,11 @@ func TestACME_GetsNothingForHostsThatAreNotServed(t *testing.T) {
 	w.start(t.TempDir(), nil)
 	asked := w.names.asked()
 	for i := range 200 {
-		if c, err := w.visit(fmt.Sprintf("h%d.example", i)); err == nil {
+		switch c, err := w.visit(fmt.Sprintf("h%d.example", i)); {
+		case err == nil:
 			t.Fatalf("got a certificate for %v", c.DNSNames)
+		case !strings.Contains(err.Error(), "unrecognized name"):
+			t.Fatalf("got %v", err)
 		}
 	}
 	if w.names.asked() != asked {
@@ -321,8 +324,11 @@ func TestGiven_FindsByNameAndReadsChangesAgain(t *testing.T) {
 			ServerName: name, SupportedVersions: []uint16{tls.VersionTLS13},
 			SignatureSchemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256}, SupportedCurves: []tls.CurveID{tls.CurveP256},
 		})
-		if err != nil {
+		if c == nil && err == nil {
 			return "none"
+		}
+		if err != nil {
+			return err.Error()
 		}
 		return strings.Join(c.Leaf.DNSNames, " ")
 	}
@@ -346,6 +352,22 @@ func TestGiven_FindsByNameAndReadsChangesAgain(t *testing.T) {
 	write("f.crt", "f.test") // one more
 	m.reload()
 	if got := get("c.test") + ", " + get("e.test") + ", " + get("f.test") + ", " + get("a.test"); got != "c.test d.test, e.test, f.test, none" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestStrangers_AreNamedOnceAMinute(t *testing.T) {
+	var log strings.Builder
+	s := strangers{log: slog.New(slog.NewTextHandler(&log, nil))}
+	now := time.Now()
+	s.note("a.example", now)
+	for i := range 10 {
+		s.note(fmt.Sprintf("h%d.example", i), now.Add(time.Second))
+	}
+	s.note("b.example\n"+strings.Repeat("x", 500), now.Add(time.Minute))
+	s.note("", now.Add(2*time.Minute))
+	if got := log.String(); strings.Count(got, "\n") != 3 || !strings.Contains(got, "host=a.example others=0") ||
+		!strings.Contains(got, `host="b.example\nxx`) || !strings.Contains(got, "others=10") || len(got) > 1000 || !strings.Contains(got, `host=""`) {
 		t.Errorf("got %s", got)
 	}
 }
