@@ -42,7 +42,7 @@ func (s *Stager) runIn(ctx context.Context, t task) (buildpacks.Result, platform
 	_, err := s.cfg.Runner.Start(ctx, runner.Spec{
 		GUID: t.guid, AppGUID: t.app,
 		Root: t.stage, Dir: ".", Args: []string{s.cfg.Exe, "buildpack-build", "."},
-		Env: t.env, MemoryMB: t.memoryMB, DiskMB: t.diskMB,
+		Env: t.env, MemoryMB: t.memoryMB, DiskMB: t.diskMB, Background: true,
 		Grace: time.Second,
 		// The stager ends a build that takes too long; this is for the case
 		// that there is no stager then.

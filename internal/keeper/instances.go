@@ -240,6 +240,14 @@ func (t *instanceTable) start(ctx context.Context, inst *instance, s *runner.Spe
 	inst.iso = iso
 	t.mu.Unlock()
 	t.watch(ctx, inst)
+	if s.Background {
+		// One that has ended already is not found, and needs none of it.
+		err := t.setBackground(s.GUID, true)
+		if err != nil && platform.KindOf(err) != platform.KindNotFound {
+			t.cfg.Logger.Warn("an instance does not give way to others", "instance", s.GUID, "err", err)
+		}
+		status.Background = err == nil
+	}
 	t.cfg.Logger.Info("instance started", "instance", s.GUID, "app", s.AppGUID, "pid", status.PID, "port", status.Endpoint.Port)
 	return status, nil
 }

@@ -44,6 +44,9 @@ type Spec struct {
 	Grace time.Duration
 	// Timeout ends the instance as a whole when it ran that long. Zero means never.
 	Timeout time.Duration
+	// Background has it give way to others from the start, as SetBackground
+	// does later.
+	Background bool
 }
 
 // Endpoint says where an instance is reached and where it finds itself.

@@ -93,7 +93,7 @@ func (s *Sim) Start(ctx context.Context, spec runner.Spec) (runner.Status, error
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.started = append(s.started, spec)
-	inst.status.Running = true
+	inst.status.Running, inst.status.Background = true, spec.Background
 	inst.status.StartedAt = time.Now()
 	if does.CrashAfter != 0 {
 		s.laterLocked(inst, max(does.CrashAfter, 0), does.Exit)

@@ -406,7 +406,17 @@ func testStats(b *bench) {
 }
 
 func testBackground(b *bench) {
-	guid := b.start(b.spec(runsForever)).GUID
+	s := b.spec(runsForever)
+	s.Background = true
+	guid := b.start(s).GUID
+	if st := b.find(guid); st == nil || !st.Background {
+		b.Errorf("started in the background it is %+v", st)
+	}
+	b.stop(guid, time.Second)
+	guid = b.start(b.spec(runsForever)).GUID
+	if st := b.find(guid); st == nil || st.Background {
+		b.Errorf("started like others it is %+v", st)
+	}
 	for _, on := range []bool{true, true, false} {
 		if err := b.runner.SetBackground(b.Context(), guid, on); err != nil {
 			b.Error(err)
