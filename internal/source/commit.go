@@ -110,6 +110,9 @@ func Commit(ctx context.Context, dir, ref string) (*Tree, error) {
 	if err := w.walk(ctx, root, ""); err != nil {
 		return nil, err
 	}
+	if err := w.tree.checkLinks(); err != nil {
+		return nil, err
+	}
 	w.cache.save()
 	w.tree.open = w.open
 	return w.tree, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -16,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"weir/droplets/archive"
 	"weir/internal/platform"
 )
 
@@ -39,6 +41,9 @@ func Walk(ctx context.Context, dir string) (*Tree, error) {
 		return os.Open(filepath.Join(root, filepath.FromSlash(f.Path)))
 	}}
 	infos, err := t.list(ctx, root, rules)
+	if err == nil {
+		err = t.checkLinks()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +72,9 @@ func dirRules(root string) (Ignore, error) {
 func (t *Tree) list(ctx context.Context, root string, rules Ignore) ([]fs.FileInfo, error) {
 	var infos []fs.FileInfo
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		rel := filepath.ToSlash(strings.TrimPrefix(path[len(root):], string(filepath.Separator)))
 		if err != nil {
-			return err
+			return unreadable(rel, err)
 		}
 		if err := ctx.Err(); err != nil {
 			return err
@@ -79,7 +85,6 @@ func (t *Tree) list(ctx context.Context, root string, rules Ignore) ([]fs.FileIn
 			}
 			return nil
 		}
-		rel := filepath.ToSlash(strings.TrimPrefix(path[len(root):], string(filepath.Separator)))
 		if rules.Match(rel, d.IsDir()) {
 			if d.IsDir() {
 				return fs.SkipDir
@@ -95,7 +100,7 @@ func (t *Tree) list(ctx context.Context, root string, rules Ignore) ([]fs.FileIn
 		}
 		f, info, err := describe(path, rel, d)
 		if err != nil {
-			return err
+			return unreadable(rel, err)
 		}
 		if info == nil {
 			t.Skipped = append(t.Skipped, rel)
@@ -152,7 +157,7 @@ func (t *Tree) sum(ctx context.Context, root string, infos []fs.FileInfo, cache 
 			started := time.Now()
 			sum, size, err := sumFile(filepath.Join(root, filepath.FromSlash(f.Path)))
 			if err != nil {
-				return err
+				return unreadable(f.Path, err)
 			}
 			if size != f.Size {
 				return changedMeanwhile(f.Path)
@@ -167,6 +172,36 @@ func (t *Tree) sum(ctx context.Context, root string, infos []fs.FileInfo, cache 
 		})
 	}
 	return g.Wait()
+}
+
+// unreadable makes of what the system said about a file of the app, or about
+// the app's directory if rel is empty, what the person who pushes can do.
+func unreadable(rel string, err error) error {
+	switch {
+	case rel == "":
+		return err
+	case errors.Is(err, fs.ErrPermission):
+		return &platform.Error{
+			Kind: platform.KindInvalid,
+			Msg:  fmt.Sprintf("%q cannot be read: permission denied", rel),
+			Hint: "make it readable, or list it in .cfignore",
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		return changedMeanwhile(rel)
+	}
+	return err
+}
+
+// checkLinks refuses links that the server would refuse, before anything is
+// sent there.
+func (t *Tree) checkLinks() error {
+	links := archive.Links{}
+	for _, f := range t.Files {
+		if f.Link != "" {
+			links[f.Path] = f.Link
+		}
+	}
+	return links.Check(nil)
 }
 
 func changedMeanwhile(path string) error {

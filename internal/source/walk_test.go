@@ -6,17 +6,20 @@ import (
 	"context"
 	"crypto/sha1"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"weir/internal/platform"
 	"weir/internal/source"
 )
 
@@ -201,6 +204,51 @@ func TestWalk_NamesWhatCannotBePushed(t *testing.T) {
 	_, err := source.Walk(t.Context(), dir)
 	if err == nil || !strings.Contains(err.Error(), `"bad\xff" is not valid UTF-8`) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestWalk_SaysWhatToDoAboutAFileItMayNotRead(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may read everything")
+	}
+	quietCache(t)
+	for _, name := range []string{"private", "dir"} {
+		dir := t.TempDir()
+		write(t, dir, map[string]string{"private": "x", "dir/f": "x"})
+		os.Chmod(filepath.Join(dir, name), 0)
+		_, err := source.Walk(t.Context(), dir)
+		os.Chmod(filepath.Join(dir, name), 0o755)
+		e, ok := errors.AsType[*platform.Error](err)
+		if !ok || e.Msg != strconv.Quote(name)+" cannot be read: permission denied" || !strings.Contains(e.Hint, ".cfignore") {
+			t.Errorf("%s: got %v", name, err)
+		}
+		write(t, dir, map[string]string{".cfignore": name})
+		os.Chmod(filepath.Join(dir, name), 0)
+		_, err = source.Walk(t.Context(), dir)
+		os.Chmod(filepath.Join(dir, name), 0o755)
+		if err != nil {
+			t.Errorf("%s is not part of the app, but: %v", name, err)
+		}
+	}
+}
+
+func TestWalk_RefusesLinksOutOfTheAppAndTakesLoops(t *testing.T) {
+	quietCache(t)
+	dir := t.TempDir()
+	write(t, dir, map[string]string{"a/f": "x"})
+	for name, to := range map[string]string{"self": ".", "one": "two", "two": "one", "a/up": "../a", "none": "nothing"} {
+		os.Symlink(to, filepath.Join(dir, name))
+	}
+	if _, err := source.Walk(t.Context(), dir); err != nil {
+		t.Error(err)
+	}
+	for _, to := range []string{"/etc/passwd", "../elsewhere", "a/up/../.."} {
+		os.Symlink(to, filepath.Join(dir, "out"))
+		_, err := source.Walk(t.Context(), dir)
+		if e, ok := errors.AsType[*platform.Error](err); !ok || !strings.Contains(e.Msg, `"out"`) || e.Hint == "" {
+			t.Errorf("a link to %s: got %v", to, err)
+		}
+		os.Remove(filepath.Join(dir, "out"))
 	}
 }
 
