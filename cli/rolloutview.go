@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -163,9 +164,16 @@ func (v rolloutView) draw(p *page) {
 	}
 	if v.CouldSee > 0 {
 		p.line(fmt.Sprintf("with %d requests, %s as many failures would have been caught nine times of ten", v.Candidate.Requests, timesText(v.CouldSee)))
-	} else if !v.Over {
+	} else if !v.Over && isJudged(v.Share) {
 		p.line("too few requests yet to have caught even twenty times as many failures reliably")
 	}
+}
+
+// isJudged reports whether a step's share leaves requests to both versions.
+func isJudged(share string) bool {
+	weight := share[strings.LastIndex(share, " ")+1:]
+	n, err := strconv.ParseFloat(strings.TrimSuffix(weight, "%"), 64)
+	return err == nil && n < 100 && !strings.Contains(share, "shadow")
 }
 
 func timesText(f float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", f), ".0") + " times" }

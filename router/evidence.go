@@ -15,8 +15,9 @@ import (
 // Evidence is what the router has counted about the versions of apps whose
 // traffic is split, for somebody who judges them. A request counts for the
 // version it was assigned to by the shares alone, whatever came of it later;
-// one that a rule, a header or a client chose a version for does not count,
-// nor does one whose client went away.
+// those that a match rule sent there are counted apart, since nothing can be
+// compared with them. One that a header or a client chose a version for does
+// not count, nor does one whose client went away.
 type Evidence struct {
 	Router string          `json:"router"` // another one: all counts began anew
 	Splits []SplitEvidence `json:"splits"`
@@ -41,6 +42,11 @@ type VersionEvidence struct {
 	Bad      uint64    `json:"bad"`
 	Status   [6]uint64 `json:"status"`             // other, 1xx … 5xx, as the client saw them
 	Failover uint64    `json:"failover,omitempty"` // assigned here, answered by another version
+	// Matched are the requests that a match rule sent here, and MatchedBad those
+	// of them that were bad; they are in none of the other counts but Clients and
+	// Endpoints.
+	Matched    uint64 `json:"matched,omitempty"`
+	MatchedBad uint64 `json:"matched_bad,omitempty"`
 	// Latency counts times to the response head of requests that were not
 	// bad, in the buckets of package judge; zeros at the end are left out. On
 	// sticky routes only the first request of a client counts.
@@ -60,6 +66,7 @@ type BadEvent struct {
 	Path      string    `json:"path"`
 	Status    int       `json:"status"`
 	Reason    string    `json:"reason,omitempty"`
+	Matched   bool      `json:"matched,omitempty"` // a match rule sent it there
 	At        time.Time `json:"at"`
 }
 
@@ -130,6 +137,7 @@ type arm struct {
 	version string
 
 	requests, bad, failover atomic.Uint64
+	matched, matchedBad     atomic.Uint64
 	status                  [6]atomic.Uint64
 	latency                 [judge.Buckets]atomic.Uint32
 	clients                 [clientBits / 64]atomic.Uint64
@@ -152,29 +160,30 @@ func (e *evidence) attach(rt *route) {
 			continue
 		}
 		s := e.acquire(splitKey{d.src.AppGUID, d.src.Split})
-		for o := range rt.live {
-			if o.src.AppGUID == d.src.AppGUID && o.src.Split == d.src.Split {
+		for n := range rt.dests {
+			o := &rt.dests[n]
+			if o.src.AppGUID == d.src.AppGUID && o.src.Split == d.src.Split && o.src.Shadow == 0 {
 				o.arm = s.arm(o.src.Version)
 			}
 		}
 	}
 }
 
-// isSplit reports whether the shares of the versions of an app are in force
-// as the split says.
+// isSplit reports whether an app has several versions here and their shares
+// are in force as the split says; one of them may have all there is.
 func (r *route) isSplit(of *Destination) bool {
-	versions := 0
+	several := false
 	for i := range r.dests {
 		d := &r.dests[i]
-		if d.src.AppGUID != of.AppGUID || d.src.Weight <= 0 || d.src.Shadow != 0 {
+		if d.src.AppGUID != of.AppGUID || d.src.Shadow != 0 {
 			continue
 		}
-		if d.src.Split != of.Split || len(d.backends) == 0 {
+		if d.src.Weight > 0 && (d.src.Split != of.Split || len(d.backends) == 0) {
 			return false
 		}
-		versions++
+		several = several || d.src.Version != of.Version && len(d.backends) > 0
 	}
-	return versions > 1 && of.Weight > 0
+	return several && of.Weight > 0
 }
 
 func (e *evidence) acquire(key splitKey) *split {
@@ -240,7 +249,12 @@ func (s *split) arm(version string) *arm {
 // count takes up a request that ended.
 func (e *evidence) count(t *trip, why reason) {
 	first := t.made.first
-	if first == nil || first.arm == nil || t.made.how != byCounter && t.made.how != bySticky || t.attempts == 0 {
+	if first == nil || first.arm == nil || t.attempts == 0 {
+		return
+	}
+	switch t.made.how {
+	case byCounter, bySticky, byMatch:
+	default:
 		return
 	}
 	elsewhere := t.dest != nil && !t.dest.like(first)
@@ -250,10 +264,18 @@ func (e *evidence) count(t *trip, why reason) {
 	a := first.arm
 	bad := t.made.blamed || elsewhere || t.rec.Status >= 500 || why == reasonTruncated
 	client := t.client()
-	a.requests.Add(1)
-	a.status[statusClass(t.rec.Status)].Add(1)
 	setBit(a.clients[:], client)
 	setBit(a.endpoints[:], endpoint(t.ask.method, t.ask.path))
+	if t.made.how == byMatch {
+		a.matched.Add(1)
+		if bad {
+			a.matchedBad.Add(1)
+			e.note(a, t, why, client)
+		}
+		return
+	}
+	a.requests.Add(1)
+	a.status[statusClass(t.rec.Status)].Add(1)
 	if elsewhere {
 		a.failover.Add(1)
 	}
@@ -291,7 +313,7 @@ func (t *trip) client() uint64 {
 // note keeps a bad event and wakes who waits for one.
 func (e *evidence) note(a *arm, t *trip, why reason, client uint64) {
 	ev := BadEvent{
-		Version: a.version, Client: client, Status: t.rec.Status, At: time.Now(),
+		Version: a.version, Client: client, Status: t.rec.Status, At: time.Now(), Matched: t.made.how == byMatch,
 		RequestID: strings.Clone(t.rec.RequestID), Method: strings.Clone(t.ask.method),
 		Path: strings.Clone(t.ask.path[:min(len(t.ask.path), 256)]),
 	}

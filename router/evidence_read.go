@@ -9,7 +9,7 @@ import (
 // read returns the counts of an arm. Bad events are counted after the request
 // they belong to, and read before.
 func (a *arm) read() VersionEvidence {
-	v := VersionEvidence{Version: a.version, Bad: a.bad.Load(), Failover: a.failover.Load()}
+	v := VersionEvidence{Version: a.version, Bad: a.bad.Load(), Failover: a.failover.Load(), MatchedBad: a.matchedBad.Load()}
 	last := -1
 	latency := make([]uint32, len(a.latency))
 	for i := range a.latency {
@@ -21,7 +21,7 @@ func (a *arm) read() VersionEvidence {
 	for i := range a.status {
 		v.Status[i] = a.status[i].Load()
 	}
-	v.Requests = a.requests.Load()
+	v.Requests, v.Matched = a.requests.Load(), a.matched.Load()
 	empty := clientBits
 	for i := range a.clients {
 		empty -= bits.OnesCount64(a.clients[i].Load())

@@ -101,6 +101,44 @@ func TestEvidence_CountsWhatTheSharesAssigned(t *testing.T) {
 	}
 }
 
+// One version may have all requests, or all but those of a ring.
+func TestEvidence_CountsWithoutACompetitor(t *testing.T) {
+	g := run(t)
+	bad := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }
+	r := versions("a.test", serveApp(t, sayName("main")), serveApp(t, bad), 1, 100, 0)
+	r.Destinations[1].Match = []Match{{Header: "X-Ring", Exact: "0"}}
+	g.upsert(r)
+	c := g.client()
+	for range 3 {
+		get(t, c, "http://a.test/")
+		get(t, c, "http://a.test/bad", "X-Ring", "0")
+	}
+	e, by := evidenceOf(t, g, EvidenceQuery{})
+	one, two := by["g1/1"], by["g2/1"]
+	if one.Requests != 3 || one.Matched != 0 || two.Requests != 0 || two.Bad != 0 || two.Matched != 3 || two.MatchedBad != 3 || two.Clients == 0 || two.Status[5] != 0 {
+		t.Errorf("got %+v", e)
+	}
+	if all := e.Splits[0].Bad; len(all) != 3 || !all[0].Matched || all[0].Version != "g2" || all[0].Path != "/bad" {
+		t.Errorf("bad are %+v", all)
+	}
+	r.Destinations[1].Match, r.Destinations[0].Weight, r.Destinations[1].Weight = nil, 0, 100
+	r.Destinations[0].Split, r.Destinations[1].Split = 2, 2
+	g.upsert(r)
+	for range 3 {
+		get(t, c, "http://a.test/")
+	}
+	if e, by = evidenceOf(t, g, EvidenceQuery{}); by["g2/2"].Requests != 3 || by["g2/2"].Bad != 3 || by["g1/2"].Requests != 0 {
+		t.Errorf("with all of it: %+v", e)
+	}
+	r.Destinations = r.Destinations[1:] // nobody is left to go back to
+	r.Destinations[0].Split = 3
+	g.upsert(r)
+	get(t, c, "http://a.test/")
+	if e, by = evidenceOf(t, g, EvidenceQuery{}); by["g2/3"].Requests != 0 {
+		t.Errorf("alone: %+v", e)
+	}
+}
+
 func TestEvidence_ComesAtOnceAfterABadEvent(t *testing.T) {
 	g := run(t)
 	// A version that cannot be reached: every attempt is repeated elsewhere.

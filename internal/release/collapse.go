@@ -7,9 +7,10 @@ import (
 	"weir/internal/judge"
 )
 
-// When the candidate has all requests, no others are left to compare with, and
-// the judge is silent. What can still be told is that far more of them fail
-// than of the stable version's before.
+// When the candidate has all requests, no others are left to compare with; and
+// those of a ring are chosen, not drawn by lot, so that they cannot be compared.
+// The judge is silent then. What can still be told is that far more of them fail
+// than of the stable version's.
 const (
 	// collapseTimes is how many times more often requests may fail than
 	// before, since an incident may have come meanwhile.
@@ -29,7 +30,9 @@ func (w *world) collapse() string {
 	stable, candidate := &w.p.All[0], &w.p.Step[1]
 	alpha := w.plan.JudgeConfig(false, 1).ErrorAlpha
 	switch {
-	case !w.hasTraffic() || w.r.Step >= len(w.plan.Steps) || w.plan.Steps[w.r.Step].Weight < 100 || w.plan.OnFail != "rollback" || alpha < 0:
+	case !w.hasTraffic() || w.r.Step >= len(w.plan.Steps) || w.plan.OnFail != "rollback" || alpha < 0:
+		return ""
+	case w.plan.Steps[w.r.Step].Weight < 100 && !w.plan.isRing(w.r.Step):
 		return ""
 	case alpha == 0:
 		alpha = judge.New(judge.Config{}).Config().ErrorAlpha
@@ -50,10 +53,21 @@ func (w *world) collapse() string {
 	if evidence < 1/alpha {
 		return ""
 	}
-	before := fmt.Sprintf("how many of %s did is not known", w.r.FromLabel)
-	if known {
-		before = fmt.Sprintf("%s failed %s before", w.r.FromLabel, percent(stable.BadRate()))
+	where, when := "with all of the traffic", " before"
+	if w.plan.isRing(w.r.Step) {
+		where, when = "of ring "+w.plan.Steps[w.r.Step].Ring, " of the others"
 	}
-	return fmt.Sprintf("errors: %s failed %d of %d requests (%s) with all of the traffic; %s", w.r.ToLabel,
-		candidate.Bad, candidate.Requests, percent(candidate.BadRate()), before)
+	others := fmt.Sprintf("how many of %s did is not known", w.r.FromLabel)
+	if known {
+		others = fmt.Sprintf("%s failed %s%s", w.r.FromLabel, percent(stable.BadRate()), when)
+	}
+	return fmt.Sprintf("errors: %s failed %d of %d requests (%s) %s; %s", w.r.ToLabel,
+		candidate.Bad, candidate.Requests, percent(candidate.BadRate()), where, others)
+}
+
+// isRing reports whether those in its ring are the only ones who get the
+// candidate in step i.
+func (p *Plan) isRing(i int) bool {
+	s := &p.Steps[i]
+	return s.Weight == 0 && len(p.Rings[s.Ring]) > 0
 }

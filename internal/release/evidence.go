@@ -63,7 +63,7 @@ func (c *conductor) batch(s *Split, counted *router.SplitEvidence) (b judge.Batc
 			continue
 		}
 		news = true
-		if c.sticky {
+		if c.sticky && !bad.Matched {
 			b.BadClients = append(b.BadClients, judge.BadClient{Client: bad.Client, Candidate: isCandidate})
 		}
 		c.noteBad(bad, isCandidate)
@@ -74,7 +74,7 @@ func (c *conductor) batch(s *Split, counted *router.SplitEvidence) (b judge.Batc
 // count reads the counters of one version; 0 is the stable one.
 func (c *conductor) count(s *Split, which int, v *router.VersionEvidence, out *judge.Counts) bool {
 	read := &s.Read[which]
-	if v.Requests < read.Requests || v.Bad < read.Bad {
+	if v.Requests < read.Requests || v.Bad < read.Bad || v.Matched < read.Matched {
 		*read = Counters{} // counted anew
 	}
 	if s.Step == c.row.Step {
@@ -82,8 +82,9 @@ func (c *conductor) count(s *Split, which int, v *router.VersionEvidence, out *j
 		u.Clients, u.Endpoints = max(u.Clients, v.Clients), union(u.Endpoints, v.Endpoints)
 		c.p.All[which].Clients = max(c.p.All[which].Clients, u.Clients)
 	}
+	ring := which == 1 && c.countRing(s, v)
 	if v.Requests == read.Requests && v.Bad == read.Bad {
-		return false
+		return ring
 	}
 	out.Requests, out.Bad = v.Requests-read.Requests, v.Bad-read.Bad
 	for i, n := range v.Latency {
@@ -94,12 +95,28 @@ func (c *conductor) count(s *Split, which int, v *router.VersionEvidence, out *j
 			out.Latency[i] = n
 		}
 	}
-	*read = Counters{Requests: v.Requests, Bad: v.Bad, Latency: slices.Clone(v.Latency)}
+	*read = Counters{Requests: v.Requests, Bad: v.Bad, Matched: read.Matched, MatchedBad: read.MatchedBad, Latency: slices.Clone(v.Latency)}
 	c.p.All[which].Latency = slices.Clone(c.p.All[which].Latency)
 	c.p.All[which].add(out)
 	if s.Step == c.row.Step {
 		c.p.Step[which].Latency = slices.Clone(c.p.Step[which].Latency)
 		c.p.Step[which].add(out)
+	}
+	return true
+}
+
+// countRing reads the counters of requests that a rule sent to the candidate.
+// Nothing can be compared with them; in the step of a ring they are all there is.
+func (c *conductor) countRing(s *Split, v *router.VersionEvidence) bool {
+	read := &s.Read[1]
+	n, bad := v.Matched-read.Matched, v.MatchedBad-read.MatchedBad
+	if n == 0 && bad == 0 {
+		return false
+	}
+	read.Matched, read.MatchedBad = v.Matched, v.MatchedBad
+	if s.Step == c.row.Step && c.plan.isRing(s.Step) {
+		c.p.Step[1].Requests += n
+		c.p.Step[1].Bad += bad
 	}
 	return true
 }

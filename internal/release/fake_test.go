@@ -30,6 +30,7 @@ type stage struct {
 	counted  map[uint64]map[string]*router.VersionEvidence
 	bad      map[uint64][]router.BadEvent
 	perLook  int
+	inRing   int                      // requests a look that match rules send to the candidate
 	rates    map[string]float64       // of failure, by label
 	slower   map[string]time.Duration // by label: how much longer each request takes
 	cold     map[string]int           // by label: how many more requests take a second longer
@@ -420,6 +421,7 @@ func (g *stage) send() {
 	}
 	for _, v := range g.versions {
 		if v.Share() == 0 {
+			g.sendRing(&v)
 			continue
 		}
 		c := g.counted[g.split][v.GUID]
@@ -447,5 +449,26 @@ func (g *stage) send() {
 				Method: "GET", Path: "/cart", Status: 500, At: g.now,
 			})
 		}
+	}
+}
+
+// sendRing counts the requests of those who are led to a version by a rule.
+func (g *stage) sendRing(v *platform.VersionStatus) {
+	if len(v.Match) == 0 || g.inRing == 0 {
+		return
+	}
+	c := g.counted[g.split][v.GUID]
+	if c == nil {
+		c = &router.VersionEvidence{Version: v.GUID}
+		g.counted[g.split][v.GUID] = c
+	}
+	before := c.MatchedBad
+	c.Matched += uint64(g.inRing)
+	c.MatchedBad = uint64(float64(c.Matched) * g.rates[v.Label])
+	c.Clients = min(c.Matched, 3)
+	for range c.MatchedBad - before {
+		g.bad[g.split] = append(g.bad[g.split], router.BadEvent{
+			Seq: uint64(len(g.bad[g.split]) + 1), Version: v.GUID, Matched: true, Method: "GET", Path: "/ring", Status: 500, At: g.now,
+		})
 	}
 }

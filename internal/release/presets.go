@@ -153,17 +153,21 @@ func (p *Plan) completeStep(s *Step) {
 			s.Bake.Duration = 0
 		}
 	}
+	clients, endpoints := p.MinClients, p.MinEndpoints
+	if s.Shadow > 0 {
+		clients, endpoints = 0, 0 // it has answers compared instead
+	}
 	if s.MinRequests == nil {
 		s.MinRequests = p.MinRequests
-		if s.Weight == 0 || s.Weight == 100 {
+		if s.Shadow > 0 || s.Weight == 100 {
 			s.MinRequests = &Amount{}
 		}
 	}
 	if s.MinClients == nil {
-		s.MinClients = &p.MinClients
+		s.MinClients = &clients
 	}
 	if s.MinEndpoints == nil {
-		s.MinEndpoints = &p.MinEndpoints
+		s.MinEndpoints = &endpoints
 	}
 	if s.MinCompared == nil && s.Shadow > 0 {
 		n := 1

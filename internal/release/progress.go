@@ -144,6 +144,9 @@ type Counters struct {
 	Requests uint64   `json:"requests"`
 	Bad      uint64   `json:"bad"`
 	Latency  []uint32 `json:"latency,omitempty"`
+	// Matched are those that a rule sent to the version.
+	Matched    uint64 `json:"matched,omitempty"`
+	MatchedBad uint64 `json:"matched_bad,omitempty"`
 }
 
 // BadRequest is one of the first requests that failed.
