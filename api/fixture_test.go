@@ -130,7 +130,7 @@ func newFixtureAt(t *testing.T, external string) *fixture {
 	f.api, err = api.New(api.Config{
 		Store: f.store, Engine: f.engine, Releases: f.releases, Shadows: f.shadows(dir),
 		Stager: f.stager, Auth: f.auth, Logs: f.logs, Droplets: f.trees,
-		Login:       uaa.New(uaa.Config{Auth: f.auth}),
+		Login:       uaa.New(uaa.Config{Auth: f.auth, Store: f.store}),
 		LogCache:    logcache.New(logcache.Config{Auth: f.auth, Logs: f.logs, Store: f.store}),
 		ExternalURL: external,
 		RouterHTTP:  func() string { return "http://127.0.0.1:8080" },

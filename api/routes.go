@@ -38,6 +38,9 @@ func platformRoutes() []route {
 		{patch, "/v3/stacks/:guid", auth.Admin, handle((*API).updateStack)},
 		{get, "/v3/users", auth.Read, handle((*API).listUsers)},
 		{get, "/v3/users/:guid", auth.Read, handle((*API).getUser)},
+		{post, "/v3/users", auth.Admin, handle((*API).createUser)},
+		{patch, "/v3/users/:guid", auth.Admin, handle((*API).updateUser)},
+		{del, "/v3/users/:guid", auth.Admin, handle((*API).deleteUser)},
 		{post, "/v3/roles", auth.Manage, handle((*API).createRole)},
 	}
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	v3 "weir/api/v3"
@@ -27,18 +28,63 @@ func (a *API) getUser(ctx context.Context, c call, req byGUID) (reply, error) {
 func (u urls) user(x platform.User) v3.User {
 	return v3.User{
 		Resource: resource(x.Resource), Username: orNull(x.Username), PresentationName: x.Username,
-		Origin: orNull(x.Origin), Metadata: presentMetadata(x.Metadata),
+		Origin: orNull(x.Origin), Role: auth.RoleOf(x), Metadata: presentMetadata(x.Metadata),
 		Links: v3.Links{"self": u.link("/v3/users/" + x.GUID)},
 	}
+}
+
+type createUser struct {
+	Body v3.UserCreate `body:"json"`
+}
+
+// createUser answers for the users there are: the token server, which is weir
+// too, has made them. The cf CLI asks for one after the other.
+func (a *API) createUser(ctx context.Context, c call, req createUser) (reply, error) {
+	b := req.Body
+	if (b.GUID == "") == (b.Username == "") {
+		return reply{}, platform.Invalidf("one of guid and username must be given")
+	}
+	u, err := a.findUser(ctx, v3.UserRef{GUID: b.GUID, Username: b.Username, Origin: b.Origin})
+	if err == nil && b.Metadata != nil {
+		u, err = a.auth.ChangeUser(ctx, u.GUID, auth.UserChange{Describe: func(m *platform.Metadata) error { return applyMetadata(m, b.Metadata) }})
+	}
+	return created(c.user(u)), err
+}
+
+type updateUser struct {
+	GUID string        `path:"guid"`
+	Body v3.UserUpdate `body:"json"`
+}
+
+func (a *API) updateUser(ctx context.Context, c call, req updateUser) (reply, error) {
+	change := auth.UserChange{}
+	if req.Body.Role != nil {
+		if _, err := auth.ScopesOf(*req.Body.Role); err != nil {
+			return reply{}, err
+		}
+		change.Role = *req.Body.Role
+	}
+	if req.Body.Metadata != nil {
+		change.Describe = func(m *platform.Metadata) error { return applyMetadata(m, req.Body.Metadata) }
+	}
+	u, err := a.auth.ChangeUser(ctx, req.GUID, change)
+	return ok(c.user(u)), err
+}
+
+func (a *API) deleteUser(ctx context.Context, c call, req byGUID) (reply, error) {
+	if _, err := a.store.User(ctx, req.GUID); err != nil {
+		return reply{}, err
+	}
+	return a.deleting(ctx, c, "user.delete", func(ctx context.Context) error { return a.auth.DeleteUser(ctx, req.GUID) })
 }
 
 type createRole struct {
 	Body v3.RoleCreate `body:"json"`
 }
 
-// createRole answers for the users there are: administrators, who have every
-// role already. The cf CLI asks for roles whenever it makes an org or a space
-// and is content with that answer.
+// createRole answers for administrators, who have every role already. The cf
+// CLI asks for roles whenever it makes an org or a space and is content with
+// that answer. Others have no roles in orgs and spaces.
 func (a *API) createRole(ctx context.Context, _ call, req createRole) (reply, error) {
 	b := req.Body
 	place, err := a.rolePlace(ctx, b)
@@ -53,7 +99,10 @@ func (a *API) createRole(ctx context.Context, _ call, req createRole) (reply, er
 		return reply{}, err
 	}
 	if !slices.Contains(u.Scopes, auth.ScopeAdmin) {
-		return reply{}, platform.Invalidf("User '%s' cannot be given a role: weir has administrators only", u.Username)
+		return reply{}, &platform.Error{
+			Kind: platform.KindInvalid, Msg: fmt.Sprintf("User '%s' cannot be given a role in %s: weir's roles hold everywhere.", u.Username, place),
+			Hint: "weir update-user " + u.Username + " --role admin",
+		}
 	}
 	return reply{}, platform.Invalidf("User '%s' already has '%s' role in %s.", u.Username, b.Type, place)
 }

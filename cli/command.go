@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"flag"
 	"os"
@@ -54,7 +55,7 @@ func commands() []*command {
 		logCommands(), routeCommands(), mapCommands(), domainCommands(), dropletCommands(), revisionCommands(),
 		versionCommands(), weightCommands(), spawnCommands(), shadowCommands(), assignCommands(), trafficCommands(), rollbackCommands(), rolloutCommands(), freezeCommands(), holdCommands(),
 		diffCommands(), conceptCommands(),
-		manifestCommands(), buildpackCommands(), orgCommands(), curlCommands(), miscCommands(),
+		manifestCommands(), buildpackCommands(), orgCommands(), userCommands(), curlCommands(), miscCommands(),
 	)
 }
 
@@ -68,6 +69,7 @@ type call struct {
 	// manifestRolls says that the manifest has a rollout block for the app that
 	// is pushed now.
 	manifestRolls bool
+	lines         *bufio.Reader // standard input, of commands that read several lines
 }
 
 // globalFlags stand in every command.

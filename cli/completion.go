@@ -202,7 +202,7 @@ func (c *call) argumentValues(ctx context.Context, word string) (names []string)
 		return slices.Collect(maps.Keys(rolloutActions))
 	case "OTHER_APP":
 		word = "APP"
-	case "APP", "DOMAIN", "HOST", "ROUTE", "BUILDPACK", "ORG", "SPACE":
+	case "APP", "DOMAIN", "HOST", "ROUTE", "BUILDPACK", "ORG", "SPACE", "USER":
 	default:
 		return nil
 	}
@@ -236,6 +236,11 @@ func (c *call) argumentValues(ctx context.Context, word string) (names []string)
 		list, _ := s.Buildpacks(ctx, nil)
 		for _, b := range list {
 			names = append(names, b.Name)
+		}
+	case "USER":
+		list, _ := s.Users(ctx, nil)
+		for _, u := range list {
+			names = append(names, u.PresentationName)
 		}
 	case "ORG", "SPACE":
 		list, _ := s.spaces(ctx)

@@ -125,7 +125,7 @@ func TestContract_ArgumentsAreCompleted(t *testing.T) {
 }
 
 // completable are the words that need a server: completion.txtar has them.
-var completable = map[string]bool{"APP": true, "OTHER_APP": true, "DOMAIN": true, "BUILDPACK": true}
+var completable = map[string]bool{"APP": true, "OTHER_APP": true, "DOMAIN": true, "BUILDPACK": true, "USER": true}
 
 // A default that says nothing is not shown, one that says something is.
 func TestContract_DefaultsAreShownIfTheySaySomething(t *testing.T) {

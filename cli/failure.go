@@ -127,6 +127,7 @@ func answered(e *client.Error) *failure {
 		f.hint = cmp.Or(f.hint, "weir login")
 	case e.Status == http.StatusForbidden:
 		f.exit, f.code = exitLogin, "forbidden"
+		f.hint = cmp.Or(f.hint, "weir target shows who is logged in; an administrator can give more: weir update-user USER --role ROLE")
 	case e.Status == http.StatusNotFound:
 		f.exit, f.code = exitNotFound, "not-found"
 	case e.Title() == v3.TitleRefused:

@@ -32,6 +32,15 @@ const jsonRuns = `
 0 orgs
 0 spaces
 0 api
+0 users
+0 oauth-token
+0 create-user dana long-enough
+0 create-user dana long-enough
+0 update-user dana --role auditor
+2 passwd
+2 delete-user dana
+0 delete-user dana -f
+0 delete-user dana -f
 0 freeze "03:00-03:01 UTC" --reason quiet
 0 unfreeze {FreezeList.freezes.0.guid}
 0 push web -p APP --version v1

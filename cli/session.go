@@ -17,9 +17,10 @@ import (
 // session is a connection to the server, logged in.
 type session struct {
 	*client.Client
-	out  *ui
-	cfg  config
-	user string
+	out    *ui
+	cfg    config
+	tokens *client.Session
+	user   string
 }
 
 // space is the space that commands act in.
@@ -127,6 +128,7 @@ func (c *call) session(cfg config) (*session, error) {
 			return c.renew(ctx, current, refresh)
 		},
 	})
+	s.tokens = tokens
 	if s.Client, err = c.client(cfg.API, tokens); err != nil {
 		return nil, err
 	}

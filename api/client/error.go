@@ -117,7 +117,7 @@ func parseErrors(status int, body []byte) []v3.Error {
 	}
 	var oauth v3.OAuthError
 	if json.Unmarshal(body, &oauth) == nil && oauth.Error != "" {
-		return []v3.Error{{Title: oauth.Error, Detail: oauth.Description}}
+		return []v3.Error{{Title: oauth.Error, Detail: oauth.Description, Hint: oauth.Hint}}
 	}
 	text := strings.TrimSpace(string(body))
 	if len(text) > 300 {

@@ -122,6 +122,7 @@ func (s *Session) Token(ctx context.Context, refused string) (string, error) {
 type Claims struct {
 	UserName string `json:"user_name"`
 	ClientID string `json:"client_id"`
+	UserID   string `json:"user_id"`
 	JTI      string `json:"jti"`
 	Expires  int64  `json:"exp"`
 }

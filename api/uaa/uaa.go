@@ -1,5 +1,6 @@
-// Package uaa serves the token endpoints of Cloud Foundry's user account and
-// authentication server, as far as its command line and libraries use them.
+// Package uaa serves the endpoints for tokens and users of Cloud Foundry's user
+// account and authentication server, as far as its command line and libraries
+// use them.
 package uaa
 
 import (
@@ -19,6 +20,7 @@ import (
 	v3 "weir/api/v3"
 	"weir/internal/auth"
 	"weir/internal/platform"
+	"weir/internal/store"
 )
 
 // version is the token server's that clients see. From 4.26.0 on they know
@@ -35,12 +37,14 @@ const maxForm = 64 << 10
 // Config is what a Server works with.
 type Config struct {
 	Auth   *auth.Service
+	Store  *store.Store // where users are looked for
 	Logger *slog.Logger
 }
 
 // Server is the http.Handler of the endpoints. It is safe for concurrent use.
 type Server struct {
 	auth     *auth.Service
+	store    *store.Store
 	logger   *slog.Logger
 	mux      *http.ServeMux
 	failures *limiter
@@ -48,13 +52,17 @@ type Server struct {
 
 // New returns a Server.
 func New(cfg Config) *Server {
-	s := &Server{auth: cfg.Auth, logger: cfg.Logger, mux: http.NewServeMux(), failures: newLimiter(time.Now)}
+	s := &Server{auth: cfg.Auth, store: cfg.Store, logger: cfg.Logger, mux: http.NewServeMux(), failures: newLimiter(time.Now)}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
 	s.mux.HandleFunc("GET /login", s.login)
 	s.mux.HandleFunc("POST /oauth/token", s.token)
 	s.mux.HandleFunc("DELETE /oauth/token/revoke/{jti}", s.revoke)
+	s.mux.HandleFunc("GET /Users", s.asAdmin(s.findUsers))
+	s.mux.HandleFunc("POST /Users", s.asAdmin(s.createUser))
+	s.mux.HandleFunc("DELETE /Users/{id}", s.asAdmin(s.deleteUser))
+	s.mux.HandleFunc("PUT /Users/{id}/password", s.verified(s.setPassword))
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, http.StatusNotFound, v3.Errors{Errors: []v3.Error{
 			{Code: 10000, Title: "CF-NotFound", Detail: "Unknown request"},

@@ -36,7 +36,7 @@ func newServer(t *testing.T) (*Server, *auth.Service) {
 	if _, err := a.CreateUser(t.Context(), robot, "robot's long secret"); err != nil {
 		t.Fatal(err)
 	}
-	return New(Config{Auth: a}), a
+	return New(Config{Auth: a, Store: s}), a
 }
 
 // ask sends a token request; client is "id:secret" for the Basic header, or

@@ -71,6 +71,7 @@ type User struct {
 	Username         *string  `json:"username"`
 	PresentationName string   `json:"presentation_name"`
 	Origin           *string  `json:"origin"`
+	Role             string   `json:"role"` // weir's: admin, reader, auditor, none
 	Metadata         Metadata `json:"metadata"`
 	Links            Links    `json:"links"`
 }

@@ -71,4 +71,5 @@ type Token struct {
 type OAuthError struct {
 	Error       string `json:"error"`
 	Description string `json:"error_description"`
+	Hint        string `json:"hint,omitempty"` // weir's
 }

@@ -22,6 +22,7 @@ type Store interface {
 	UserByName(ctx context.Context, name, origin string) (platform.User, error)
 	InsertUser(ctx context.Context, u platform.User) error
 	UpdateUser(ctx context.Context, u platform.User) error
+	DeleteUser(ctx context.Context, guid string) error
 
 	RefreshToken(ctx context.Context, hash string) (platform.RefreshToken, error)
 	InsertRefreshToken(ctx context.Context, t platform.RefreshToken) error
@@ -40,6 +41,9 @@ type Store interface {
 type Config struct {
 	Store  Store
 	Logger *slog.Logger
+	// KeepAdmin is told each new password of the user admin, which is kept where
+	// the machine's owner finds it. May be nil.
+	KeepAdmin func(password string) error
 }
 
 // Errors that a caller tells apart, each the cause of a *platform.Error.
@@ -97,6 +101,7 @@ type Tokens struct {
 type Service struct {
 	store    Store
 	logger   *slog.Logger
+	keep     func(password string) error // see Config.KeepAdmin
 	hasher   *hasher
 	attempts *attempts
 	now      func() time.Time
@@ -115,7 +120,7 @@ func newService(cfg Config, cost cost, now func() time.Time) *Service {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	return &Service{store: cfg.Store, logger: logger, hasher: newHasher(cost), attempts: newAttempts(), now: now}
+	return &Service{store: cfg.Store, logger: logger, keep: cfg.KeepAdmin, hasher: newHasher(cost), attempts: newAttempts(), now: now}
 }
 
 // NewPassword returns a random password of 128 bits.
@@ -146,7 +151,7 @@ func (s *Service) Bootstrap(ctx context.Context, password string) error {
 		Username:     AdminName,
 		Origin:       OriginInternal,
 		PasswordHash: hash,
-		Scopes:       append(slices.Clone(UserScopes), ScopeAdmin, "scim.read", "scim.write"),
+		Scopes:       slices.Concat(UserScopes, roleScopes[0].scopes),
 	})
 }
 

@@ -50,6 +50,7 @@ func (s *Service) CreateUser(ctx context.Context, u platform.User, password stri
 	if err := s.store.InsertUser(ctx, u); err != nil {
 		return platform.User{}, err
 	}
+	s.logger.InfoContext(ctx, "user was made", "user", u.Username, "origin", u.Origin, "role", RoleOf(u))
 	return s.store.User(ctx, u.GUID)
 }
 
@@ -68,7 +69,13 @@ func (s *Service) SetPassword(ctx context.Context, guid, password string) error 
 		return err
 	}
 	s.attempts.forget(account(user.Username, user.Origin))
-	return s.store.DeleteUserRefreshTokens(ctx, guid)
+	if err := s.store.DeleteUserRefreshTokens(ctx, guid); err != nil {
+		return err
+	}
+	if s.keep != nil && isOwner(user) {
+		return s.keep(password)
+	}
+	return nil
 }
 
 func (s *Service) newHash(ctx context.Context, password string) (string, error) {

@@ -50,7 +50,10 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 	if err := db.EnsureDefaults(ctx, cfg.Domain); err != nil {
 		return fmt.Errorf("making the default org, space and domain: %w", err)
 	}
-	users := auth.New(auth.Config{Store: db, Logger: logger})
+	users := auth.New(auth.Config{
+		Store: db, Logger: logger,
+		KeepAdmin: func(password string) error { return keepPassword(adminPassword(cfg), password) },
+	})
 	if err := bootstrap(ctx, cfg, db, users); err != nil {
 		return err
 	}
@@ -111,7 +114,7 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 	})
 	handler, err := api.New(api.Config{
 		Store: db, Engine: engine, Releases: releases, Stager: builds, Shadows: shadows, Auth: users, Logs: appLogs, Droplets: trees,
-		Login:       uaa.New(uaa.Config{Auth: users, Logger: logger}),
+		Login:       uaa.New(uaa.Config{Auth: users, Store: db, Logger: logger}),
 		LogCache:    logcache.New(logcache.Config{Auth: users, Logs: appLogs, Store: db, Logger: logger}),
 		ExternalURL: cfg.ExternalURL,
 		RouterHTTP:  routerURL(cfg),
@@ -186,7 +189,7 @@ func serveAPI(ctx context.Context, l net.Listener, handler http.Handler) error {
 // DATA/admin-password. Without that file an admin there already is gets a new
 // password: who may delete the file may have lost the old one.
 func bootstrap(ctx context.Context, cfg Config, db *store.Store, users *auth.Service) error {
-	path := filepath.Join(cfg.DataDir, "admin-password")
+	path := adminPassword(cfg)
 	kept, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("reading the admin password: %w", err)
@@ -217,6 +220,8 @@ func bootstrap(ctx context.Context, cfg Config, db *store.Store, users *auth.Ser
 	}
 	return users.Bootstrap(ctx, password)
 }
+
+func adminPassword(cfg Config) string { return filepath.Join(cfg.DataDir, "admin-password") }
 
 func keepPassword(path, password string) error {
 	if err := writeFile(path, []byte(password+"\n"), 0o600); err != nil {
