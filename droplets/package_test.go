@@ -354,7 +354,7 @@ func TestCopyPackage_IsWritableAndKeepsTimes(t *testing.T) {
 func TestOpenPackage_GivesBackAnArchiveOfIt(t *testing.T) {
 	s := newStore(t, Options{})
 	digest := put(t, s, app)
-	for _, f := range archive.Formats() {
+	for _, f := range []archive.Format{archive.Zip, archive.Tar, archive.TarGz, archive.TarZst} {
 		var b bytes.Buffer
 		if err := s.OpenPackage(t.Context(), digest, f, &b); err != nil {
 			t.Fatal(err)

@@ -54,9 +54,6 @@ func summary(s Spec) specSummary {
 // PID returns the program's process ID as this process sees it, 0 if unknown.
 func (i *Instance) PID() int { return i.state.PID }
 
-// Dir returns the instance's directory.
-func (i *Instance) Dir() string { return i.dir }
-
 // Reason says in words how the instance ended.
 func (i *Instance) Reason(e Exit) string {
 	return e.Reason(i.state.Spec.MemoryMB, i.state.Spec.Timeout)

@@ -205,7 +205,7 @@ func (h *testHost) start(s Spec) *Instance {
 
 // end makes sure that an instance is over and nothing of it is left.
 func (h *testHost) end(inst *Instance) {
-	if !exists(inst.Dir()) {
+	if !exists(inst.dir) {
 		return // ended before
 	}
 	inst.Kill()
@@ -231,7 +231,7 @@ func (h *testHost) wait(inst *Instance) Exit {
 // openOutput opens one of the log pipes of an instance for reading.
 func openOutput(t *testing.T, inst *Instance, name string) *os.File {
 	t.Helper()
-	f, err := os.OpenFile(filepath.Join(inst.Dir(), name), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, err := os.OpenFile(filepath.Join(inst.dir, name), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	must(t, err)
 	t.Cleanup(func() { f.Close() })
 	return f

@@ -192,7 +192,7 @@ func TestInit_KilledByForce(t *testing.T) {
 		if n := countProcesses("sleep\x00" + marker); n != 0 {
 			eventually(t, "the end of the rest", func() bool { return countProcesses("sleep\x00"+marker) == 0 })
 		}
-		again, err := h.Adopt(filepath.Base(inst.Dir()))
+		again, err := h.Adopt(filepath.Base(inst.dir))
 		must(t, err)
 		defer again.Close()
 		if e := h.wait(again); !e.At.Equal(exit.At) {

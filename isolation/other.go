@@ -77,9 +77,6 @@ type Instance struct{}
 // PID returns the program's process ID.
 func (i *Instance) PID() int { return 0 }
 
-// Dir returns the instance's directory.
-func (i *Instance) Dir() string { return "" }
-
 // Reason says in words how the instance ended.
 func (i *Instance) Reason(Exit) string { return "" }
 

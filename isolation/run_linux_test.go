@@ -233,7 +233,7 @@ func TestOutput_BlocksTheProgramOnlyAndIsKept(t *testing.T) {
 	inBestAndWorst(t, func(t *testing.T, h *testHost) {
 		inst := h.start(h.spec("yes 0123456789abcdef"))
 		// Nobody reads: the program stands still once the pipe is full.
-		time.Sleep(300 * time.Millisecond)
+		eventually(t, "a full pipe", func() bool { return waiting(t, inst, "stdout") >= 64<<10 })
 		before, err := inst.Usage()
 		must(t, err)
 		time.Sleep(1100 * time.Millisecond)
@@ -265,7 +265,7 @@ func TestOutput_BlocksTheProgramOnlyAndIsKept(t *testing.T) {
 // waiting returns how many bytes lie in one of the log pipes of an instance.
 func waiting(t *testing.T, inst *Instance, name string) int {
 	t.Helper()
-	f, err := os.OpenFile(filepath.Join(inst.Dir(), name), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, err := os.OpenFile(filepath.Join(inst.dir, name), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	must(t, err)
 	defer f.Close()
 	n, err := unix.IoctlGetInt(int(f.Fd()), unix.TIOCINQ)

@@ -31,9 +31,6 @@ const (
 	TarZst Format = "tar.zst"
 )
 
-// Formats lists every format.
-func Formats() []Format { return []Format{Zip, Tar, TarGz, TarZst} }
-
 // Limits bounds what an archive may unpack to. A zero field means its default.
 type Limits struct {
 	// Entries counts files, links and directories, the implied ones too.

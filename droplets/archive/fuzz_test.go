@@ -97,7 +97,7 @@ func FuzzRoundTrip(f *testing.F) {
 			return
 		}
 		want := snapshot(t, first)
-		for _, format := range Formats() {
+		for _, format := range formats {
 			var b bytes.Buffer
 			if _, err := Pack(t.Context(), &b, first, format, ""); err != nil {
 				t.Fatal(err)

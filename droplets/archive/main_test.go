@@ -6,4 +6,6 @@ import (
 	"go.uber.org/goleak"
 )
 
+var formats = []Format{Zip, Tar, TarGz, TarZst}
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

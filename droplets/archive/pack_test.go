@@ -55,7 +55,7 @@ func TestPack_RoundTripsInEveryFormat(t *testing.T) {
 		"a/run": "-rwxr-xr-x #!", "a/data": "-rw-r--r-- " + strings.Repeat("x", 300_000), "b": "-rw-r--r-- ", "bytes\xff": "-rw-r--r-- 1",
 		"link": "Lrwxrwxrwx -> a/run", "a/dangling": "Lrwxrwxrwx -> ../nowhere", "dirlink": "Lrwxrwxrwx -> a",
 	}
-	for _, f := range Formats() {
+	for _, f := range formats {
 		for _, prefix := range []string{"", "./"} {
 			var b bytes.Buffer
 			stats, err := Pack(t.Context(), &b, src, f, prefix)
@@ -96,7 +96,7 @@ func TestPack_GivesTheSameBytesForTheSameContent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, f := range Formats() {
+	for _, f := range formats {
 		var a, b bytes.Buffer
 		if _, err := Pack(t.Context(), &a, one, f, ""); err != nil {
 			t.Fatal(err)
@@ -115,7 +115,7 @@ func TestPack_LeavesOutWhatIsNoFileAndNeverWaits(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(src, "pipe"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range Formats() {
+	for _, f := range formats {
 		stats, err := Pack(t.Context(), io.Discard, src, f, "")
 		if err != nil || !cmp.Equal(stats.Skipped, []string{"pipe"}) {
 			t.Errorf("%s: %v %v", f, stats.Skipped, err)
@@ -134,7 +134,7 @@ func (w *brokenWriter) Write(b []byte) (int, error) {
 
 func TestPack_ReportsEveryFailure(t *testing.T) {
 	src := tree(t)
-	for _, f := range Formats() {
+	for _, f := range formats {
 		var b bytes.Buffer
 		if _, err := Pack(t.Context(), &b, src, f, ""); err != nil {
 			t.Fatal(err)
