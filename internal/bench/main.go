@@ -24,6 +24,7 @@ import (
 
 func main() {
 	asReverseProxy()
+	asSlowInstance()
 	weir := flag.String("weir", "bin/weir", "the `binary` to measure")
 	apps := flag.Int("apps", 100, "how many apps run for the memory figure")
 	only := flag.String("only", "", "comma-separated `parts`: "+partNames()+"; without it, all up to start")

@@ -72,11 +72,11 @@ func (b bench) slow(ctx context.Context) error {
 		return err
 	}
 	defer w.stop()
-	victim, addr, err := slowInstance()
+	addr, end, err := startSlowInstance(ctx)
 	if err != nil {
 		return err
 	}
-	defer victim.Close()
+	defer end()
 	// slowhttptest asks for the host that it connects to.
 	t := manyHosts(benchHosts, l.Instance())
 	t.Routes = append(t.Routes, router.Route{Host: "127.0.0.1", GUID: "slow", Destinations: []router.Destination{destination("slow", 100, addr)}})
@@ -99,12 +99,23 @@ func (b bench) slow(ctx context.Context) error {
 	return nil
 }
 
-// slowInstance answers the slow clients, apart from the healthy ones.
-func slowInstance() (*http.Server, string, error) {
+// slowInstanceCommand is what this program is started with to be the instance
+// of the slow clients. It writes a thousand MiB in a moment: in the process of
+// those who measure, and before others in turn for the processors, it would be
+// measured itself.
+const slowInstanceCommand = "slowinstance"
+
+// asSlowInstance runs that instance if this process was started to be it: it
+// prints its address and ends when it is killed.
+func asSlowInstance() {
+	if len(os.Args) < 2 || os.Args[1] != slowInstanceCommand {
+		return
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, "", err
+		fatal(err)
 	}
+	fmt.Println(ln.Addr())
 	large := make([]byte, load.LargeBytes)
 	s := &http.Server{ReadHeaderTimeout: 10 * time.Second}
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -116,12 +127,33 @@ func slowInstance() (*http.Server, string, error) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
 		_, _ = w.Write(answer)
 	})
-	go func() {
-		if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-			fmt.Fprintln(os.Stderr, "bench: an instance:", err)
-		}
-	}()
-	return s, ln.Addr().String(), nil
+	fatal(s.Serve(ln))
+}
+
+// startSlowInstance starts that process and returns where it listens.
+func startSlowInstance(ctx context.Context) (addr string, stop func(), err error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return "", nil, err
+	}
+	cmd := exec.CommandContext(ctx, exe, slowInstanceCommand)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return "", nil, err
+	}
+	stop = func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+	}
+	if _, err := fmt.Fscanln(out, &addr); err != nil {
+		stop()
+		return "", nil, fmt.Errorf("starting an instance: %w", err)
+	}
+	return addr, stop, nil
 }
 
 // run attacks in one mode and prints what came of it. All others come before
