@@ -66,6 +66,11 @@ func (c *call) plan(ctx context.Context, s *session, sp space) (plan *pushPlan, 
 	} else {
 		plan.notes = plan.manifest.unknownKeys()
 	}
+	for _, a := range plan.manifest.apps {
+		if app, label := splitRef(a.name()); label != "" {
+			return plan, withHint(usagef("'%s' cannot be the name of an app: APP:VERSION means a version", a.name()), "weir push "+app+" --version "+label)
+		}
+	}
 	if err = c.applyFlags(ctx, s, sp, plan.manifest); err != nil {
 		return plan, err
 	}

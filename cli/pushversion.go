@@ -61,6 +61,10 @@ func (c *call) beside() bool {
 func (c *call) checkVersionFlags() error {
 	if label := c.String("version"); c.has("version") && label == "" {
 		return usagef("--version is empty")
+	} else if label != "" {
+		if err := checkLabel(label); err != nil { // before anything is built
+			return err
+		}
 	}
 	if c.has("replace") && !c.beside() {
 		return usagef("--replace needs --no-traffic, --shadow, --weight or a rollout")
@@ -109,8 +113,12 @@ func (p *push) standsBeside(ctx context.Context) (bool, error) {
 		}
 	}
 	if label := p.c.String("version"); label != "" && !p.c.Bool("replace") {
-		if v, err := (fleet{app, versions}).find(label); err == nil { // before anything is uploaded
-			return false, newFailure(exitConflict, "conflict", fmt.Sprintf("app %q has a version %s already", p.name, v.Label),
+		if v, taken := (fleet{app, versions}).atAddress(label); taken { // before anything is uploaded
+			msg := fmt.Sprintf("app %q has a version %s already", p.name, v.Label)
+			if !strings.EqualFold(v.Label, label) {
+				msg += ", which has the address that " + label + " would get"
+			}
+			return false, newFailure(exitConflict, "conflict", msg,
 				fmt.Sprintf("choose another label, add --replace, or take it away: weir kill %s %s", p.name, v.Label))
 		}
 	}

@@ -71,6 +71,11 @@ func versionFlags() []cli.Flag {
 // versionRequest reads the flags of versionFlags.
 func (c *call) versionRequest(label string) (v3.VersionCreate, error) {
 	req := v3.VersionCreate{Label: label, Replace: c.Bool("replace")}
+	if label != "" {
+		if err := checkLabel(label); err != nil {
+			return req, err
+		}
+	}
 	if c.has("instances") {
 		n := c.Int("instances")
 		if n < 1 {

@@ -2,12 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	v3 "weir/api/v3"
+	"weir/internal/platform"
 )
 
 // splitRef takes "app:version" apart; without a version label is "".
@@ -76,6 +78,24 @@ func (f fleet) find(label string) (v3.Version, error) {
 	}
 	return v3.Version{}, notFound(didYouMean(label, f.labels(), "weir versions "+f.app.Name+" lists them"),
 		"App '%s' has no version '%s'", f.app.Name, label)
+}
+
+// atAddress returns the version that has a label, or one that reads the same in
+// a host name.
+func (f fleet) atAddress(label string) (v v3.Version, ok bool) {
+	i := slices.IndexFunc(f.versions, func(v v3.Version) bool { return platform.Slug(v.Label) == platform.Slug(label) })
+	if i < 0 {
+		return v, false
+	}
+	return f.versions[i], true
+}
+
+// checkLabel refuses what cannot be the label of a version.
+func checkLabel(label string) error {
+	if e, ok := errors.AsType[*platform.Error](platform.CheckLabel(label)); ok {
+		return withHint(usagef("%s", e.Msg), e.Hint)
+	}
+	return nil
 }
 
 // main returns the main version; ok is false for an app that never ran.

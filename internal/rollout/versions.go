@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"weir/internal/platform"
@@ -76,9 +77,10 @@ func versionAt(ctx context.Context, tx *store.Tx, app platform.App, d platform.D
 	return platform.Version{AppGUID: app.GUID, Label: cmp.Or(d.Label, platform.DefaultLabel(d.RevisionVersion)), Main: true}, nil
 }
 
-// labelled returns the version with that label.
+// labelled returns the version with that label, or with one that reads the same
+// in a host name.
 func labelled(all []platform.Version, label string) (platform.Version, bool) {
-	i := slices.IndexFunc(all, func(v platform.Version) bool { return v.Label == label })
+	i := slices.IndexFunc(all, func(v platform.Version) bool { return platform.Slug(v.Label) == platform.Slug(label) })
 	if i < 0 {
 		return platform.Version{}, false
 	}
@@ -94,15 +96,15 @@ func mainLabel(ctx context.Context, tx *store.Tx, b beginning, v platform.Revisi
 		return "", err
 	}
 	taken := func(label string) bool {
-		other, ok := labelled(all, label)
-		return ok && !other.Main
+		_, ok := sideLabelled(all, label)
+		return ok
 	}
 	if b.label != "" {
 		if err := platform.CheckLabel(b.label); err != nil {
 			return "", err
 		}
-		if taken(b.label) {
-			return "", labelTaken(b.app, b.label)
+		if other, ok := sideLabelled(all, b.label); ok {
+			return "", labelTaken(b.app, b.label, other.Label)
 		}
 		return b.label, nil
 	}
@@ -132,10 +134,21 @@ func freeLabel(others []platform.Version, revision int) string {
 	}
 }
 
-func labelTaken(app platform.App, label string) error {
+// sideLabelled is labelled without the main version.
+func sideLabelled(all []platform.Version, label string) (platform.Version, bool) {
+	return labelled(slices.DeleteFunc(slices.Clone(all), func(v platform.Version) bool { return v.Main }), label)
+}
+
+// labelTaken says that a version has a label, or one that reads the same in a
+// host name.
+func labelTaken(app platform.App, label, old string) error {
+	msg := fmt.Sprintf("app %q has a version %s already", app.Name, old)
+	if !strings.EqualFold(label, old) {
+		msg += ", which has the address that " + label + " would get"
+	}
 	return &platform.Error{
-		Kind: platform.KindConflict, Msg: fmt.Sprintf("app %q has a version %s already", app.Name, label),
-		Hint: fmt.Sprintf("choose another label, replace it with --replace, or take it away: weir kill %s %s", app.Name, label),
+		Kind: platform.KindConflict, Msg: msg,
+		Hint: fmt.Sprintf("choose another label, replace it with --replace, or take it away: weir kill %s %s", app.Name, old),
 	}
 }
 
@@ -329,7 +342,7 @@ func (e *Engine) makeRoom(ctx context.Context, tx *store.Tx, app platform.App, a
 		return nil
 	}
 	if !req.Replace || old.Main {
-		return labelTaken(app, req.Label)
+		return labelTaken(app, req.Label, old.Label)
 	}
 	if old.Share() > 0 {
 		return refuse(fmt.Sprintf("weir weight %s:%s 0", app.Name, old.Label), "version %s of app %q has traffic and cannot be replaced", old.Label, app.Name)

@@ -492,3 +492,25 @@ func TestCheckVersion_RefusesWhatCannotStartAndChangesNothing(t *testing.T) {
 		t.Errorf("afterwards there are %+v", all)
 	}
 }
+
+// Two labels that read the same in a host name would share one address, and one
+// of the versions could not be reached.
+func TestLabel_IsTakenIfItsAddressIs(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	b.version(app, "1.0.0+build.5", nil)
+	b.version(app, "V2", nil)
+	for _, label := range []string{"1.0.0-build.5", "1-0-0-build-5", "v2", "V1"} {
+		_, err := b.e.StartVersion(t.Context(), anna, platform.VersionRequest{AppGUID: app.GUID, Label: label}, nil)
+		if platform.KindOf(err) != platform.KindConflict {
+			t.Errorf("%s: %v", label, err)
+		}
+	}
+	_, err := b.e.StartVersion(t.Context(), anna, platform.VersionRequest{AppGUID: app.GUID, Label: "1-0-0-build-5"}, nil)
+	if err == nil || !strings.Contains(err.Error(), "version 1.0.0+build.5 already, which has the address that 1-0-0-build-5 would get") {
+		t.Error(err)
+	}
+	if v := b.version(app, "1-0-0-build-5", func(r *platform.VersionRequest) { r.Replace = true }); v.Label != "1-0-0-build-5" {
+		t.Errorf("replaced by %s", v.Label)
+	}
+}
