@@ -74,13 +74,23 @@ func (s *Stager) admit(ctx context.Context, tx *store.Tx, b *platform.Build) err
 	if b.Lifecycle.Stack == "" {
 		b.Lifecycle.Stack = s.cfg.Stack
 	}
-	if b.MemoryMB == 0 {
-		b.MemoryMB = s.cfg.MemoryMB
-	}
 	if b.DiskMB == 0 {
 		b.DiskMB = s.cfg.DiskMB
 	}
-	return nil
+	if b.MemoryMB == 0 {
+		b.MemoryMB, err = s.memoryMB(ctx, tx, app.GUID)
+	}
+	return err
+}
+
+// memoryMB is what a build gets that asks for nothing, in MiB: as much as an
+// instance of the app, as in Cloud Foundry, and what is configured at least.
+func (s *Stager) memoryMB(ctx context.Context, tx *store.Tx, appGUID string) (int, error) {
+	web, err := tx.ProcessByType(ctx, appGUID, platform.WebProcess)
+	if err != nil && platform.KindOf(err) != platform.KindNotFound {
+		return 0, err
+	}
+	return max(s.cfg.MemoryMB, web.MemoryMB), nil
 }
 
 // UpdateBuild changes a build's metadata.

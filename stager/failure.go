@@ -61,7 +61,7 @@ func endedEarly(exit platform.Exit, memoryMB int, app string) *failure {
 	if exit.OOM {
 		return &failure{
 			"InsufficientResources", fmt.Sprintf("the build ran out of memory (limit %dM)", memoryMB),
-			"give builds more memory, or make the build use less",
+			fmt.Sprintf("push again with -m %dM: a build gets as much memory as an instance of the app", 2*memoryMB),
 		}
 	}
 	how := exit.Reason
@@ -86,7 +86,7 @@ func explain(err error) *failure {
 		return f
 	}
 	e, ours := errors.AsType[*platform.Error](err)
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || ours && e.Kind == platform.KindExhausted {
+	if isNoSpace(err) {
 		msg := "the disk of the server is full"
 		if ours {
 			msg = e.Msg
@@ -97,6 +97,10 @@ func explain(err error) *failure {
 		return &failure{"StagingError", e.Msg, e.Hint}
 	}
 	return &failure{"StagingError", "an internal error, see the server's log", ""}
+}
+
+func isNoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || platform.KindOf(err) == platform.KindExhausted
 }
 
 func noSpaceText(line string) bool {
@@ -115,6 +119,9 @@ func upper(s string) string {
 // the staging log, the audit log.
 func (j *job) fail(ctx context.Context, err error) {
 	f := explain(err)
+	if f.title == "NoSpace" {
+		j.sweepSoon()
+	}
 	j.cfg.Logger.Warn("build failed", "app", j.app.GUID, "build", j.build.GUID, "title", f.title, "err", err)
 	w := j.cfg.Logs.Writer(j.app.GUID, stagingLog, "0", true)
 	fmt.Fprintf(w, "Staging failed: %s\n", f.Error())

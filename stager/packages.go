@@ -136,6 +136,9 @@ func (s *Stager) UploadPackage(ctx context.Context, actor platform.Actor, guid s
 	}
 	digest, size, err := s.cfg.Droplets.PutPackage(ctx, bits, resources)
 	if err != nil {
+		if isNoSpace(err) {
+			s.sweepSoon()
+		}
 		if kind := platform.KindOf(err); ctx.Err() == nil && (kind == platform.KindInvalid || kind == platform.KindBadRequest || kind == platform.KindTooLarge) {
 			failing := s.changePackage(ctx, guid, func(p *platform.Package) {
 				p.State, p.Error = platform.PackageFailed, message(err)

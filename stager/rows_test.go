@@ -383,6 +383,53 @@ func TestSweep_ExpiresWhatNobodyNeeds(t *testing.T) {
 	}
 }
 
+func TestSweep_ComesAtOnceWhenThereWasNoRoom(t *testing.T) {
+	w := newWorld(t, func(c *stager.Config) { c.SweepEvery, c.SweepGrace = time.Hour, time.Second })
+	old := w.app("old")
+	d := w.staged(w.upload(old, map[string]string{"index.html": "large"}))
+	if err := w.store.DeleteApp(t.Context(), old.GUID); err != nil {
+		t.Fatal(err)
+	}
+	app := w.app("new", w.pack(map[string]string{"bin/compile": "echo no space left on device; exit 1"}))
+	p := w.upload(app, map[string]string{"notes.txt": "x"})
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		if b := w.build(p); !strings.Contains(b.Error, "NoSpace") {
+			t.Fatalf("%s: %s", b.State, b.Error)
+		}
+		if _, there := w.droplets.Tree(d.Digest); !there {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("what an app left that was deleted is still there")
+		}
+	}
+}
+
+func TestBuild_GetsAsMuchMemoryAsAnInstance(t *testing.T) {
+	w := newWorld(t)
+	for name, c := range map[string]struct{ asked, web, want int }{
+		"no web process": {0, 0, 1024},
+		"small":          {0, 64, 1024},
+		"large":          {0, 3072, 3072},
+		"asked for":      {512, 3072, 512},
+	} {
+		app := w.app(strings.ReplaceAll(name, " ", "-"))
+		if c.web > 0 {
+			web := platform.NewProcess(platform.NewResource(time.Now()), app.GUID, platform.WebProcess)
+			web.MemoryMB = c.web
+			if err := w.store.InsertProcess(t.Context(), web); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := w.upload(app, map[string]string{"index.html": name})
+		b, err := w.CreateBuild(t.Context(), w.actor, platform.Build{PackageGUID: p.GUID, MemoryMB: c.asked})
+		if err != nil || b.MemoryMB != c.want {
+			t.Errorf("%s: %d MiB, want %d (%v)", name, b.MemoryMB, c.want, err)
+		}
+		w.wait(b)
+	}
+}
+
 func TestPassEnv(t *testing.T) {
 	got := stager.PassEnv([]string{
 		"HOME=/root", "GOPROXY=off", "npm_config_registry=https://r", "NPM_CONFIG_PREFIX=/x", "npm_config_userconfig=/root/.npmrc",

@@ -78,8 +78,9 @@ type Config struct {
 	Workers int
 	// Timeout ends a build. Default 15 min.
 	Timeout time.Duration
-	// MemoryMB and DiskMB limit a build that asks for nothing else. Defaults
-	// 1024 and 4096.
+	// MemoryMB and DiskMB limit a build that asks for nothing else; one of an
+	// app with larger instances gets as much memory as they. Defaults 1024 and
+	// 4096.
 	MemoryMB, DiskMB int
 	// SweepEvery is how often unused trees are removed, SweepGrace how old
 	// they must be. Defaults 5 min and 15 min.
@@ -125,7 +126,8 @@ type Stager struct {
 	builds  *queue // of build GUIDs
 	fetches *queue // of package GUIDs
 	warming singleflight.Group
-	notWarm sync.Map // directory → why it could not be filled
+	notWarm sync.Map      // directory → why it could not be filled
+	short   chan struct{} // holds one if there was no room for something; see sweepSoon
 
 	mu sync.Mutex // guards the following
 	// ends are the builds that run, by GUID, and who waits for their end.
@@ -143,6 +145,7 @@ func New(cfg Config) *Stager {
 		cfg:     cfg.withDefaults(),
 		builds:  newQueue(),
 		fetches: newQueue(),
+		short:   make(chan struct{}, 1),
 		ends:    map[string]chan platform.Exit{},
 		uploads: map[string]bool{},
 		urls:    map[string]string{},

@@ -106,16 +106,28 @@ func (s *Stager) takeUpFetches(ctx context.Context) error {
 	return nil
 }
 
-// sweepNowAndThen sweeps until ctx ends.
+// sweepNowAndThen sweeps until ctx ends: every SweepEvery, and whenever there
+// was no room for something.
 func (s *Stager) sweepNowAndThen(ctx context.Context) {
 	for {
 		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
 			s.cfg.Logger.Warn("unused droplets and packages were not removed", "err", err)
 		}
-		pause(ctx, s.cfg.SweepEvery)
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			return
+		case <-s.short:
+		case <-time.After(s.cfg.SweepEvery):
 		}
+	}
+}
+
+// sweepSoon does not wait for the next sweep: there was no room, and what was
+// deleted before is to be gone when somebody tries again.
+func (s *Stager) sweepSoon() {
+	select {
+	case s.short <- struct{}{}:
+	default: // it will
 	}
 }
 
