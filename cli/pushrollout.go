@@ -135,7 +135,13 @@ func (p *push) checkPlan(ctx context.Context, app v3.App) error {
 	if err != nil {
 		return err
 	}
-	return p.CheckRollout(ctx, app.GUID, plan)
+	err = p.CheckRollout(ctx, app.GUID, plan)
+	if err == nil || strings.Contains(err.Error(), strconv.Quote(p.name)) {
+		return err
+	}
+	named := *asFailure(err) // a manifest may hold the plans of several apps
+	named.msg = fmt.Sprintf("rollout of %s: %s", p.name, named.msg)
+	return &named
 }
 
 // checkIdle refuses to replace the main version of an app while a rollout or

@@ -299,7 +299,7 @@ func (c *call) watchRollout(ctx context.Context, s *session, app string, r v3.Ro
 		case r.State == v3.RolloutPaused:
 			c.out.clearStatus()
 			return r, newFailure(exitTimedOut, "paused", fmt.Sprintf("rollout r-%d of %s is paused: %s", r.Number, app, r.Reason),
-				"weir rollout resume "+app+", or weir rollout abort "+app)
+				fmt.Sprintf("weir rollout resume %s goes on waiting, promote goes on without, abort takes %s back", app, r.To.Label))
 		}
 	}
 }

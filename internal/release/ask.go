@@ -2,6 +2,7 @@ package release
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -170,7 +171,7 @@ func (c *conductor) tellHook(hook, reason string) {
 	c.e.wg.Go(func() {
 		status, text, err := c.e.call(context.Background(), to, what)
 		if err == nil && status >= 300 {
-			err = fmt.Errorf("status %d %s", status, text)
+			err = errors.New(strings.TrimSpace(fmt.Sprintf("status %d %s", status, oneLine(text))))
 		}
 		if err != nil {
 			c.e.log.Warn("a hook of a rollout failed", "hook", hook, "rollout", what.Rollout, "err", err)

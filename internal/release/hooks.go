@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -57,11 +59,23 @@ func post(ctx context.Context, client *http.Client, to string, what told) (statu
 	req.Header.Set("Content-Type", "application/json")
 	res, err := client.Do(req)
 	if err != nil {
-		return 0, "", err
+		return 0, "", plainly(err)
 	}
 	defer res.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(res.Body, 200))
 	return res.StatusCode, strings.TrimSpace(strings.ToValidUTF8(string(answer), "?")), nil
+}
+
+// plainly says why there was no answer, to those who know whom they asked.
+func plainly(err error) error {
+	e, ok := errors.AsType[*url.Error](err)
+	switch {
+	case !ok:
+		return err
+	case e.Timeout():
+		return fmt.Errorf("no answer within %s", callTimeout)
+	}
+	return e.Err
 }
 
 // parseProbe reads "/health" or "/health=200,204". Without statuses 200 to 399
@@ -103,7 +117,7 @@ func probe(ctx context.Context, client *http.Client, addr, host, text string) er
 	req.Header.Set("User-Agent", "weir-probe")
 	res, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("GET %s: %w", path, err)
+		return fmt.Errorf("GET %s: %w", path, plainly(err))
 	}
 	defer res.Body.Close()
 	io.Copy(io.Discard, io.LimitReader(res.Body, 1<<20))

@@ -265,20 +265,31 @@ func (c *conductor) resume(ctx context.Context, who platform.Actor, why string) 
 	if err != nil {
 		return err
 	}
-	if w.moved != "" {
-		return &platform.Error{
-			Kind: platform.KindConflict, Msg: "the rollout cannot go on: " + w.moved,
-			Hint: "abort it: weir rollout abort " + w.app + ", or set the weights as they were: weir undo " + w.app,
-		}
+	if err := w.mayResume(); err != nil {
+		return err
 	}
 	return c.write(ctx, func(tx *store.Tx, row platform.Rollout) error {
 		return c.e.transition(ctx, tx, who, row, why, nil)
-	}, func(row *platform.Rollout, p *Progress) {
-		row.State, row.Reason, row.Since = p.Before, why, c.e.cfg.Now().UTC()
-		p.Before, p.Silent = "", p.Baked
-		p.Overruled = p.Overruled || w.verdict.Rejected
-		p.DifferentFine, p.DifferentTold = p.DifferentFine || p.DifferentTold, false
-	})
+	}, func(row *platform.Rollout, p *Progress) { c.takeUp(row, p, w, why) })
+}
+
+// mayResume refuses to go on with what somebody else has changed.
+func (w *world) mayResume() error {
+	if w.moved == "" {
+		return nil
+	}
+	return &platform.Error{
+		Kind: platform.KindConflict, Msg: "the rollout cannot go on: " + w.moved,
+		Hint: "abort it: weir rollout abort " + w.app + ", or set the weights as they were: weir undo " + w.app,
+	}
+}
+
+// takeUp goes on with what a pause interrupted.
+func (c *conductor) takeUp(row *platform.Rollout, p *Progress, w *world, why string) {
+	row.State, row.Reason, row.Since = p.Before, why, c.e.cfg.Now().UTC()
+	p.Before, p.Silent = "", p.Baked
+	p.Overruled = p.Overruled || w.verdict.Rejected
+	p.DifferentFine, p.DifferentTold = p.DifferentFine || p.DifferentTold, false
 }
 
 // goOn leaves out what the step, or with full all steps, still wait for.
@@ -295,14 +306,18 @@ func (c *conductor) goOn(ctx context.Context, who platform.Actor, full bool, why
 	case c.row.State == platform.RolloutStarting || c.row.State == platform.RolloutProbing:
 		return platform.Invalidf("rollout r-%d is still %s: it goes on as soon as the candidate is ready", c.row.Number, c.row.State)
 	}
-	if c.row.State == platform.RolloutPaused {
-		if err := c.resume(ctx, who, why); err != nil {
+	isPaused := c.row.State == platform.RolloutPaused
+	if isPaused {
+		if err := w.mayResume(); err != nil {
 			return err
 		}
 	}
 	return c.write(ctx, func(tx *store.Tx, row platform.Rollout) error {
 		return c.e.transition(ctx, tx, who, row, why, nil)
-	}, func(_ *platform.Rollout, p *Progress) {
+	}, func(row *platform.Rollout, p *Progress) {
+		if row.Reason = why; isPaused {
+			c.takeUp(row, p, w, why)
+		}
 		p.Skip, p.GateOpen, p.Full = true, true, p.Full || full
 	})
 }

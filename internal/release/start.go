@@ -125,7 +125,7 @@ func (e *Engine) mayBegin(ctx context.Context, app platform.App, plan *Plan) ([]
 	if len(active) > 0 && plan.Concurrency == "refuse" {
 		return nil, &platform.Error{
 			Kind: platform.KindConflict, Msg: fmt.Sprintf("app %q has rollout r-%d on its way (%s is %s)", app.Name, active[0].Number, active[0].ToLabel, active[0].State),
-			Hint: "weir rollout status " + app.Name,
+			Hint: fmt.Sprintf("weir rollout watch %s waits until it is over; --concurrency supersede takes its place, queue waits for it", app.Name),
 		}
 	}
 	return active, err

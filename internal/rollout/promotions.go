@@ -46,15 +46,16 @@ func promotionsOf(ctx context.Context, tx *store.Tx, app string) ([]platform.Pro
 	return all, err
 }
 
-// passBy marks the states that a rollback to a revision leaves behind.
+// passBy marks the states that a rollback to a revision leaves behind: those
+// since it served, or since it was left behind itself if it was every time.
 func passBy(ctx context.Context, tx *store.Tx, all []platform.Promotion, revision string) error {
 	to, err := tx.Revision(ctx, revision)
 	if err != nil {
 		return err
 	}
-	var left []platform.Promotion
-	for _, p := range all {
-		if p.RolledBack {
+	end, found := min(1, len(all)), false // of one that never served, what is left now
+	for i, p := range all {
+		if found && p.RolledBack {
 			continue
 		}
 		same, err := sameContent(ctx, tx, p.RevisionGUID, to)
@@ -62,11 +63,16 @@ func passBy(ctx context.Context, tx *store.Tx, all []platform.Promotion, revisio
 			return err
 		}
 		if same {
+			end, found = i, true
+		}
+		if same && !p.RolledBack {
 			break
 		}
-		left = append(left, p)
 	}
-	for _, p := range left {
+	for _, p := range all[:end] {
+		if p.RolledBack {
+			continue
+		}
 		p.RolledBack = true
 		if err := tx.UpdatePromotion(ctx, p); err != nil {
 			return err

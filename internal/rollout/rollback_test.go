@@ -97,3 +97,27 @@ func TestRollBack_StartsAVersionAgainThatIsStopped(t *testing.T) {
 		t.Errorf("during deployment %s: %v", d.GUID, err)
 	}
 }
+
+// Whoever rolls back to a state that an undo left behind can go on back from
+// there.
+func TestRollBack_ToAStateThatWasLeftBehindKeepsThoseBefore(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	one := "1"
+	next := b.version(app, "v2", func(r *platform.VersionRequest) { r.Config.Env = map[string]*string{"NEXT": &one} })
+	_, err := b.e.Promote(t.Context(), anna, app.GUID, next.GUID, platform.SplitOptions{}, nil)
+	b.must(err)
+	first, err := b.e.Promotions(t.Context(), app.GUID)
+	b.must(err)
+	_, err = b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{})
+	b.must(err)
+	_, err = b.e.RollBack(t.Context(), anna, RollBackRequest{AppGUID: app.GUID, Label: "v2"}, nil)
+	b.must(err)
+	back, err := b.e.RollBack(t.Context(), anna, RollBackRequest{AppGUID: app.GUID}, nil)
+	if err != nil || back.To.Label != first[1].Label || b.main(app).Label != first[1].Label {
+		t.Errorf("it went back to %q: %v", back.To.Label, err)
+	}
+	if _, err := b.e.RollBack(t.Context(), anna, RollBackRequest{AppGUID: app.GUID}, nil); !isNotFound(err) {
+		t.Errorf("there was nothing before: %v", err)
+	}
+}

@@ -88,17 +88,17 @@ func refuseFirstWay(last platform.Change) error {
 // the main version stays.
 func (e *Engine) ReturnTo(ctx context.Context, who platform.Actor, app string, table uint64, opt platform.SplitOptions) (platform.Change, error) {
 	opt.Why = verbRollback
-	if newest := e.Table(); table > newest {
-		return platform.Change{}, &platform.Error{
-			Kind: platform.KindNotFound, Msg: fmt.Sprintf("there is no table %d: the newest is %d", table, newest),
-			Hint: "weir events APP tells the table of each change",
-		}
-	}
 	var then platform.Change
 	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
 		a, err := tx.App(ctx, app)
 		if err != nil {
 			return err
+		}
+		if newest := e.Table(); table > newest {
+			return &platform.Error{
+				Kind: platform.KindNotFound, Msg: fmt.Sprintf("there is no table %d: the newest is %d", table, newest),
+				Hint: "weir events " + a.Name + " tells the table of each change",
+			}
 		}
 		then, err = changeAt(ctx, tx, a, table)
 		return err
