@@ -23,6 +23,7 @@ type ask struct {
 	wish   wish
 	head   fieldReader     // all fields as they came; may be nil
 	gone   <-chan struct{} // closed when the client went away; nil: nobody notices
+	from   ends            // asked about it then
 }
 
 // fieldReader gives the first value of a field, by its name in lower case;

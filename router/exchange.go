@@ -271,7 +271,7 @@ func (x *exchange) readAsk() (a ask, why reason) {
 	a.method, a.target, a.port = x.rec.Method, x.rec.Target, x.from.port
 	a.client = x.from.client
 	a.secure, a.length = x.from.proto == "https", req.Length
-	a.head, a.gone = req, x.asked.gone
+	a.head, a.gone, a.from = req, x.asked.gone, x.watch.ends
 	a.sticky = stickyInstance(req)
 	return a, why
 }

@@ -128,20 +128,35 @@ func (t *trip) queue(g *gate, w *waiter) reason {
 	defer timer.Stop()
 	t.r.metrics.held.Add(1)
 	defer t.r.metrics.held.Add(-1)
-	why := reasonPaused
-	select {
-	case <-w.freed:
-		return reasonNone
-	case <-timer.C:
-		t.made.retryAfter = 5
-	case <-t.ask.gone:
-		why = reasonClientGone
+	look := time.NewTicker(heldLook)
+	defer look.Stop()
+	why := reasonNone
+	for why == reasonNone {
+		select {
+		case <-w.freed:
+			return reasonNone
+		case <-timer.C:
+			t.made.retryAfter = 5
+			why = reasonPaused
+		case <-t.ask.gone:
+			why = reasonClientGone
+		case <-look.C:
+			// One that closed its sending half may have closed it all, and
+			// shall not keep others from waiting.
+			if st := t.ask.from.client(); st.gone || st.halved {
+				why = reasonClientGone
+			}
+		}
 	}
 	if g.leave(w) {
 		return why
 	}
 	return reasonNone
 }
+
+// heldLook is how often it is looked whether the client of a request that
+// waits is still there.
+const heldLook = 250 * time.Millisecond
 
 // passBaton lets the next request of a queue go that this one waited in.
 func (t *trip) passBaton() {

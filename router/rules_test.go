@@ -347,6 +347,37 @@ func TestHold_ReleasesInOrder(t *testing.T) {
 	}
 }
 
+// Who gave up while the app was paused must neither take the room of others
+// nor reach the app when it goes on.
+func TestHold_EndsForAClientThatLeaves(t *testing.T) {
+	g := run(t)
+	r := Route{Host: "a.test", GUID: "r", Destinations: []Destination{to("app", serveApp(t, sayName("app")))}, Hold: &Hold{}}
+	g.upsert(r)
+	leave := map[string]func(net.Conn){
+		"closes":           func(c net.Conn) { _ = c.Close() },
+		"resets":           func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0); _ = c.Close() },
+		"closes in a POST": func(c net.Conn) { _, _ = io.WriteString(c, "some"); _ = c.Close() },
+	}
+	n := 0
+	for how, f := range leave {
+		c := g.dial()
+		head := "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
+		if strings.Contains(how, "POST") {
+			head = "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 100000\r\n\r\n"
+		}
+		if _, err := io.WriteString(c, head); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it waits", func() bool { return g.r.metrics.held.Load() == 1 })
+		f(c)
+		eventually(t, "nobody waits after one that "+how, func() bool { return g.r.metrics.held.Load() == 0 })
+		n++
+		if rec := g.nthRecord(n); rec.Status != 499 || rec.Reason != "client_gone" {
+			t.Errorf("one that %s: got %+v", how, rec)
+		}
+	}
+}
+
 func TestHold_EndsAfterItsTime(t *testing.T) {
 	g := run(t)
 	g.upsert(Route{Host: "a.test", Destinations: []Destination{to("app", deadAddr(t))}, Hold: &Hold{MaxWaitMS: 20}})
