@@ -14,7 +14,8 @@ func manifestCommands() []*command {
 		name: "create-app-manifest", args: "APP", category: catHistory,
 		usage:    "write a manifest of an app as it is",
 		examples: []string{"create-app-manifest hello", "create-app-manifest hello -p manifest.yml", "create-app-manifest hello -p -"},
-		about:    "weir push -f FILE makes an app like it. An existing file is replaced.",
+		about:    "weir push -f FILE makes an app like it. An existing file is replaced. The values of its variables are in it, so nobody " +
+			"else may read it.",
 		flags:    []cli.Flag{&cli.StringFlag{Name: "path", Aliases: []string{"p"}, Usage: "`FILE` to write (default APP_manifest.yml); - for standard output"}},
 		run:      runCreateAppManifest,
 	})
@@ -41,7 +42,7 @@ func runCreateAppManifest(ctx context.Context, c *call) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return usagef("%s is a directory", path)
 	}
-	if _, err := saveFile(path, bytes.NewReader(yml)); err != nil {
+	if _, err := saveFile(path, 0o600, bytes.NewReader(yml)); err != nil {
 		return fmt.Errorf("writing the manifest: %w", err)
 	}
 	return c.out.print("AppManifest", v, []string{path}, func(p *page) {

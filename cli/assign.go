@@ -28,12 +28,13 @@ func assignCommands() []*command {
 			name: "kill", args: "[APP] [VERSION]", category: catVersions,
 			usage: "stop versions and forget them",
 			examples: []string{
-				"kill hello 1.0.0 -y", "kill hello:1.0.0 -y", "kill hello -y                   # all of it, the main version last", "kill --all -y",
+				"kill hello 1.0.0 -y", "kill hello:1.0.0 -y", "kill hello -y                   # all of it, the main version last",
+				"kill hello --idle -y            # those without requests", "kill --all -y",
 			},
-			about: "The main version cannot be killed while there are others (exit code 4): assign another one first. A version " +
-				"that gets requests needs -y too. Killing all of an app stops it; its routes, builds and revisions stay: weir start " +
+			about: "The main version cannot be killed while there are others (exit code 4): assign another one first. Nor can one " +
+				"that gets requests: weir weight APP:VERSION 0. --idle takes away all versions of APP that have no requests and are no shadows. Killing all of an app stops it; its routes, builds and revisions stay: weir start " +
 				"brings it back, weir delete forgets it.",
-			flags: []cli.Flag{forceFlag(), &cli.BoolFlag{Name: "all", Usage: "all versions of all apps of the space"}},
+			flags: []cli.Flag{forceFlag(), &cli.BoolFlag{Name: "idle", Usage: "the versions of APP that have no requests"}, &cli.BoolFlag{Name: "all", Usage: "all versions of all apps of the space"}},
 			run:   runKill,
 		},
 	}
@@ -87,8 +88,11 @@ func runKill(ctx context.Context, c *call) error {
 	if c.arg(0) == "" && !c.Bool("all") {
 		return c.killNothing(ctx)
 	}
-	if c.arg(0) != "" && c.Bool("all") {
+	switch {
+	case c.arg(0) != "" && c.Bool("all"):
 		return usagef("APP and --all exclude each other")
+	case c.Bool("idle") && c.Bool("all"):
+		return usagef("--idle and --all exclude each other")
 	}
 	s, sp, err := c.open(ctx)
 	if err != nil {
@@ -141,6 +145,9 @@ func (c *call) killNamed(ctx context.Context, s *session, sp space) (killed, err
 	if err != nil {
 		return killed{}, err
 	}
+	if c.Bool("idle") {
+		return c.killIdle(ctx, s, f, label)
+	}
 	if label == "" {
 		if err := c.agree(ctx, "Kill all versions of %s?", name); err != nil {
 			return killed{}, err
@@ -169,6 +176,27 @@ func (c *call) killNamed(ctx context.Context, s *session, sp space) (killed, err
 		return killed{}, err
 	}
 	return killed{Killed: []string{f.ref(v)}, Stopped: []string{}}, nil
+}
+
+func (c *call) killIdle(ctx context.Context, s *session, f fleet, label string) (killed, error) {
+	k := killed{Killed: []string{}, Stopped: []string{}}
+	if label != "" {
+		return k, withHint(usagef("--idle means all versions without requests"), c.cmd.usageHint())
+	}
+	idle := slices.DeleteFunc(slices.Clone(f.versions), func(v v3.Version) bool { return v.Role != v3.RoleIdle })
+	if len(idle) == 0 {
+		return k, nil
+	}
+	if err := c.agree(ctx, "Kill the %d versions of %s without requests?", len(idle), f.app.Name); err != nil {
+		return k, err
+	}
+	for _, v := range idle {
+		if err := s.DeleteVersion(ctx, v.GUID, false); err != nil { // it may have got requests meanwhile
+			return k, err
+		}
+		k.Killed = append(k.Killed, f.ref(v))
+	}
+	return k, nil
 }
 
 func (c *call) killAll(ctx context.Context, s *session, sp space) (killed, error) {

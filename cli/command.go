@@ -77,7 +77,7 @@ func globalFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of the result: table or json", Value: formatTable},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print names or ids only, and no progress"},
-		&cli.BoolFlag{Name: "verbose", Usage: "show the HTTP requests on standard error, without tokens and passwords", Aliases: []string{"v"}},
+		&cli.BoolFlag{Name: "verbose", Usage: "show the HTTP requests on standard error, without tokens, passwords and values of variables", Aliases: []string{"v"}},
 		&cli.BoolFlag{Name: "no-color", Usage: "no colours (as NO_COLOR and TERM=dumb do)"},
 	}
 }

@@ -110,7 +110,7 @@ func (c *call) showAnswer(resp *http.Response) error {
 		}
 	}
 	if path := c.String("to"); path != "" {
-		_, err := saveFile(path, resp.Body)
+		_, err := saveFile(path, 0o644, resp.Body)
 		return err
 	}
 	if !c.out.outTTY || !strings.Contains(resp.Header.Get("Content-Type"), "json") {

@@ -128,7 +128,7 @@ func runDownloadDroplet(ctx context.Context, c *call) error {
 	} else if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, name)
 	}
-	n, err := saveFile(path, from)
+	n, err := saveFile(path, 0o644, from)
 	if err != nil {
 		return fmt.Errorf("saving the droplet: %w", err)
 	}
@@ -153,7 +153,7 @@ func (b *barReader) Read(p []byte) (int, error) {
 }
 
 // saveFile writes r to a file that appears only once it is whole.
-func saveFile(path string, r io.Reader) (int64, error) {
+func saveFile(path string, mode os.FileMode, r io.Reader) (int64, error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".weir-*")
 	if err != nil {
 		return 0, err
@@ -161,7 +161,7 @@ func saveFile(path string, r io.Reader) (int64, error) {
 	defer os.Remove(f.Name()) // does nothing after the rename
 	n, err := io.Copy(f, r)
 	if err == nil {
-		err = f.Chmod(0o644)
+		err = f.Chmod(mode)
 	}
 	if closing := f.Close(); err == nil {
 		err = closing

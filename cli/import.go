@@ -54,7 +54,7 @@ func runImport(_ context.Context, c *call) error {
 	if _, err := os.Stat(result.Path); err == nil && !c.Bool("force") {
 		return refusedf("-f replaces it, -p FILE writes another", "there is a %s already", result.Path)
 	}
-	if _, err := saveFile(result.Path, bytes.NewReader([]byte(result.Manifest))); err != nil {
+	if _, err := saveFile(result.Path, 0o600, bytes.NewReader([]byte(result.Manifest))); err != nil {
 		return fmt.Errorf("writing the manifest: %w", err)
 	}
 	return c.out.print("Import", result, []string{result.Path}, func(p *page) {

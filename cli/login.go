@@ -417,7 +417,8 @@ func runLogout(ctx context.Context, c *call) error {
 		if s, err := c.session(cfg); err == nil {
 			if claims, ok := client.ParseClaims(cfg.Token.AccessToken); ok && claims.JTI != "" {
 				// The server may be gone; the login is forgotten here all the same.
-				if err := s.Revoke(ctx, claims.JTI); err != nil && !client.IsStatus(err, http.StatusNotFound) {
+				// One that has ended needs no end.
+				if err := s.Revoke(ctx, claims.JTI); err != nil && !client.IsStatus(err, http.StatusNotFound) && !client.IsUnauthorized(err) {
 					c.out.warn("the token was not revoked: %v", err)
 				}
 			}

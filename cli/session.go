@@ -3,9 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
-	"net/http"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -188,28 +186,6 @@ func (c *call) client(api string, tokens client.TokenSource) (*client.Client, er
 		return nil, usagef("%v", err)
 	}
 	return k, nil
-}
-
-// trace shows one request and its answer.
-func (u *ui) trace(e client.Exchange) {
-	u.say(faint, fmt.Sprintf("> %s %s %s", e.Method, e.URL, brief(e.Sent)))
-	if e.Err != nil {
-		u.say(faint, fmt.Sprintf("< %v", e.Err))
-		return
-	}
-	received := e.Received
-	if strings.Contains(e.URL, "/oauth/token") {
-		received = []byte("[hidden]")
-	}
-	u.say(faint, fmt.Sprintf("< %d %s %s", e.Status, http.StatusText(e.Status), brief(received)))
-}
-
-func brief(b []byte) string {
-	const most = 2000
-	if len(b) > most {
-		return string(b[:most]) + "…"
-	}
-	return strings.TrimSpace(string(b))
 }
 
 // space returns the space that commands act in: the one targeted, or else the
