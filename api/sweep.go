@@ -15,11 +15,15 @@ const (
 	sweepEvery   = time.Hour
 )
 
-// sweepNowAndThen removes old jobs and events until ctx ends.
+// sweepNowAndThen removes old jobs and events until ctx ends, and keeps room
+// for changes while the disk is full.
 func (a *API) sweepNowAndThen(ctx context.Context) {
 	for {
 		if err := a.sweep(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			a.logger.Warn("old jobs and events were not removed", "err", err)
+		}
+		if err := a.store.KeepRoom(ctx); err != nil && ctx.Err() == nil {
+			a.logger.Warn("the database has no room for a time when the disk is full", "err", err)
 		}
 		select {
 		case <-time.After(sweepEvery):
