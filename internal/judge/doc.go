@@ -41,6 +41,13 @@
 // δ as in a sequential probability ratio test with a normal mixture. The first
 // family sees tails, the second shifts.
 //
+// Requests that wait for the same thing are alike, too: an instance that stands
+// still for a moment makes all those slow that it has, and where clients wait for
+// an answer before they ask again, they gather there. So of the requests that
+// ended between two looks only few may count as slow, at least two. What is left
+// out was the candidate's and slow, and would have spoken against it: the
+// evidence is never more than it would be, and the guarantee holds.
+//
 // Regressions may begin late, when many good requests have spoken for the
 // candidate. So every thousand requests and with each step there is an
 // occasion k at which the same hypotheses begin once more, with weight v_k,

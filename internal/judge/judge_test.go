@@ -245,6 +245,50 @@ func TestDetect_MoreEvidenceIsNeededForSmallerRegressions(t *testing.T) {
 	}
 }
 
+// standstill adds requests of a version that waited for the same thing, such as a
+// processor, and so are all slow.
+func standstill(c *judge.Counts, n int, took time.Duration) {
+	c.Requests += uint64(n)
+	c.Latency[judge.Bucket(took)] += uint32(n)
+}
+
+// Where clients wait for one answer before they ask again, they gather at the
+// version that stands still for a moment: nine slow requests are not nine events.
+func TestJudge_RequestsThatStandStillTogetherAreFewEvents(t *testing.T) {
+	for seed := range uint64(20) {
+		j := judge.New(judge.Config{})
+		l := traffic{rnd: seeded(seed), share: 0.05, median: time.Millisecond}
+		learned(j, l)
+		for n := range 200 {
+			b := l.batch(400)
+			switch n % 20 {
+			case 9:
+				standstill(&b.Candidate, 9, 15*time.Millisecond)
+			case 19:
+				standstill(&b.Stable, 9, 15*time.Millisecond)
+			}
+			if v := j.Add(b); v.Rejected {
+				t.Fatalf("seed %d: a version that stands still as often as the other was rejected at the %dth batch: %v", seed, n, v.Findings)
+			}
+		}
+	}
+}
+
+// What is really slow is found all the same.
+func TestJudge_MuchSlowerIsFoundAtOnce(t *testing.T) {
+	j := judge.New(judge.Config{})
+	l := traffic{rnd: seeded(3), share: 0.05, median: 20 * time.Millisecond, slower: 4}
+	learned(j, l)
+	for n := 0; ; n++ {
+		if j.Add(l.batch(400)).Rejected {
+			return
+		}
+		if n == 6 { // three of them for warming up
+			t.Fatal("a version five times as slow is not rejected")
+		}
+	}
+}
+
 // A version with few requests meets colder caches: a few milliseconds are
 // nobody's regression, ten times that is.
 func TestJudge_AFewMillisecondsAreNoRegression(t *testing.T) {

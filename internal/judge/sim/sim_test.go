@@ -35,6 +35,7 @@ func TestSim_SparesGoodVersions(t *testing.T) {
 		"with an incident": play(150, 8, incident(20_000, 0.01), own),
 		"clustered":        playSticky(60, 9, 1500, []float64{0.01, 0.05, 0.25, 0.5}, halfBroken, 0.01, true),
 		"together":         everything(6, 10, 10_000),
+		"standing still":   playLatency(50, 4, 50_000, latencies{share: 0.05, sigma: 0.5, stalls: 0.003}, 0, func() judging { return &slowness{limit: 100} }),
 	} {
 		if n := len(res.requests); float64(n) > 0.04*float64(res.runs) {
 			t.Errorf("%s: %d of %d good versions were rejected", name, n, res.runs)

@@ -79,9 +79,18 @@ type latencies struct {
 	slower   float64 // the candidate's, all requests: 0.2 is 20 %
 	tail     float64 // share of the candidate's requests that take five times as long
 	incident float64 // both versions' latency is multiplied by 1 + incident
+	stalls   float64 // how often each of both versions stands still, in a batch
 }
 
 const median = 20 * time.Millisecond
+
+// While a version stands still, as many requests are sent as so many clients
+// send who wait for each answer: they gather there.
+const (
+	stallLasts    = 10 * median
+	stallRequests = 120
+	stallClients  = 12
+)
 
 // draw adds n requests to a batch.
 func (l *latencies) draw(b *judge.Batch, n int) {
@@ -97,5 +106,21 @@ func (l *latencies) draw(b *judge.Batch, n int) {
 		}
 		c.Requests++
 		c.Latency[judge.Bucket(time.Duration(took))]++
+	}
+	l.stall(&b.Stable, 1-l.share)
+	l.stall(&b.Candidate, l.share)
+}
+
+// stall has a version stand still, perhaps, that gets a share of the requests.
+func (l *latencies) stall(c *judge.Counts, share float64) {
+	if l.stalls == 0 || l.rnd.Float64() >= l.stalls {
+		return
+	}
+	for n, waiting := 0, 0; n < stallRequests && waiting < stallClients; n++ {
+		if l.rnd.Float64() < share {
+			waiting++
+			c.Requests++
+			c.Latency[judge.Bucket(median+time.Duration(float64(stallLasts)*(1-float64(n)/stallRequests)))]++
+		}
 	}
 }

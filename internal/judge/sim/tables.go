@@ -227,6 +227,7 @@ func (r *report) latency(share float64) {
 	}{
 		{"good", latencies{sigma: 0.5}, 0, 100_000, true, [2]float64{}},
 		{"both +50 %", latencies{sigma: 0.5}, 0.5, 100_000, true, [2]float64{}},
+		{"both stall", latencies{sigma: 0.5, stalls: 0.003}, 0, 100_000, true, [2]float64{}},
 		{"+20 %, σ 0.5", latencies{sigma: 0.5, slower: 0.2}, 0, 60_000, false, [2]float64{100, 200}},
 		{"+20 %, σ 1", latencies{sigma: 1, slower: 0.2}, 0, 100_000, false, [2]float64{350, 700}},
 		{"tail 5 % ×5", latencies{sigma: 0.5, tail: 0.05}, 0, 60_000, false, [2]float64{200, 400}},
