@@ -233,6 +233,9 @@ func (c *conductor) look(ctx context.Context) (*world, error) {
 		now: c.e.cfg.Now().UTC(), r: &c.row, plan: &c.plan, p: &c.p, app: app.Name, verdict: c.judge.Verdict(),
 		stopped: app.State == platform.AppStopped, killed: c.killed, since: c.since,
 	}
+	if w.unreached, err = c.isUnreached(ctx); err != nil {
+		return nil, err
+	}
 	if w.frozen, err = c.e.frozen(ctx, app.SpaceGUID, &c.plan); err != nil {
 		return nil, err
 	}
@@ -254,6 +257,16 @@ func (c *conductor) look(ctx context.Context) (*world, error) {
 		}
 	}
 	return w, nil
+}
+
+// isUnreached reports whether no route leads to the app. It is asked when a step
+// has seen nothing, and is about to wait for more.
+func (c *conductor) isUnreached(ctx context.Context) (bool, error) {
+	if c.row.State != platform.RolloutBaking || c.p.Step[0].Requests+c.p.Step[1].Requests > 0 || c.p.Baked < c.plan.bake(c.row.Step) {
+		return false, nil
+	}
+	_, n, err := c.e.cfg.Store.Routes(ctx, store.Query{In: map[string][]string{"app_guids": {c.row.AppGUID}}, PerPage: 1})
+	return n == 0, err
 }
 
 // current returns the app's versions.

@@ -40,6 +40,8 @@ type world struct {
 	plan *Plan
 	p    *Progress
 	app  string // its name, for the commands in a reason
+	// unreached says that no route leads to the app.
+	unreached bool
 	// candidate is nil if there is no such version any more.
 	candidate *platform.VersionStatus
 	verdict   judge.Verdict
@@ -80,7 +82,10 @@ func decide(w *world) decision {
 		if w.isReady(1) && w.candidate.Ready >= w.candidate.Wanted {
 			return decision{verb: enter, state: platform.RolloutProbing, reason: fmt.Sprintf("%d of %d instances are ready", w.candidate.Ready, w.candidate.Wanted)}
 		}
-		return w.timeOut("the candidate was not ready after %s", rollBack)
+		if d := w.timeOut("the candidate was not ready after %s", rollBack); d.verb != stay {
+			return d
+		}
+		return decision{reason: fmt.Sprintf("%d of %d instances are ready%s", w.candidate.Ready, w.candidate.Wanted, because(w.candidate))}
 	case platform.RolloutProbing:
 		return w.afterProbes()
 	case platform.RolloutScaling:
@@ -307,6 +312,9 @@ func (w *world) afterBake() decision {
 		return decision{verb: enter, state: platform.RolloutWaiting, step: w.r.Step, reason: "the step is passed" + w.seen()}
 	}
 	text := tooLittle + ": " + strings.Join(missing, ", ")
+	if w.unreached {
+		text += "; no route leads to " + w.app
+	}
 	if w.p.Baked-w.p.Silent < w.plan.MaxBake.Duration {
 		return decision{reason: text}
 	}
@@ -343,7 +351,7 @@ func (w *world) differences() string {
 	if more := len(all) - differencesNamed; more > 0 {
 		text += fmt.Sprintf(" and %d more", more)
 	}
-	return fmt.Sprintf("%s answers otherwise than %s: %s (of %d answers compared; weir shadow shows how)", w.r.ToLabel, w.r.FromLabel, text, w.p.Compared)
+	return fmt.Sprintf("%s answers otherwise than %s: %s (of %d answers compared; weir shadow %s --report shows how)", w.r.ToLabel, w.r.FromLabel, text, w.p.Compared, w.app)
 }
 
 // tooLittle begins what is said while a step waits for usage.

@@ -39,6 +39,19 @@ func TestDecide_AStepIsPassedWhenEverythingAgrees(t *testing.T) {
 	}
 }
 
+func TestDecide_SaysWhyNothingCanBeSeen(t *testing.T) {
+	w := bakingWorld(t)
+	w.p.Step[1].Requests, w.app, w.unreached = 0, "jobs", true
+	if d := decide(w); d.verb != stay || !strings.HasSuffix(d.reason, "; no route leads to jobs") {
+		t.Errorf("got %+v", d)
+	}
+	w.r.State, w.candidate.Ready, w.candidate.Details = platform.RolloutStarting, 0, "it exited with status 7"
+	w.r.Since = w.now
+	if d := decide(w); d.verb != stay || d.reason != "0 of 2 instances are ready: it exited with status 7" {
+		t.Errorf("got %+v", d)
+	}
+}
+
 func TestDecide(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

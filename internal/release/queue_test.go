@@ -104,3 +104,17 @@ func TestStart_OfAVersionThatCannotBeTakesNobodysPlace(t *testing.T) {
 		t.Errorf("%d are on their way (%v)", len(active), err)
 	}
 }
+
+func TestStart_OfAnAppWithoutInstancesIsRefused(t *testing.T) {
+	g := newStage(t)
+	e, _ := g.engine()
+	g.set(func() { g.versions[0].Wanted = 0 })
+	plan, err := ParsePlan([]byte(quick))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = e.Start(t.Context(), platform.System, Request{AppGUID: g.app.GUID, Label: "v2", Plan: plan})
+	if err == nil || !strings.Contains(err.Error(), "nobody to compare a new version with") {
+		t.Errorf("it was begun: %v", err)
+	}
+}

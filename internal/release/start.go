@@ -110,8 +110,8 @@ func (e *Engine) Check(ctx context.Context, appGUID string, plan Plan) error {
 	return err
 }
 
-// mayBegin refuses a rollout that freezes forbid, or its plan because of others
-// on their way, and returns those.
+// mayBegin refuses a rollout that freezes forbid, one of an app without
+// instances, or its plan because of others on their way, and returns those.
 func (e *Engine) mayBegin(ctx context.Context, app platform.App, plan *Plan) ([]platform.Rollout, error) {
 	if frozen, err := e.frozen(ctx, app.SpaceGUID, plan); err != nil {
 		return nil, err
@@ -119,6 +119,19 @@ func (e *Engine) mayBegin(ctx context.Context, app platform.App, plan *Plan) ([]
 		return nil, &platform.Error{
 			Kind: platform.KindInvalid, Title: titleRefused, Msg: fmt.Sprintf("app %q: %s", app.Name, frozen),
 			Hint: `wait, or push with --hotfix "reason"`,
+		}
+	}
+	versions, err := e.cfg.Versions.Versions(ctx, app.GUID)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range versions {
+		if v.Main && v.Wanted == 0 {
+			return nil, &platform.Error{
+				Kind: platform.KindInvalid, Title: titleRefused,
+				Msg:  fmt.Sprintf("app %q is scaled to 0 instances: there is nobody to compare a new version with", app.Name),
+				Hint: fmt.Sprintf("weir scale %s -i 1, or push without a rollout: --strategy rolling", app.Name),
+			}
 		}
 	}
 	active, err := e.active(ctx, app.GUID)
