@@ -14,10 +14,10 @@ func manifestCommands() []*command {
 		name: "create-app-manifest", args: "APP", category: catHistory,
 		usage:    "write a manifest of an app as it is",
 		examples: []string{"create-app-manifest hello", "create-app-manifest hello -p manifest.yml", "create-app-manifest hello -p -"},
-		about:    "weir push -f FILE makes an app like it. An existing file is replaced. The values of its variables are in it, so nobody " +
+		about: "weir push -f FILE makes an app like it. An existing file is replaced. The values of its variables are in it, so nobody " +
 			"else may read it.",
-		flags:    []cli.Flag{&cli.StringFlag{Name: "path", Aliases: []string{"p"}, Usage: "`FILE` to write (default APP_manifest.yml); - for standard output"}},
-		run:      runCreateAppManifest,
+		flags: []cli.Flag{&cli.StringFlag{Name: "path", Aliases: []string{"p"}, Usage: "`FILE` to write (default APP_manifest.yml); - for standard output"}},
+		run:   runCreateAppManifest,
 	})
 }
 

@@ -392,7 +392,7 @@ func (p *push) attach(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	moving, moves, err := p.ActiveDeployment(ctx, app.GUID)
+	moving, moves, err := p.MovingDeployment(ctx, app.GUID)
 	switch {
 	case err != nil:
 		return err

@@ -298,8 +298,22 @@ func (c *call) awaitVersion(ctx context.Context, s *session, f fleet, v v3.Versi
 			exit: exitTimedOut, code: "timed-out", retryable: true, err: err, hint: "weir versions " + f.app.Name + " shows how far it is",
 			msg: fmt.Sprintf("gave up watching %s after %s; it goes on starting", f.ref(v), wait),
 		}
+	case ctx.Err() != nil:
+		return v, detached(f, v, limit, err)
 	}
 	return v, err
+}
+
+// detached says what becomes of a version that nobody waits for any more.
+func detached(f fleet, v v3.Version, limit time.Duration, err error) error {
+	msg := fmt.Sprintf("stopped watching %s, which goes on starting", f.ref(v))
+	if limit > 0 {
+		msg += fmt.Sprintf(" and is not taken away after %s", limit)
+	}
+	return &failure{
+		exit: exitInterrupted, code: "interrupted", msg: msg, err: err,
+		hint: fmt.Sprintf("weir versions %s shows it; weir kill %s %s takes it away", f.app.Name, f.app.Name, v.Label),
+	}
 }
 
 // unhealthy says why a version did not come up; with a limit it is taken away.

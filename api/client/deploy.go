@@ -20,6 +20,14 @@ func (c *Client) ActiveDeployment(ctx context.Context, app string) (d v3.Deploym
 		Query(nil).In("app_guids", app).In("status_values", v3.DeploymentActive).Set("order_by", "-created_at"))
 }
 
+// MovingDeployment finds what of an app is still moving, starts and restarts
+// among it.
+func (c *Client) MovingDeployment(ctx context.Context, app string) (d v3.Deployment, ok bool, err error) {
+	return first[v3.Deployment](ctx, c, "/v3/deployments",
+		Query(nil).In("app_guids", app).In("status_values", v3.DeploymentActive).In("strategies", "start", "rolling", "canary").
+			Set("order_by", "-created_at"))
+}
+
 // CancelDeployment takes an app back to what it ran before.
 func (c *Client) CancelDeployment(ctx context.Context, guid string) error {
 	_, err := c.do(ctx, http.MethodPost, "/v3/deployments/"+guid+"/actions/cancel", nil, nil)
