@@ -139,6 +139,9 @@ func positionOf(t flagTable, args []string) (place int, flag string) {
 // argumentAt returns the word of the usage line at a place.
 func argumentAt(cmd *command, place int) string {
 	words := strings.Fields(cmd.args)
+	if last := len(words) - 1; last >= 0 && place > last && strings.Contains(words[last], "...") {
+		place = last
+	}
 	if place >= len(words) {
 		return ""
 	}
@@ -155,6 +158,8 @@ func (c *call) flagValues(ctx context.Context, cmd *command, flag string) []stri
 			return []string{"rolling", "canary", "all-at-once", "blue-green", "linear", "rings", "shadow", "canary-10-5m", "linear-10-1m"}
 		}
 		return []string{"rolling", "canary"}
+	case "role":
+		return []string{"admin", "reader", "auditor", "none"}
 	case "on-fail":
 		return []string{"rollback", "pause", "report"}
 	case "on-silence":

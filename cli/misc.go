@@ -25,7 +25,7 @@ func miscCommands() []*command {
 				"source <(weir completion zsh)                   # in ~/.zshrc",
 				"weir completion fish > ~/.config/fish/completions/weir.fish",
 			},
-			about: "Commands, flags and their values, and the names of apps, versions, routes, domains, buildpacks, orgs and spaces are completed.",
+			about: "Commands, flags and their values, and the names of apps, versions, routes, domains, buildpacks, users, orgs and spaces are completed.",
 			run:   runCompletion,
 		},
 		{

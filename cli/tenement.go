@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -78,6 +80,9 @@ type manifestRoute struct {
 	Options map[string]string `yaml:"options,omitempty"`
 }
 
+// wrongType is the parser's complaint about a value; it speaks of Go's types.
+var wrongType = regexp.MustCompile(`cannot decode TOML (\w+) into struct field \S+\.(\w+) of type`)
+
 // importTenement makes a manifest of a tenement.toml at path. domain is used
 // instead of the one it names unless it is empty.
 func importTenement(path string, data []byte, domain string) (imported, error) {
@@ -85,12 +90,17 @@ func importTenement(path string, data []byte, domain string) (imported, error) {
 		return newFailure(exitFailed, "invalid", path+": "+fmt.Sprintf(format, args...), "")
 	}
 	var f tenementFile
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // which editors of Windows put in front
 	if err := toml.Unmarshal(data, &f); err != nil {
+		text := strings.TrimPrefix(err.Error(), "toml: ")
+		if m := wrongType.FindStringSubmatch(text); m != nil {
+			text = strings.ToLower(m[2]) + " cannot be of the type " + m[1]
+		}
 		if at, ok := errors.AsType[*toml.DecodeError](err); ok {
 			line, _ := at.Position()
-			return imported{}, bad("line %d: %s", line, strings.TrimPrefix(at.Error(), "toml: "))
+			text = fmt.Sprintf("line %d: %s", line, text)
 		}
-		return imported{}, bad("%s", strings.TrimPrefix(err.Error(), "toml: "))
+		return imported{}, bad("%s", text)
 	}
 	if len(f.Service) == 0 {
 		return imported{}, bad("it has no [service.NAME]")
@@ -104,6 +114,11 @@ func importTenement(path string, data []byte, domain string) (imported, error) {
 			return imported{}, bad("%s", err)
 		}
 		entries = append(entries, entry)
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.Instances)) {
+		if _, ok := f.Service[name]; !ok {
+			in.note("[instances] %s was left out: there is no [service.%s]", name, name)
+		}
 	}
 	if err := in.unknown(data); err != nil {
 		return imported{}, err

@@ -101,13 +101,21 @@ func TestImportTenement_RefusesWhatItCannotRead(t *testing.T) {
 		"[service":                              "line 1",
 		"":                                      "it has no [service.NAME]",
 		"[service.x]\nhealth = '/'":             "service x has no command",
-		"[service.x]\ncommand = 3":              "line 2",
+		"[service.x]\ncommand = 3":              "line 2: command cannot be of the type integer",
+		"[service.x]\nenv = ['A=1']":            "env cannot be of the type array",
 		"[service.x]\ncommand = 'a'\ncommand=1": "already defined",
 	} {
 		_, err := importTenement("t.toml", []byte(text), "")
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q in it", text, err, want)
 		}
+	}
+}
+
+func TestImportTenement_NamesInstancesOfNoService(t *testing.T) {
+	got, err := importTenement("t.toml", []byte("\ufeff[service.api]\ncommand = 'x'\n[instances]\nnosuch = ['prod']\n"), "")
+	if err != nil || !slices.Contains(got.Notes, "[instances] nosuch was left out: there is no [service.nosuch]") {
+		t.Errorf("%q %v", got.Notes, err)
 	}
 }
 
