@@ -81,6 +81,7 @@ const jsonRuns = `
 0 rollout status web
 0 rollout watch web
 0 rollout why web
+0 rollout list web
 0 rollout history web
 0 rollout replay web
 0 rollout simulate web --rate 1%

@@ -16,7 +16,7 @@ import (
 
 // rolloutActions are what can be done with a rollout.
 var rolloutActions = map[string]func(c *call, ctx context.Context, r *rolloutCall) error{
-	"status": (*call).rolloutStatus, "watch": (*call).rolloutWatch, "why": (*call).rolloutWhy, "history": (*call).rolloutHistory,
+	"list": (*call).rolloutList, "status": (*call).rolloutStatus, "watch": (*call).rolloutWatch, "why": (*call).rolloutWhy, "history": (*call).rolloutHistory,
 	"replay": (*call).rolloutReplay, "simulate": (*call).rolloutSimulate,
 	"pause": (*call).rolloutAct, "resume": (*call).rolloutAct, "promote": (*call).rolloutAct, "abort": (*call).rolloutAct,
 }
@@ -27,12 +27,12 @@ func rolloutCommands() []*command {
 		usage: "look at and steer the way of a new version to all requests",
 		examples: []string{
 			"rollout watch web", "rollout why web", "rollout pause web --reason \"wait for Dana\"",
-			"rollout promote web               # the next step; --full: all of them",
+			"rollout promote web               # the next step; --full: all of them", "rollout list web",
 			"rollout abort web", "rollout history web --number 31", "rollout replay web",
 			"rollout simulate web --step 5% --error 5x",
 		},
-		about: "ACTION is one of status, watch, why, history, replay, simulate, pause, resume, promote, abort. They mean the " +
-			"rollout that is on its way or, if there is none, the newest one; --number names another.\n\n" +
+		about: "ACTION is one of list, status, watch, why, history, replay, simulate, pause, resume, promote, abort. They mean the " +
+			"rollout that is on its way or, if there is none, the newest one; --number names another of those that list shows.\n\n" +
 			"A step goes on when its bake time has passed while somebody looked, the usage it asks for was seen, the judge has " +
 			"not rejected the new version, its gate is open and no freeze forbids it. Too little traffic never counts as consent: " +
 			"the rollout then pauses and says what is missing. promote leaves out what the step still waits for, but neither the " +
@@ -89,7 +89,7 @@ func runRollout(ctx context.Context, c *call) error {
 	if r.app, err = s.app(ctx, sp, c.arg(1)); err != nil {
 		return err
 	}
-	if action != "simulate" {
+	if action != "simulate" && action != "list" {
 		if err := r.find(ctx, c); err != nil {
 			return err
 		}
@@ -122,6 +122,37 @@ func (r *rolloutCall) find(ctx context.Context, c *call) error {
 		return notFound("weir push "+r.app.Name+" --version v2 --steps 5,25,100 begins one", "%s", text)
 	}
 	return nil
+}
+
+// rolloutList shows the rollouts that an app remembers, the newest first.
+func (c *call) rolloutList(ctx context.Context, r *rolloutCall) error {
+	all, err := r.AppRollouts(ctx, r.app.GUID)
+	if err != nil {
+		return err
+	}
+	rows, names := []rolloutRow{}, []string{}
+	for _, one := range slices.Backward(all) {
+		rows = append(rows, rolloutRow{
+			GUID: one.GUID, Number: one.Number, From: one.From.Label, To: one.To.Label, State: one.State, Over: one.Over,
+			Step: one.Step, Steps: one.Steps, Since: one.Since.Time, Reason: one.Reason,
+		})
+		names = append(names, one.GUID)
+	}
+	return c.out.print("RolloutList", map[string]any{"rollouts": rows}, names, func(p *page) {
+		if len(rows) == 0 {
+			p.line("App " + r.app.Name + " has no rollouts.")
+			return
+		}
+		var cells [][]string
+		for _, v := range rows {
+			step := "-"
+			if v.Step > 0 {
+				step = fmt.Sprintf("%d of %d", v.Step, v.Steps)
+			}
+			cells = append(cells, []string{fmt.Sprintf("r-%d", v.Number), v.From, v.To, words(v.State), step, v.Since.Local().Format(time.DateTime), v.Reason})
+		}
+		p.table("", []string{"rollout", "from", "to", "state", "step", "since", "why"}, cells)
+	})
 }
 
 func (c *call) rolloutStatus(_ context.Context, r *rolloutCall) error {

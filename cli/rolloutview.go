@@ -47,6 +47,20 @@ type rolloutProcess struct {
 	Details   string `json:"details"` // of the last one that crashed
 }
 
+// rolloutRow is a rollout in a list.
+type rolloutRow struct {
+	GUID   string    `json:"guid"`
+	Number int       `json:"number"`
+	From   string    `json:"from"` // labels
+	To     string    `json:"to"`
+	State  string    `json:"state"`
+	Over   bool      `json:"over"`
+	Step   int       `json:"step"` // from 1; 0 before the first
+	Steps  int       `json:"steps"`
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason"`
+}
+
 // rolloutUsage counts requests of a version in the step.
 type rolloutUsage struct {
 	Requests uint64  `json:"requests"`

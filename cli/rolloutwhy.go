@@ -69,13 +69,17 @@ func (r *rolloutCall) next(advice string, processes []rolloutProcess) string {
 
 // stateOf says what both versions get now and where they answer.
 func (r *rolloutCall) stateOf(ctx context.Context, versions []v3.Version) string {
+	kept := r.r.To.GUID // the one that runs on without requests
+	if r.r.State == v3.RolloutDone {
+		kept = r.r.From.GUID
+	}
 	var parts []string
 	for _, v := range r.versionRows(ctx, r.app.Name, versions) {
 		if v.GUID != r.r.From.GUID && v.GUID != r.r.To.GUID {
 			continue
 		}
 		text := v.Version + " " + v.shareText()
-		if until := r.r.KeptUntil.Time; v.Share == 0 && r.r.Over && until.After(time.Now()) && len(v.URLs) > 0 {
+		if until := r.r.KeptUntil.Time; v.GUID == kept && v.Share == 0 && v.Running > 0 && r.r.Over && until.After(time.Now()) && len(v.URLs) > 0 {
 			text += fmt.Sprintf(" (runs on until %s at %s)", onClock(until, "15:04"), v.URLs[0])
 		}
 		parts = append(parts, text)
