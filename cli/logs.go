@@ -75,7 +75,33 @@ func runLogs(ctx context.Context, c *call) error {
 	if o.NoFollow && lines == 0 {
 		return nil
 	}
-	return c.stream(ctx, s, app, o, c.showLine)
+	if version == "" {
+		return c.stream(ctx, s, app, o, c.showLine)
+	}
+	return c.versionLog(ctx, s, app, o)
+}
+
+// versionLog shows the log of one version. One that is gone may have left
+// lines, so a name that nobody has is only wrong if there are none.
+func (c *call) versionLog(ctx context.Context, s *session, app v3.App, o client.LogStreamOptions) error {
+	f := fleet{app: app}
+	var err error
+	if f.versions, err = s.AppVersions(ctx, app.GUID); err != nil {
+		return err
+	}
+	v, unknown := f.find(o.Version)
+	switch {
+	case unknown == nil:
+		o.Version = v.Label
+	case !o.NoFollow:
+		c.out.warn("app %s has no version %s now: waiting for one", app.Name, o.Version)
+	}
+	seen := false
+	err = c.stream(ctx, s, app, o, func(l v3.LogLine) error { seen = true; return c.showLine(l) })
+	if err == nil && !seen {
+		return unknown
+	}
+	return err
 }
 
 // openLog connects and finds the app, and the label of the version if one was

@@ -118,8 +118,11 @@ func (p *push) standsBeside(ctx context.Context) (bool, error) {
 			if !strings.EqualFold(v.Label, label) {
 				msg += ", which has the address that " + label + " would get"
 			}
-			return false, newFailure(exitConflict, "conflict", msg,
-				fmt.Sprintf("choose another label, add --replace, or take it away: weir kill %s %s", p.name, v.Label))
+			hint := "choose another label: it is the main version"
+			if v.Role != v3.RoleMain {
+				hint = fmt.Sprintf("choose another label, add --replace, or take it away: weir kill %s %s", p.name, v.Label)
+			}
+			return false, newFailure(exitConflict, "conflict", msg, hint)
 		}
 	}
 	return true, nil

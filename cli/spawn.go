@@ -24,8 +24,8 @@ func spawnCommands() []*command {
 			examples: []string{
 				"spawn api --id green", "spawn api:green --weight 0", "spawn api:big -i 3 -m 512M --env MODE=big",
 			},
-			about: "It gets requests as soon as it is healthy: the same weight as everybody else unless --weight says otherwise; with " +
-				"--weight 0 none but those under its own address. The first version of an app becomes its main one.",
+			about: "It gets requests as soon as it is healthy: with weight 100 beside the weights of the others, unless --weight says " +
+				"otherwise; with --weight 0 none but those under its own address. The first version of an app becomes its main one.",
 			flags: append([]cli.Flag{
 				&cli.StringFlag{Name: "id", Usage: "the `VERSION`, as tenement writes it"},
 				&cli.IntFlag{Name: "weight", Usage: "its share of the requests, `NUMBER` from 0 to 1000", Value: spawnWeight},

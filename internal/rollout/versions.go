@@ -104,7 +104,7 @@ func mainLabel(ctx context.Context, tx *store.Tx, b beginning, v platform.Revisi
 			return "", err
 		}
 		if other, ok := sideLabelled(all, b.label); ok {
-			return "", labelTaken(b.app, b.label, other.Label)
+			return "", labelTaken(b.app, b.label, other)
 		}
 		return b.label, nil
 	}
@@ -141,15 +141,16 @@ func sideLabelled(all []platform.Version, label string) (platform.Version, bool)
 
 // labelTaken says that a version has a label, or one that reads the same in a
 // host name.
-func labelTaken(app platform.App, label, old string) error {
-	msg := fmt.Sprintf("app %q has a version %s already", app.Name, old)
-	if !strings.EqualFold(label, old) {
+func labelTaken(app platform.App, label string, old platform.Version) error {
+	msg := fmt.Sprintf("app %q has a version %s already", app.Name, old.Label)
+	if !strings.EqualFold(label, old.Label) {
 		msg += ", which has the address that " + label + " would get"
 	}
-	return &platform.Error{
-		Kind: platform.KindConflict, Msg: msg,
-		Hint: fmt.Sprintf("choose another label, replace it with --replace, or take it away: weir kill %s %s", app.Name, old),
+	hint := "choose another label: it is the main version"
+	if !old.Main {
+		hint = fmt.Sprintf("choose another label, replace it with --replace, or take it away: weir kill %s %s", app.Name, old.Label)
 	}
+	return &platform.Error{Kind: platform.KindConflict, Msg: msg, Hint: hint}
 }
 
 // servesNow makes a deployment that came to serve the app's main version.
@@ -342,7 +343,7 @@ func (e *Engine) makeRoom(ctx context.Context, tx *store.Tx, app platform.App, a
 		return nil
 	}
 	if !req.Replace || old.Main {
-		return labelTaken(app, req.Label, old.Label)
+		return labelTaken(app, req.Label, old)
 	}
 	if old.Share() > 0 {
 		return refuse(fmt.Sprintf("weir weight %s:%s 0", app.Name, old.Label), "version %s of app %q has traffic and cannot be replaced", old.Label, app.Name)
