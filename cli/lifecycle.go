@@ -227,6 +227,9 @@ func runRestartInstance(ctx context.Context, c *call) error {
 		return err
 	}
 	if err := s.RestartInstance(ctx, app.GUID, c.String("process"), c.arg(1)); err != nil {
+		if client.IsNotFound(err) {
+			return notFound("weir app "+app.Name+" lists them", "App '%s' has no instance %s of process %s", app.Name, c.arg(1), c.String("process"))
+		}
 		return err
 	}
 	return c.out.done("AppAction", appAction{app.Name, app.GUID, "", true})

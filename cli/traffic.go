@@ -57,6 +57,9 @@ func runUndo(ctx context.Context, c *call) error {
 }
 
 func runSwap(ctx context.Context, c *call) error {
+	if c.arg(0) == c.arg(1) {
+		return withHint(usagef("an app cannot be swapped with itself"), c.cmd.usageHint())
+	}
 	warm, err := parseWarm(c.StringSlice("warm"))
 	if err != nil {
 		return err

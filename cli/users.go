@@ -52,9 +52,10 @@ func userCommands() []*command {
 		{
 			name: "oauth-token", category: catAdmin,
 			usage:    "print a token for other programs",
-			examples: []string{`curl -H "Authorization: $(weir oauth-token)" http://127.0.0.1:8181/v3/apps`},
-			about:    "It is good for 20 minutes. A program that lasts longer has an account of its own: weir create-user NAME --client.",
-			run:      runToken,
+			examples: []string{"oauth-token", "oauth-token -o json"},
+			about: `It stands as it is in a request: curl -H "Authorization: $(weir oauth-token)" http://127.0.0.1:8181/v3/apps. ` +
+				"It is good for 20 minutes. A program that lasts longer has an account of its own: weir create-user NAME --client.",
+			run: runToken,
 		},
 		{
 			name: "passwd", aliases: []string{"pw"}, args: "[USER]", category: catAdmin,

@@ -139,7 +139,10 @@ func (t *traffic) loadRoutesOf(ctx context.Context, s platform.TrafficState) err
 	for _, r := range s.Routes {
 		route, err := t.tx.Route(ctx, r.GUID)
 		if isNotFound(err) {
-			return &platform.Error{Kind: platform.KindConflict, Msg: fmt.Sprintf("route %s does not exist any more", r.URL)}
+			return &platform.Error{
+				Kind: platform.KindConflict, Msg: fmt.Sprintf("route %s does not exist any more", r.URL),
+				Hint: "weir events APP tells of the tables before, and weir rollback APP --table NUMBER goes back to one",
+			}
 		}
 		if err != nil {
 			return err
