@@ -185,6 +185,10 @@ func runSetDroplet(ctx context.Context, c *call) error {
 	changed := current.GUID != c.arg(1)
 	if changed {
 		if err := s.SetCurrentDroplet(ctx, app.GUID, c.arg(1)); err != nil {
+			if f := asFailure(err); f.code == "invalid" && f.hint == "" {
+				f.hint = "weir droplets " + app.Name + " lists them"
+				return f
+			}
 			return err
 		}
 		if app.State == v3.AppStarted {
