@@ -194,7 +194,7 @@ func TestLogin_Prompts(t *testing.T) {
 		t.Errorf("got %+v", l)
 	}
 	w = httptest.NewRecorder()
-	s.ServeHTTP(w, httptest.NewRequest("GET", "/Users", nil))
+	s.ServeHTTP(w, httptest.NewRequest("GET", "/Groups", nil))
 	if w.Code != 404 || !strings.Contains(w.Body.String(), `"Unknown request"`) {
 		t.Errorf("unknown path: %d %s", w.Code, w.Body)
 	}

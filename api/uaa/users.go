@@ -19,8 +19,11 @@ import (
 func (s *Server) verified(next func(http.ResponseWriter, *http.Request, auth.Actor) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		who, err := s.auth.Verify(r.Context(), strings.TrimSpace(token))
-		if !strings.EqualFold(scheme, "bearer") || err != nil && errors.Is(err, auth.ErrInvalidToken) {
+		who, err := auth.Actor{}, error(auth.ErrInvalidToken)
+		if strings.EqualFold(scheme, "bearer") {
+			who, err = s.auth.Verify(r.Context(), strings.TrimSpace(token))
+		}
+		if errors.Is(err, auth.ErrInvalidToken) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="oauth", error="invalid_token"`)
 			answer(w, http.StatusUnauthorized, v3.OAuthError{Error: "invalid_token", Description: "The token is not valid"})
 			return
