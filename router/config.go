@@ -59,7 +59,7 @@ type Config struct {
 	ProxyProtocol []netip.Prefix
 	// MaxConns bounds the connections from clients; those beyond wait in the
 	// kernel's queue. 0 means half the file descriptors the process may have,
-	// less a reserve.
+	// less a reserve. HTTP/3 may have as many besides; those beyond are closed.
 	MaxConns int
 	// MaxConnsPerIP bounds the connections of one client: an IPv4 address or
 	// an IPv6 /64. Those beyond are reset. 0 means a quarter of MaxConns.

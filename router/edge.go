@@ -177,8 +177,8 @@ func (e *edge) admit(c net.Conn, config *tls.Config) {
 	e.r.metrics.accepted.Add(1)
 	a := &arrival{Conn: c, edge: e, peer: peerOf(c)}
 	a.tls, a.viaProxy = config, isTrusted(a.peer.Addr(), e.r.cfg.ProxyProtocol)
-	if !a.viaProxy && !a.peer.Addr().IsLoopback() && !isTrusted(a.peer.Addr(), e.r.cfg.TrustedProxies) {
-		a.charged = sharer(a.peer.Addr())
+	if !a.viaProxy {
+		a.charged = e.r.chargedTo(a.peer.Addr())
 	}
 	if !e.arrived(a.charged) {
 		e.r.metrics.overShare.Add(1)
@@ -198,6 +198,15 @@ func (a *arrival) run() {
 		return
 	}
 	a.edge.carry(a)
+}
+
+// chargedTo is whose share of the connections one from a takes; invalid:
+// nobody's.
+func (r *Router) chargedTo(a netip.Addr) netip.Addr {
+	if a.IsLoopback() || isTrusted(a, r.cfg.TrustedProxies) {
+		return netip.Addr{}
+	}
+	return sharer(a)
 }
 
 // sharer is what connections are counted by: an IPv4 address, or the /64 an

@@ -8,9 +8,10 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
-	"sync/atomic"
+	"sync"
 	"syscall"
 	"time"
 
@@ -29,10 +30,13 @@ import (
 type quicRoad struct {
 	r      *Router
 	server *http3.Server
-	conns  atomic.Int64
 	stop   context.Context // ends when the router drains
 	end    context.CancelFunc
 	over   chan struct{} // closed when drain returned
+
+	mu     sync.Mutex // guards what follows
+	open   int        // connections
+	byPeer map[netip.Addr]int
 }
 
 // quicCrowd is from how many connections on a client has to prove its address
@@ -40,7 +44,7 @@ type quicRoad struct {
 const quicCrowd = 1000
 
 func newQUICRoad(r *Router, h http.Handler) *quicRoad {
-	q := &quicRoad{r: r, over: make(chan struct{})}
+	q := &quicRoad{r: r, over: make(chan struct{}), byPeer: make(map[netip.Addr]int)}
 	q.stop, q.end = context.WithCancel(context.Background())
 	q.server = &http3.Server{
 		Handler:        http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { h.ServeHTTP(h3Writer{w, req.Method == "HEAD"}, req) }),
@@ -72,15 +76,55 @@ func (w h3Writer) WriteHeader(status int) {
 func (w h3Writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // connContext makes a connection look like others to who answers its requests.
+// One beyond the limits, which are as wide as those for TCP, is closed.
 func (q *quicRoad) connContext(ctx context.Context, c *quic.Conn) context.Context {
-	q.conns.Add(1)
 	q.r.metrics.accepted.Add(1)
-	context.AfterFunc(c.Context(), func() { q.conns.Add(-1) })
 	a := &arrival{secure: true, alpn: http3.NextProtoH3, sni: c.ConnectionState().TLS.ServerName}
 	if u, ok := c.RemoteAddr().(*net.UDPAddr); ok {
 		a.peer = addrPort(&net.TCPAddr{IP: u.IP, Port: u.Port})
 	}
+	by := q.r.chargedTo(a.peer.Addr())
+	if q.arrived(by) {
+		context.AfterFunc(c.Context(), func() { q.gone(by) })
+	} else {
+		q.r.metrics.overShare.Add(1)
+		_ = c.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "too many connections")
+	}
 	return context.WithValue(ctx, connKey{}, newClientConn(q.r, a))
+}
+
+// arrived counts a connection, unless there are too many.
+func (q *quicRoad) arrived(by netip.Addr) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.open >= q.r.cfg.MaxConns || by.IsValid() && q.byPeer[by] >= q.r.cfg.MaxConnsPerIP {
+		return false
+	}
+	q.open++
+	if by.IsValid() {
+		q.byPeer[by]++
+	}
+	return true
+}
+
+// gone is the opposite of arrived.
+func (q *quicRoad) gone(by netip.Addr) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.open--
+	if !by.IsValid() {
+		return
+	}
+	if q.byPeer[by]--; q.byPeer[by] == 0 {
+		delete(q.byPeer, by)
+	}
+}
+
+// isCrowded reports whether clients have to prove their address first.
+func (q *quicRoad) isCrowded(net.Addr) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.open > quicCrowd
 }
 
 // announcement is the value of Alt-Svc.
@@ -114,7 +158,7 @@ func (q *quicRoad) serve() {
 	for _, c := range q.r.cfg.QUIC {
 		t := &quic.Transport{
 			Conn: c, StatelessResetKey: q.resetKey(),
-			VerifySourceAddress: func(net.Addr) bool { return q.conns.Load() > quicCrowd },
+			VerifySourceAddress: q.isCrowded,
 		}
 		transports = append(transports, t)
 		ln, err := t.ListenEarly(http3.ConfigureTLSConfig(config), &quic.Config{

@@ -3,10 +3,12 @@ package router
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +90,54 @@ func TestHTTP3_ServesWhatTheOthersAnnounce(t *testing.T) {
 	}
 	if rec := s.nthRecord(2); rec.Proto != "HTTP/3.0" {
 		t.Errorf("logged as %q", rec.Proto)
+	}
+}
+
+func TestHTTP3_HasALimitOfConnections(t *testing.T) {
+	udp := udpSocket(t)
+	s := runTLS(t, []tls.Certificate{keyPair(t, "a.test")}, func(c *Config) {
+		c.QUIC, c.MaxConns = []net.PacketConn{another(t, udp)}, 2
+	})
+	s.mapRoute("a.test", "", to("a", serveApp(t, sayName("ok"))))
+	ask := func(c *http.Client) error {
+		res, err := c.Get("https://a.test/")
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		return err
+	}
+	first, second := s.h3(udp.LocalAddr().String()), s.h3(udp.LocalAddr().String())
+	if err := errors.Join(ask(first), ask(second)); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(s.h3(udp.LocalAddr().String())); err == nil {
+		t.Error("a third one was served")
+	}
+	if err := ask(first); err != nil {
+		t.Errorf("one of those before: %v", err)
+	}
+	second.CloseIdleConnections()
+	eventually(t, "there is room again", func() bool { return ask(s.h3(udp.LocalAddr().String())) == nil })
+}
+
+func TestQUICRoad_CountsConnectionsByClient(t *testing.T) {
+	r := New(Config{MaxConns: 10, MaxConnsPerIP: 2, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}})
+	q := newQUICRoad(r, nil)
+	one, other := r.chargedTo(netip.MustParseAddr("2001:db8::1")), r.chargedTo(netip.MustParseAddr("2001:db8::2"))
+	if one != other || !q.arrived(one) || !q.arrived(other) || q.arrived(one) {
+		t.Error("a client has more than its share")
+	}
+	q.gone(one)
+	if !q.arrived(one) || !q.arrived(r.chargedTo(netip.MustParseAddr("192.0.2.1"))) {
+		t.Error("there was room")
+	}
+	for range 7 {
+		if !q.arrived(r.chargedTo(netip.MustParseAddr("198.51.100.1"))) {
+			t.Error("proxies have no share of their own")
+		}
+	}
+	if q.arrived(r.chargedTo(netip.MustParseAddr("127.0.0.1"))) {
+		t.Error("there are too many")
 	}
 }
 
