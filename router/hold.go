@@ -16,9 +16,9 @@ const (
 // pause, whatever else changes about the route.
 type gate struct {
 	maxWait atomic.Int64 // how long one request may, a time.Duration
-	most    int          // how many do; more are refused at once
 
 	mu    sync.Mutex // guards what follows
+	most  int        // how many may wait; more are refused at once
 	open  bool
 	queue []*waiter // in order of arrival; those who left are nil
 	n     int

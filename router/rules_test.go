@@ -319,7 +319,10 @@ func TestHold_ReleasesInOrder(t *testing.T) {
 	app := serveApp(t, func(_ http.ResponseWriter, r *http.Request) { order <- r.URL.Path })
 	r := Route{Host: "a.test", Destinations: []Destination{to("app", app)}, Hold: &Hold{}}
 	g.upsert(r)
-	g.r.table.Load().find("a.test", "/").rules.hold.most = 10
+	gate := g.r.table.Load().find("a.test", "/").rules.hold
+	gate.mu.Lock()
+	gate.most = 10
+	gate.mu.Unlock()
 	c := g.client()
 	done := make(chan int, 10)
 	for i := range 10 {
