@@ -328,7 +328,7 @@ func (j *jsonServer) weir(args ...string) (stdout, stderr string, exit int) {
 	defer stop()
 	cmd := exec.CommandContext(ctx, j.bin.weir, append([]string{args[0], "-o", "json"}, args[1:]...)...)
 	cmd.Dir, cmd.Env = j.vars["DIR"], j.env
-	if args[0] != "login" { // which reads a password from a pipe
+	if args[0] != "login" && args[0] != "passwd" { // which read a password from a pipe
 		if _, err := cmd.StdinPipe(); err != nil {
 			j.t.Fatal(err)
 		}
