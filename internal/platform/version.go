@@ -210,8 +210,6 @@ type SplitOptions struct {
 	Keep bool
 	// Match gives versions, by GUID, other conditions along with the shares.
 	Match map[string][]Match
-	// Restore makes the app's settings those of its main version again.
-	Restore bool
 	// DryRun makes the call say what it would do and change nothing.
 	DryRun bool
 	// Why is kept with the change: the verb that asked for it.

@@ -330,11 +330,6 @@ func (e *Engine) SetShares(ctx context.Context, who platform.Actor, app string, 
 		if err := t.setMatch(opt.Match); err != nil {
 			return err
 		}
-		if opt.Restore {
-			if err := t.restoreMain(ctx, app); err != nil {
-				return err
-			}
-		}
 		t.text = "Set the weights of app " + t.app(app).Name + " to " + sharesText(t.versions, shares)
 		if len(shares) == 0 && len(opt.Match) > 0 {
 			t.text = "Set match rules of app " + t.app(app).Name
@@ -394,19 +389,6 @@ func (t *traffic) setShares(shares map[string]int) error {
 		v.Weight = weight
 	}
 	return nil
-}
-
-// restoreMain makes the app's settings those of its main version.
-func (t *traffic) restoreMain(ctx context.Context, app string) error {
-	main, err := t.main(app)
-	if err != nil {
-		return err
-	}
-	rev, err := t.tx.Revision(ctx, main.RevisionGUID)
-	if err != nil {
-		return err
-	}
-	return restore(ctx, t.tx, t.app(app), rev)
 }
 
 // makeMain makes a version the main one: its deployment becomes the app's, and
