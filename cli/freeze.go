@@ -18,7 +18,7 @@ func freezeCommands() []*command {
 			examples: []string{
 				`freeze "Fri 16:00-Mon 08:00 Europe/Berlin" --reason "nobody is there"`, `freeze "22:00-06:00" --everywhere`, "freeze",
 			},
-			about: "In a freeze no rollout begins and none takes a step. Going back is always possible, and so is a push with --hotfix.",
+			about: "In a freeze no rollout begins and none takes a step. A push without a rollout, weight and assign are not stopped. Going back is always possible, and so is a push with --hotfix.",
 			flags: []cli.Flag{
 				&cli.StringFlag{Name: "reason", Usage: "`TEXT` for those who are stopped"},
 				&cli.BoolFlag{Name: "everywhere", Usage: "in all spaces"},
