@@ -96,9 +96,14 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer cancel()
 	active, _, err := e.cfg.Store.Rollouts(ctx, store.Query{In: map[string][]string{"active": {"true"}}})
 	if err != nil {
-		return fmt.Errorf("reading the rollouts on their way: %w", err)
+		err = fmt.Errorf("reading the rollouts on their way: %w", err)
+	} else {
+		err = e.kept.load(ctx, e.cfg.Store)
 	}
-	if err := e.kept.load(ctx, e.cfg.Store); err != nil {
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
 		return err
 	}
 	e.mu.Lock()

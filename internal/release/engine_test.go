@@ -446,3 +446,13 @@ func TestRollout_WhatOthersReportCounts(t *testing.T) {
 		t.Errorf("replay: %v, the same: %v", err, r.Same)
 	}
 }
+
+// A platform that is stopped while it starts has not failed.
+func TestEngine_EndsWellWhenItIsStoppedAtItsStart(t *testing.T) {
+	g := newStage(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := New(Config{Store: g.store, Versions: g, Evidence: g, Now: g.clock}).Run(ctx); err != nil {
+		t.Error(err)
+	}
+}
