@@ -22,10 +22,11 @@ func envCommands() []*command {
 		{
 			name: "set-env", aliases: []string{"se"}, args: "APP NAME [VALUE] [NAME=VALUE...]", category: catApps,
 			usage:    "set environment variables of an app",
-			examples: []string{"set-env hello MODE live", "set-env hello MODE=live LEVEL=2 --release", "set-env hello OFFSET -- -1"},
+			examples: []string{"set-env hello MODE live", "set-env hello MODE=live LEVEL=2 --release", "set-env hello MODE live --release --steps 5,50,100 --bake 5m", "set-env hello OFFSET -- -1"},
 			about: "The next start sees them: weir restart APP, or weir restage APP if the build needs them; with --release that happens " +
-				"at once, as a release like any other: without losing a request, and weir rollback takes it back. weir diff APP shows " +
-				"what is pending.",
+				"at once, as a release like any other: without losing a request, and weir rollback takes it back. With --steps, or the " +
+				"strategy of a rollout, a version with them is brought in judged steps, as weir push brings code, and the app keeps what " +
+				"it has until that is done. weir diff APP shows what is pending.",
 			flags: releaseFlags(), run: runSetEnv,
 		},
 		{
@@ -114,6 +115,9 @@ func runSetEnv(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if waits && c.rollsOut() {
+		return c.rollOutEnv(ctx, s, sp, app, vars)
+	}
 	after, err := s.SetEnv(ctx, app.GUID, vars)
 	if err != nil {
 		return err
@@ -123,7 +127,7 @@ func runSetEnv(ctx context.Context, c *call) error {
 
 // releaseFlags are those of commands that change what the next start takes.
 func releaseFlags() []cli.Flag {
-	return append([]cli.Flag{&cli.BoolFlag{Name: "release", Usage: "release it at once"}}, moveFlags()...)
+	return slices.Concat([]cli.Flag{&cli.BoolFlag{Name: "release", Usage: "release it at once"}}, moveFlags(), rolloutFlags())
 }
 
 // mayRelease refuses a change of an app's environment that is to be released
@@ -132,6 +136,9 @@ func releaseFlags() []cli.Flag {
 func (c *call) mayRelease(ctx context.Context, s *session, app v3.App, before map[string]string, vars map[string]*string) (bool, error) {
 	if _, err := c.strategy(); err != nil {
 		return false, err
+	}
+	if c.rollsOut() && !c.Bool("release") {
+		return false, withHint(usagef("a rollout is asked for, and no release"), "add --release")
 	}
 	if !c.Bool("release") || app.State != v3.AppStarted {
 		return false, nil
@@ -146,6 +153,13 @@ func (c *call) mayRelease(ctx context.Context, s *session, app v3.App, before ma
 		if waits, err = s.envWaits(ctx, app, vars); err != nil || !waits {
 			return false, err
 		}
+	}
+	if c.rollsOut() {
+		plan, err := c.planBy(map[string]any{})
+		if err != nil {
+			return false, err
+		}
+		return true, s.CheckRollout(ctx, app.GUID, plan)
 	}
 	return true, s.checkNoRollout(ctx, app, fmt.Sprintf("; without --release it is set for the next start of %s", app.Name))
 }
@@ -209,6 +223,17 @@ func (c *call) release(ctx context.Context, s *session, sp space, app v3.App, wa
 	})
 }
 
+// rollOutEnv brings a version with other variables in judged steps. Those of the
+// app stay as they are until it is the main version.
+func (c *call) rollOutEnv(ctx context.Context, s *session, sp space, app v3.App, vars map[string]*string, notes ...string) error {
+	for _, note := range notes {
+		c.out.step("%s", note)
+	}
+	return c.move(ctx, s, sp, app, c.cmd.name, func(ctx context.Context, p *push) error {
+		return p.rollOut(ctx, app, v3.VersionCreate{EnvironmentVariables: vars})
+	})
+}
+
 // envArguments reads "NAME VALUE" or any number of "NAME=VALUE".
 func envArguments(args []string) (map[string]*string, error) {
 	if len(args) == 2 && !strings.Contains(args[0], "=") {
@@ -247,6 +272,9 @@ func runUnsetEnv(ctx context.Context, c *call) error {
 	waits, err := c.mayRelease(ctx, s, app, before, named)
 	if err != nil {
 		return err
+	}
+	if waits && c.rollsOut() {
+		return c.rollOutEnv(ctx, s, sp, app, vars, notes...)
 	}
 	after := before
 	if len(vars) > 0 {

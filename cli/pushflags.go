@@ -161,11 +161,11 @@ func (c *call) strategy() (v3.DeploymentCreate, error) {
 	case "canary":
 		d.Strategy = name
 	default:
-		if c.cmd.hasName("push") && isRollout(name) {
+		if c.cmd.canRollOut() && isRollout(name) {
 			break
 		}
 		hint := "choose rolling or canary"
-		if c.cmd.hasName("push") {
+		if c.cmd.canRollOut() {
 			hint = "choose rolling or canary as with cf, or a rollout: canary with --steps, " + strings.Join(rolloutPresets, ", ")
 		}
 		return d, withHint(usagef("there is no strategy %q", name), hint)

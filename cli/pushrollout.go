@@ -20,7 +20,8 @@ import (
 // A push can bring its version in steps that are judged. What manifest and
 // flags say about that is a plan; the server knows what it means.
 
-// rolloutFlags are the flags of push that make or change a plan.
+// rolloutFlags are the flags that make or change a plan, of push and of what
+// releases settings.
 func rolloutFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "steps", Usage: "shares of the new version in percent, `LIST` such as 1,10,50,100"},
@@ -52,9 +53,14 @@ func isRollout(strategy string) bool {
 // without other flags of a rollout.
 var rolloutPresets = []string{"blue-green", "linear", "rings", "shadow", "all-at-once", "canary-10-5m", "linear-10-1m"}
 
-// rollsOut reports whether the push is to bring its version in judged steps.
+// canRollOut reports whether a command has the flags of a rollout.
+func (cmd *command) canRollOut() bool {
+	return cmd.hasName("push") || cmd.hasName("set-env") || cmd.hasName("unset-env")
+}
+
+// rollsOut reports whether a version is to be brought in judged steps.
 func (c *call) rollsOut() bool {
-	if !c.cmd.hasName("push") {
+	if !c.cmd.canRollOut() {
 		return false
 	}
 	for _, f := range rolloutFlags() {
@@ -74,7 +80,10 @@ func (c *call) planRollsOut(plan *pushPlan) {
 
 // rolloutPlan is what manifest and flags say; a flag goes first.
 func (p *push) rolloutPlan() (json.RawMessage, error) {
-	c, plan := p.c, map[string]any{}
+	plan := map[string]any{}
+	if p.item == nil { // nothing is pushed
+		return p.c.planBy(plan)
+	}
 	if block := lookup(p.item.entry.node, "rollout"); block != nil {
 		if block.Kind == yaml.ScalarNode {
 			plan["preset"] = block.Value
@@ -82,6 +91,11 @@ func (p *push) rolloutPlan() (json.RawMessage, error) {
 			return nil, withHint(usagef("rollout of app %s in the manifest is neither the name of a preset nor a block of keys", p.name), "weir help rollout shows a plan")
 		}
 	}
+	return p.c.planBy(plan)
+}
+
+// planBy is a plan with what the flags say.
+func (c *call) planBy(plan map[string]any) (json.RawMessage, error) {
 	if name := c.String("strategy"); name != "" {
 		plan["preset"] = name
 		delete(plan, "steps")
