@@ -401,9 +401,7 @@ func TestRouter_ChangesReachConnectionsOfTheRouterBefore(t *testing.T) {
 	if err := s.k.Replace(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if now := s.pid(); now == pid {
-		t.Fatalf("router %d is still there", pid)
-	}
+	s.awaitAnother(pid)
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "other") }))
 	defer other.Close()
 	s.app = other.Listener.Addr().String()
