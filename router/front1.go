@@ -139,24 +139,19 @@ func (c *conn1) newExchange() *exchange {
 	return x
 }
 
-// maxEmptyLines is how many empty lines may precede a request: careless clients
-// send one behind a body, and some before their first request. RFC 9112, 2.2,
-// asks for one to be ignored.
-const maxEmptyLines = 4
-
 // readHead reads until the request head is complete, and judges it.
 func (c *conn1) readHead(x *exchange) wire.Verdict {
-	skipped := 0 // empty lines
-	seen := 0    // bytes of the head that were looked at
+	skipped := c.served == 0 // an empty line may precede all but the first
+	seen := 0                // bytes of the head that were looked at
 	for waited := false; ; {
 		b := c.bytes()
-		if skipped < maxEmptyLines && len(b) > 0 && b[0] == '\r' {
+		if !skipped && len(b) > 0 && b[0] == '\r' {
 			if len(b) > 1 {
 				if b[1] != '\n' {
 					return wire.Malformed
 				}
 				c.take(2)
-				skipped, seen = skipped+1, 0
+				skipped, seen = true, 0
 				continue
 			}
 		} else if len(b) > 0 {

@@ -21,7 +21,8 @@ import (
 // errBadBody. Nothing is left that net/http would refuse by itself.
 type guard struct {
 	mode    guardMode
-	skipped int    // empty lines before the head at hand
+	begun   bool   // a message was seen
+	skipped bool   // the empty line that may precede a head was seen
 	eof     bool   // the client sent its last byte
 	slow    bool   // the head at hand did not come in one piece
 	wasSlow bool   // nor did one before it
@@ -202,11 +203,11 @@ func (g *guard) scanned(ok bool) {
 }
 
 func (g *guard) admitHead() {
-	if g.skipped < maxEmptyLines && g.buf[0] == '\r' && (len(g.buf) == 1 || g.buf[1] == '\n') {
+	if g.begun && !g.skipped && g.buf[0] == '\r' && (len(g.buf) == 1 || g.buf[1] == '\n') {
 		if len(g.buf) == 1 {
 			return // the rest of an empty line, perhaps
 		}
-		g.skipped++ // and not passed on
+		g.skipped = true // one between messages is tolerated, and not passed on
 		g.drop(2)
 		return
 	}
@@ -252,7 +253,7 @@ func (g *guard) judge(n int, v wire.Verdict) bool {
 		g.refuse(reasonOf(v))
 		return false
 	}
-	g.skipped, g.slow = 0, false
+	g.begun, g.skipped, g.slow = true, false, false
 	switch {
 	case g.req.Chunked:
 		g.mode, g.chunk = guardChunks, wire.Chunks{}

@@ -93,6 +93,9 @@ func TestGuard_RefusesAmbiguousHeads(t *testing.T) {
 		if strings.HasPrefix(name, "endless") {
 			send = map[string]string{"alone": head}
 		}
+		if name == "empty line first" {
+			delete(send, "pipelined")
+		}
 		for how, bytes := range send {
 			got := g.raw(bytes)
 			if how == "pipelined" {
@@ -157,17 +160,15 @@ func TestGuard_PassesGoodStreamsOnUnchangedHoweverTheyAreSplit(t *testing.T) {
 			t.Fatalf("byte by byte: got %q, want %q", got, s)
 		}
 	}
-	// A few empty lines before a message are dropped.
+	// An empty line between messages is dropped.
 	one := "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
-	few := strings.Repeat("\r\n", maxEmptyLines)
-	for _, s := range []string{one + "\r\n" + one, one + few + one, "\r\n" + one + one, few + one + few + one} {
-		for i := range len(s) {
-			if got := throughGuard(&pieces{[]byte(s[:i]), []byte(s[i:])}); got != one+one {
-				t.Fatalf("%q split at %d: got %q", s, i, got)
-			}
+	s := one + "\r\n" + one
+	for i := range len(s) {
+		if got := throughGuard(&pieces{[]byte(s[:i]), []byte(s[i:])}); got != one+one {
+			t.Fatalf("split at %d: got %q", i, got)
 		}
 	}
-	for _, s := range []string{few + "\r\n" + one, one + few + "\r\n" + one, "\n" + one, "\r" + one, "\r\n\n" + one} {
+	for _, s := range []string{"\r\n" + one, one + "\r\n\r\n" + one, "\n" + one, one + "\n" + one, "\r" + one, one + "\r" + one} {
 		if got := throughGuard(&pieces{[]byte(s)}); !strings.Contains(got, refusedTarget) {
 			t.Errorf("%q: got %q", s, got)
 		}
