@@ -45,6 +45,14 @@ type Traffic struct {
 	Pause *Pause
 	// Maintenance answers in the app's stead while it is not nil.
 	Maintenance *Maintenance
+	// Counting says what counts as evidence while a rollout is on its way.
+	Counting *Counting `json:",omitempty"`
+}
+
+// Counting says which requests are evidence about the versions of an app.
+type Counting struct {
+	Statuses []int    // 400 to 499 that count as failed
+	Exclude  []string // paths that are not counted, with all below them
 }
 
 // Pause holds new requests of an app back.

@@ -96,6 +96,8 @@ type Exit struct {
 	Code   int    // -1 when killed by a signal
 	Signal string // "SIGKILL"; empty for a plain exit
 	OOM    bool   // killed for exceeding its memory limit
+	Forced bool   `json:",omitempty"` // killed: it still ran when the grace after SIGTERM was over
+	Lost   bool   `json:",omitempty"` // it went with the machine or the platform: not the program's doing
 	Reason string // one sentence: "exited with status 3", "out of memory (limit 256M)"
 	At     time.Time
 }

@@ -41,6 +41,17 @@ type Version struct {
 	Match []Match
 	// Shadow says what a shadow gets copies of and how it is compared.
 	Shadow ShadowOptions
+	// MadeBeside are the app's settings when the version was made, or when
+	// another one became the main one since: what the app has otherwise now was
+	// set after that. Zero if they are not known.
+	MadeBeside Settings
+}
+
+// Settings are what of an app's settings waits for its next start.
+type Settings struct {
+	Env       map[string]string `json:",omitempty"`
+	Processes []Process         `json:",omitempty"`
+	Services  []string          `json:",omitempty"` // GUIDs of the bound service instances
 }
 
 // DefaultNoise is the percentage of compared requests that the main version is
@@ -50,6 +61,9 @@ const DefaultNoise = 10
 // ShadowOptions are the settings of a shadow version.
 type ShadowOptions struct {
 	AllMethods bool     // copy requests that may change something as well
+	Methods    []string // which are copied; none: GET, HEAD and OPTIONS
+	Paths      []string // the only ones that are copied, with all below them; none: all
+	Except     []string // that are not, with all below them
 	StripAuth  bool     // without Authorization and Cookie
 	Noise      int      // percent of the compared requests that the main version is asked twice; 0: 10
 	Ignore     []string // fields that are not compared; see shadow.ParseIgnores
@@ -149,6 +163,9 @@ type VersionRequest struct {
 	AppGUID      string
 	DropletGUID  string
 	RevisionGUID string
+	// VersionGUID takes a version that is there already and says nothing else:
+	// a live one beside the main version with an instance that is ready.
+	VersionGUID string
 	// Label is the version's. Empty means DefaultLabel of its revision.
 	Label string
 	Mode  string // ModeLive (default) or ModeShadow
@@ -172,6 +189,11 @@ type ConfigChange struct {
 	MemoryMB *int
 	DiskMB   *int
 	Health   *HealthCheck
+}
+
+// IsZero reports whether all is the app's own.
+func (c ConfigChange) IsZero() bool {
+	return len(c.Env) == 0 && c.Command == nil && c.MemoryMB == nil && c.DiskMB == nil && c.Health == nil
 }
 
 // The health of a version, in a word.
@@ -210,10 +232,17 @@ type SplitOptions struct {
 	Keep bool
 	// Match gives versions, by GUID, other conditions along with the shares.
 	Match map[string][]Match
+	// Shadow makes versions, by GUID, shadows of that many percent of the
+	// requests along with the shares; 0 makes a live version.
+	Shadow map[string]int
 	// DryRun makes the call say what it would do and change nothing.
 	DryRun bool
 	// Why is kept with the change: the verb that asked for it.
 	Why string
+	// RolloutGUID is the rollout that the change is a step of; "" otherwise.
+	RolloutGUID string
+	// Counting says what counts as evidence with these shares; nil: everything.
+	Counting *Counting
 }
 
 // Promotion is a state of an app that it was once decided to serve: what
@@ -245,6 +274,8 @@ type Change struct {
 	Table     uint64
 	Undone    bool
 	By        Actor
+	// RolloutGUID is the rollout that it was a step of; "" otherwise.
+	RolloutGUID string
 }
 
 // TrafficState is where the requests of some apps and routes go.

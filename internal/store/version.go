@@ -37,6 +37,7 @@ var versions = &table[platform.Version]{
 			column{name: "matches", value: asJSON{&v.Match}},
 			column{name: "shadow", value: asJSON{&v.Shadow}},
 			column{name: "left_at", value: stamp{&v.LeftAt}},
+			column{name: "made_beside", value: asJSON{&v.MadeBeside}},
 			column{value: &v.Labelled, expr: "t.label <> ''"},
 			column{value: &v.Label, expr: versionLabel},
 			column{value: &v.DeploymentGUID, expr: versionDeployment},
@@ -151,12 +152,14 @@ var changes = &table[platform.Change]{
 			column{name: "state_after", value: asJSON{&c.After}},
 			column{name: "route_table", value: &c.Table},
 			column{name: "undone", value: &c.Undone},
+			column{name: "rollout_guid", value: &c.RolloutGUID},
 		), actor("by", &c.By)...)
 	},
 	filters: map[string]filter{
 		"guids":       is("t.guid"),
 		"space_guids": is("t.space_guid"),
 		"apps":        contains("t.apps"),
+		"rollouts":    is("t.rollout_guid"),
 		"undone":      is("CASE WHEN t.undone THEN 'true' ELSE 'false' END"),
 	},
 	orders: map[string]string{"table": "t.route_table"},
