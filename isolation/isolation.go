@@ -161,6 +161,12 @@ func (e Exit) Reason(memoryMB int, timeout time.Duration) string {
 	return fmt.Sprintf("exited with status %d", e.Code)
 }
 
+// IsLost reports whether the program ended because what watches over it did: the
+// machine or its supervisor. That it used too much memory is its own doing.
+func (e Exit) IsLost() bool {
+	return !e.OOM && (e.Source == SourceInferred || e.Source == SourcePidfd)
+}
+
 func (e Exit) cause() string {
 	if e.Signal != "" {
 		return e.Signal

@@ -186,7 +186,7 @@ func TestInit_KilledByForce(t *testing.T) {
 		eventually(t, "the start", func() bool { return countProcesses("sleep\x00"+marker) == 2 })
 		unix.Kill(inst.state.Init.PID, unix.SIGKILL)
 		exit := h.wait(inst)
-		if exit.Source != SourcePidfd || exit.Signal != "SIGKILL" {
+		if exit.Source != SourcePidfd || exit.Signal != "SIGKILL" || !exit.IsLost() {
 			t.Errorf("exit %+v", exit)
 		}
 		if n := countProcesses("sleep\x00" + marker); n != 0 {

@@ -100,6 +100,14 @@ func (c *child) currentProc() *proc {
 	return c.current
 }
 
+// allProcs returns the processes there are at this moment: a start may add to
+// them, and forget others, before they have been gone through.
+func (c *child) allProcs() []*proc {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.procs)
+}
+
 // What became of a process that supervise attended to.
 type fate int
 
@@ -276,6 +284,21 @@ func (c *child) replace(ctx context.Context) error {
 	return <-r.reply
 }
 
+// errPutBack says what runs after a replacement that failed.
+var errPutBack = errors.New("the one before goes on; weir's log says more")
+
+// putBack brings a child back as it was, from the program file that is held
+// again, after a replacement that failed. It returns an error all the same, one
+// that says how it went.
+func (c *child) putBack(ctx context.Context) error {
+	if !c.cfg.Survives { // others were never ended
+		if err := c.replace(ctx); err != nil {
+			return fmt.Errorf("starting the one before again: %w", err)
+		}
+	}
+	return errPutBack
+}
+
 // end stops a process: SIGTERM, the grace, SIGKILL.
 func (c *child) end(p *proc) {
 	p.signal(syscall.SIGTERM)
@@ -296,18 +319,12 @@ func (c *child) stop(onlyOwn bool) {
 	if p := c.currentProc(); onlyOwn && p != nil && p.adopted {
 		return
 	}
-	c.mu.Lock()
-	procs := c.procs
-	c.mu.Unlock()
-	for _, p := range procs {
+	for _, p := range c.allProcs() {
 		p.sayFinal() // those on their way out need not wait either
 	}
 	close(c.stopping)
 	<-c.ended
-	c.mu.Lock()
-	procs = c.procs
-	c.mu.Unlock()
-	for _, p := range procs {
+	for _, p := range c.allProcs() {
 		<-p.watched // those that were replaced are on their way out
 	}
 }

@@ -21,7 +21,8 @@ type executable struct {
 func openExecutable(path string) (*executable, error) {
 	if path != "" {
 		x := &executable{path: path}
-		return x, x.renew()
+		_, err := x.renew()
+		return x, err
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -33,24 +34,27 @@ func openExecutable(path string) (*executable, error) {
 // firstHighFD is above all descriptors that a child is started with.
 const firstHighFD = 512
 
-func (x *executable) renew() error {
+// renew goes over to the file that is at the path now and returns the one
+// before, nil for this very program. The caller closes it, or gives it back.
+func (x *executable) renew() (before *os.File, err error) {
 	f, err := os.Open(x.path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
 	fd, _, errno := syscall.Syscall(syscall.SYS_FCNTL, f.Fd(), syscall.F_DUPFD_CLOEXEC, firstHighFD)
 	if errno != 0 {
-		return os.NewSyscallError("fcntl", errno)
+		return nil, os.NewSyscallError("fcntl", errno)
 	}
+	return x.swap(os.NewFile(fd, x.path)), nil
+}
+
+// swap makes file the program and returns the one before.
+func (x *executable) swap(file *os.File) (before *os.File) {
 	x.mu.Lock()
-	old := x.file
-	x.file = os.NewFile(fd, x.path)
-	x.mu.Unlock()
-	if old != nil {
-		old.Close()
-	}
-	return nil
+	defer x.mu.Unlock()
+	before, x.file = x.file, file
+	return before
 }
 
 // name returns what to exec: a name that leads to the file even when the user
@@ -64,11 +68,11 @@ func (x *executable) name() string {
 	return fmt.Sprintf("/proc/self/fd/%d", x.file.Fd())
 }
 
-func (x *executable) close() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.file != nil {
-		x.file.Close()
-		x.file = nil
+func (x *executable) close() { closeProgram(x.swap(nil)) }
+
+// closeProgram closes a program file; nil is this very program.
+func closeProgram(f *os.File) {
+	if f != nil {
+		f.Close()
 	}
 }

@@ -140,7 +140,7 @@ func (t *instanceTable) watch(ctx context.Context, inst *instance) {
 		if err != nil {
 			return
 		}
-		e := platform.Exit{Code: exit.Code, Signal: exit.Signal, OOM: exit.OOM, Reason: inst.iso.Reason(exit), At: exit.At}
+		e := platform.Exit{Code: exit.Code, Signal: exit.Signal, OOM: exit.OOM, Forced: exit.Forced, Lost: exit.IsLost(), Reason: inst.iso.Reason(exit), At: exit.At}
 		inst.mu.Lock()
 		inst.status.Running = false
 		inst.status.Exit = &e

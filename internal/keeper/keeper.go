@@ -15,17 +15,13 @@ package keeper
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"weir/internal/platform"
@@ -35,6 +31,9 @@ import (
 // Config is what a Keeper needs.
 type Config struct {
 	DataDir string
+	// Lock is the lock on DataDir, for those who take it before there is a
+	// Keeper and release it. Nil means that Run takes and releases it.
+	Lock *Lock
 	// Exe is the binary that children and inits are started from. Empty means
 	// this one, and Replace takes the file that is then at its path.
 	Exe      string
@@ -146,7 +145,7 @@ func (k *Keeper) Addrs(name string) []net.Addr {
 	return addrs
 }
 
-// Run takes the lock on the data directory, adopts what an earlier keeper
+// Run takes the lock on the data directory, unless it was given, adopts what an earlier keeper
 // left, listens, starts the children and serves the control socket. When ctx
 // ends it stops controller, router and all instances, leaves nothing behind
 // and returns nil. An error at the start is a *platform.Error.
@@ -154,11 +153,13 @@ func (k *Keeper) Run(ctx context.Context) error {
 	if err := k.makeDirs(); err != nil {
 		return err
 	}
-	unlock, err := lockDir(k.cfg.DataDir)
-	if err != nil {
-		return err
+	if k.cfg.Lock == nil {
+		lock, err := LockDir(k.cfg.DataDir)
+		if err != nil {
+			return err
+		}
+		defer lock.Release()
 	}
-	defer unlock()
 	// Everything in here ends with bg; ctx only says when to begin stopping.
 	bg, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer k.wg.Wait()
@@ -270,21 +271,30 @@ func (k *Keeper) fail(err error) {
 
 // Replace starts a fresh process of the binary for each child, with the same
 // listeners, and stops the old one; it is what SIGHUP does. It returns when all
-// are replaced, or with the reason why the rest stays as it is.
+// are replaced, or with the reason why the rest stays as it is: the child whose
+// new process does not get ready goes on from the binary before.
 func (k *Keeper) Replace(ctx context.Context) error {
 	select {
 	case <-k.ready:
 	default:
 		return &platform.Error{Kind: platform.KindConflict, Msg: "still starting"}
 	}
-	if err := k.exe.renew(); err != nil {
+	before, err := k.exe.renew()
+	if err != nil {
 		return fmt.Errorf("opening the program file: %w", err)
 	}
 	for _, c := range k.children {
 		if err := c.replace(ctx); err != nil {
-			return fmt.Errorf("replacing the %s: %w", c.cfg.Name, err)
+			err = fmt.Errorf("replacing the %s: %w", c.cfg.Name, err)
+			if ctx.Err() != nil { // nobody waits: what was begun goes on
+				closeProgram(before)
+				return err
+			}
+			closeProgram(k.exe.swap(before))
+			return fmt.Errorf("%w; %w", err, c.putBack(ctx))
 		}
 	}
+	closeProgram(before)
 	return nil
 }
 
@@ -314,51 +324,3 @@ func (k *Keeper) makeDirs() error {
 }
 
 func isRoot() bool { return os.Geteuid() == 0 }
-
-// lockDir takes the lock on a data directory. It is free when its holder dies,
-// however it dies.
-func lockDir(dir string) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, &platform.Error{Kind: platform.KindInvalid, Msg: fmt.Sprintf("cannot use the data directory %q", dir), Err: err}
-	}
-	holder, err := flock(f)
-	if err == nil {
-		err = f.Truncate(0)
-	}
-	if err == nil {
-		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-	}
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = &platform.Error{
-			Kind: platform.KindConflict,
-			Msg:  fmt.Sprintf("the data directory %q is in use by another weir (process %s)", dir, holder),
-			Hint: "stop it, or choose another directory with --data",
-		}
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return func() { f.Close() }, nil
-}
-
-// flock takes the lock, or says who has it. A keeper that was killed in the
-// middle of starting a process has it until that process noticed: so a lock
-// whose holder is dead is worth waiting for.
-func flock(f *os.File) (holder string, err error) {
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return "", err
-		}
-		b := make([]byte, 32)
-		n, _ := f.ReadAt(b, 0)
-		holder = strings.TrimSpace(string(b[:n]))
-		pid, atoiErr := strconv.Atoi(holder)
-		isDead := atoiErr == nil && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
-		if !isDead || time.Now().After(deadline) {
-			return holder, err
-		}
-	}
-}

@@ -57,6 +57,32 @@ func TestKeeper_ReplacesChildrenOnRequest(t *testing.T) {
 	k.stop()
 }
 
+// A binary whose controller cannot start, such as an older one that does not
+// understand the database, must not leave the platform without one.
+func TestKeeper_GoesBackToTheProgramBeforeWhenTheNewOneCannotStart(t *testing.T) {
+	data := dataDir(t)
+	self, err := os.Executable()
+	must(t, err)
+	program, err := os.ReadFile(self)
+	must(t, err)
+	exe := filepath.Join(data, "program")
+	must(t, os.WriteFile(exe, program, 0o755))
+	k := start(t, keeperConfig{
+		Data: data, Exe: exe, ChildEnv: []string{"REFUSE_ABOVE=" + strconv.Itoa(len(program))},
+	})
+	controller := pidAt(t, k.api)
+	must(t, os.WriteFile(exe+".new", append(program, "newer"...), 0o755))
+	must(t, os.Rename(exe+".new", exe))
+	must(t, k.cmd.Process.Signal(syscall.SIGHUP))
+	if got := k.expect("replaced"); !strings.Contains(got, "status 78") || !strings.Contains(got, "the one before goes on") {
+		t.Errorf("replace: %s", got)
+	}
+	if now := pidAt(t, k.api); now == controller {
+		t.Error("the controller was not replaced at all")
+	}
+	k.stop()
+}
+
 // pkill -HUP reaches them all.
 func TestKeeper_HangupsAreForItAlone(t *testing.T) {
 	data := dataDir(t)

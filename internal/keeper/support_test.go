@@ -47,6 +47,7 @@ type keeperConfig struct {
 	HTTP, API  string
 	ChildGrace time.Duration
 	ChildEnv   []string
+	Exe        string // "": this binary
 }
 
 // keeperMain is a keeper in a process of its own, so that it can be killed.
@@ -57,7 +58,7 @@ func keeperMain() {
 	}
 	env := append([]string{"GORACE=atexit_sleep_ms=0"}, c.ChildEnv...)
 	k := keeper.New(keeper.Config{
-		DataDir: c.Data, UID: 199999, GID: 199999, ChildGrace: c.ChildGrace,
+		DataDir: c.Data, Exe: c.Exe, UID: 199999, GID: 199999, ChildGrace: c.ChildGrace,
 		InitEnv: []string{"GORACE=atexit_sleep_ms=0"},
 		Logger:  slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		Children: []keeper.Child{
@@ -94,6 +95,11 @@ func childMain() {
 	}
 	if code, err := strconv.Atoi(os.Getenv("EXIT")); err == nil {
 		os.Exit(code)
+	}
+	if size, err := strconv.ParseInt(os.Getenv("REFUSE_ABOVE"), 10, 64); err == nil && !in.Survives {
+		if self, err := os.Stat("/proc/self/exe"); err != nil || self.Size() > size {
+			os.Exit(keeper.ExitConfig)
+		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()

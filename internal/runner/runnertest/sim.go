@@ -242,7 +242,7 @@ func (s *Sim) Stop(ctx context.Context, guid string, grace time.Duration) error 
 	case after == 0:
 		exit = platform.Exit{Signal: "SIGTERM"}
 	case after > grace:
-		after, exit = grace, platform.Exit{Signal: "SIGKILL"}
+		after, exit = grace, platform.Exit{Signal: "SIGKILL", Forced: true}
 	}
 	if after > 0 {
 		s.laterLocked(inst, after, exit)
