@@ -28,13 +28,15 @@ func TestBuild_CacheComesBack(t *testing.T) {
 
 func TestWarm_IsPreparedOnceAndCopiedToEachApp(t *testing.T) {
 	dir := t.TempDir()
-	// A toolchain that fills its cache at once and tells how often it ran.
+	// A toolchain that fills its cache when it is told to, and tells how often it
+	// ran.
 	script := "#!/bin/sh\n" + `case "$1" in
 version) echo go version go1.99.0 linux/amd64 ;;
 build)
   mkdir -p "$GOCACHE"
   case "$*" in
-  *net/http*) echo warm >>` + dir + `/runs; echo std >"$GOCACHE/std" ;;
+  *net/http*) while [ ! -e ` + dir + `/go-on ]; do sleep 0.02; done
+    echo warm >>` + dir + `/runs; echo std >"$GOCACHE/std" ;;
   *) cat "$GOCACHE/std" || exit 1; cp "$0" "$3" ;;
   esac ;;
 esac
@@ -54,11 +56,16 @@ esac
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, b := range []platform.Build{b1, b2} {
+		w.logHas(b.AppGUID, "-----> Preparing the buildpack go on this machine")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go-on"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, b := range []platform.Build{w.wait(b1), w.wait(b2)} {
 		if b.State != platform.BuildStaged {
 			t.Errorf("%s\n%s", b.Error, w.log(b.AppGUID))
 		}
-		w.logHas(b.AppGUID, "-----> Preparing the buildpack go on this machine")
 		w.logHas(b.AppGUID, "\nstd\n")
 	}
 	w.staged(p1)
