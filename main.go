@@ -94,7 +94,7 @@ func serveCommand() cli.Command {
 					usage += " (default " + s.Default + ")"
 				}
 				take := func(v string) error { given[s.Flag] = s.Join(given[s.Flag], v); return nil }
-				if s.IsSwitch() {
+				if s.IsSwitch {
 					fs.BoolFunc(s.Flag, usage, take)
 				} else {
 					fs.Func(s.Flag, usage, take)

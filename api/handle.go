@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -95,7 +94,7 @@ func (a *API) admit(c *gin.Context, p auth.Permission) (auth.Actor, error) {
 	if p == auth.Public {
 		return auth.Actor{}, nil
 	}
-	token, ok := bearer(c.Request)
+	token, ok := auth.Bearer(c.Request.Header)
 	if !ok {
 		return auth.Actor{}, &platform.Error{Kind: platform.KindUnauthenticated, Msg: "Authentication error"}
 	}
@@ -108,13 +107,6 @@ func (a *API) admit(c *gin.Context, p auth.Permission) (auth.Actor, error) {
 		return who, forbidden()
 	}
 	return who, nil
-}
-
-// bearer returns the token of a request.
-func bearer(r *http.Request) (string, bool) {
-	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
-	token = strings.TrimSpace(token)
-	return token, ok && token != "" && strings.EqualFold(scheme, "bearer")
 }
 
 func (a *API) answer(c *gin.Context, r reply) {

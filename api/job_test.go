@@ -187,7 +187,7 @@ func TestTokens_AreChecked(t *testing.T) {
 		}
 	}
 	reader := platform.User{Resource: platform.NewResource(time.Now()), Username: "eve", Origin: "uaa", Scopes: []string{"cloud_controller.global_auditor"}}
-	_, err := f.auth.CreateUser(t.Context(), reader, "eve's long password")
+	_, err := f.auth.CreateUser(t.Context(), platform.System, reader, "eve's long password")
 	f.must(err)
 	tokens, err := f.auth.Password(t.Context(), "cf", "eve", "eve's long password")
 	f.must(err)

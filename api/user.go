@@ -46,7 +46,7 @@ func (a *API) createUser(ctx context.Context, c call, req createUser) (reply, er
 	}
 	u, err := a.findUser(ctx, v3.UserRef{GUID: b.GUID, Username: b.Username, Origin: b.Origin})
 	if err == nil && b.Metadata != nil {
-		u, err = a.auth.ChangeUser(ctx, u.GUID, auth.UserChange{Describe: func(m *platform.Metadata) error { return applyMetadata(m, b.Metadata) }})
+		u, err = a.auth.ChangeUser(ctx, c.actor(), u.GUID, auth.UserChange{Describe: func(m *platform.Metadata) error { return applyMetadata(m, b.Metadata) }})
 	}
 	return created(c.user(u)), err
 }
@@ -67,7 +67,7 @@ func (a *API) updateUser(ctx context.Context, c call, req updateUser) (reply, er
 	if req.Body.Metadata != nil {
 		change.Describe = func(m *platform.Metadata) error { return applyMetadata(m, req.Body.Metadata) }
 	}
-	u, err := a.auth.ChangeUser(ctx, req.GUID, change)
+	u, err := a.auth.ChangeUser(ctx, c.actor(), req.GUID, change)
 	return ok(c.user(u)), err
 }
 
@@ -75,7 +75,7 @@ func (a *API) deleteUser(ctx context.Context, c call, req byGUID) (reply, error)
 	if _, err := a.store.User(ctx, req.GUID); err != nil {
 		return reply{}, err
 	}
-	return a.deleting(ctx, c, "user.delete", func(ctx context.Context) error { return a.auth.DeleteUser(ctx, req.GUID) })
+	return a.deleting(ctx, c, "user.delete", func(ctx context.Context) error { return a.auth.DeleteUser(ctx, c.actor(), req.GUID) })
 }
 
 type createRole struct {

@@ -13,7 +13,7 @@ import (
 // weir's roles.
 func TestUsers_AreKnownAndGetRoles(t *testing.T) {
 	f := newFixture(t)
-	dana, err := f.auth.CreateUser(t.Context(), platform.User{Username: "dana"}, "danas password")
+	dana, err := f.auth.CreateUser(t.Context(), platform.System, platform.User{Username: "dana"}, "danas password")
 	if err != nil {
 		t.Fatal(err)
 	}

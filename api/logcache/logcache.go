@@ -87,12 +87,12 @@ func (s *Server) info(w http.ResponseWriter, _ *http.Request) {
 // authorised lets callers pass who may read apps.
 func (s *Server) authorised(next func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		if !strings.EqualFold(scheme, "bearer") {
+		token, ok := auth.Bearer(r.Header)
+		if !ok {
 			fail(w, http.StatusUnauthorized, v3.Error{Code: 10002, Title: "CF-NotAuthenticated", Detail: "Authentication error"})
 			return
 		}
-		who, err := s.cfg.Auth.Verify(r.Context(), strings.TrimSpace(token))
+		who, err := s.cfg.Auth.Verify(r.Context(), token)
 		switch {
 		case platform.KindOf(err) == platform.KindUnauthenticated:
 			fail(w, http.StatusUnauthorized, v3.Error{Code: 1000, Title: "CF-InvalidAuthToken", Detail: "Invalid Auth Token"})

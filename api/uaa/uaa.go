@@ -214,7 +214,6 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, from string, err
 	switch {
 	case errors.As(err, &no):
 	case errors.Is(err, auth.ErrLocked):
-		w.Header().Set("Retry-After", "60")
 		no = refusal{401, "unauthorized", messageOf(err)}
 	case errors.Is(err, auth.ErrInvalidClient):
 		no = refusal{401, "invalid_client", "Bad credentials"}
@@ -235,7 +234,11 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, from string, err
 		s.failures.fail(from)
 		w.Header().Set("WWW-Authenticate", `Basic realm="UAA/client", error="`+no.code+`"`)
 	}
-	answer(w, no.status, v3.OAuthError{Error: no.code, Description: no.description})
+	body := v3.OAuthError{Error: no.code, Description: no.description}
+	if e, ok := errors.AsType[*platform.Error](err); ok && errors.Is(err, auth.ErrLocked) {
+		body.Hint = e.Hint
+	}
+	answer(w, no.status, body)
 }
 
 func messageOf(err error) string {
@@ -257,10 +260,9 @@ func tooMany(w http.ResponseWriter, wait time.Duration) {
 // revoke answers a logout: it ends the login that the caller's token comes
 // from, with all its tokens. Whoever asks must hold the token.
 func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	who, err := s.auth.Verify(r.Context(), strings.TrimSpace(token))
+	who, err := s.caller(r)
 	switch {
-	case !strings.EqualFold(scheme, "bearer"), err != nil:
+	case err != nil:
 		answer(w, http.StatusUnauthorized, v3.OAuthError{Error: "invalid_token", Description: "The token is not valid"})
 	case who.TokenID != r.PathValue("jti"):
 		answer(w, http.StatusForbidden, v3.OAuthError{Error: "insufficient_scope", Description: "Only one's own token can be revoked"})

@@ -33,7 +33,7 @@ func newServer(t *testing.T) (*Server, *auth.Service) {
 		t.Fatal(err)
 	}
 	robot := platform.User{Resource: platform.NewResource(time.Now()), Username: "robot", Origin: auth.OriginClient, Scopes: []string{auth.ScopeAdmin}}
-	if _, err := a.CreateUser(t.Context(), robot, "robot's long secret"); err != nil {
+	if _, err := a.CreateUser(t.Context(), platform.System, robot, "robot's long secret"); err != nil {
 		t.Fatal(err)
 	}
 	return New(Config{Auth: a, Store: s}), a

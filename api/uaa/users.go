@@ -15,14 +15,19 @@ import (
 	"weir/internal/store"
 )
 
+// caller returns whose token a request carries, or ErrInvalidToken.
+func (s *Server) caller(r *http.Request) (auth.Actor, error) {
+	token, ok := auth.Bearer(r.Header)
+	if !ok {
+		return auth.Actor{}, auth.ErrInvalidToken
+	}
+	return s.auth.Verify(r.Context(), token)
+}
+
 // verified lets callers with a good token pass.
 func (s *Server) verified(next func(http.ResponseWriter, *http.Request, auth.Actor) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		who, err := auth.Actor{}, error(auth.ErrInvalidToken)
-		if strings.EqualFold(scheme, "bearer") {
-			who, err = s.auth.Verify(r.Context(), strings.TrimSpace(token))
-		}
+		who, err := s.caller(r)
 		if errors.Is(err, auth.ErrInvalidToken) {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="oauth", error="invalid_token"`)
 			answer(w, http.StatusUnauthorized, v3.OAuthError{Error: "invalid_token", Description: "The token is not valid"})
@@ -119,7 +124,7 @@ func (s *Server) findUsers(w http.ResponseWriter, r *http.Request, _ auth.Actor)
 	return nil
 }
 
-func (s *Server) createUser(w http.ResponseWriter, r *http.Request, _ auth.Actor) error {
+func (s *Server) createUser(w http.ResponseWriter, r *http.Request, who auth.Actor) error {
 	var in v3.SCIMUserCreate
 	if err := read(r, &in); err != nil {
 		return err
@@ -131,7 +136,7 @@ func (s *Server) createUser(w http.ResponseWriter, r *http.Request, _ auth.Actor
 	if err != nil {
 		return err
 	}
-	u, err := s.auth.CreateUser(r.Context(), platform.User{Username: in.UserName, Origin: in.Origin, Scopes: scopes}, in.Password)
+	u, err := s.auth.CreateUser(r.Context(), who.Actor, platform.User{Username: in.UserName, Origin: in.Origin, Scopes: scopes}, in.Password)
 	if err != nil {
 		return err
 	}
@@ -141,9 +146,9 @@ func (s *Server) createUser(w http.ResponseWriter, r *http.Request, _ auth.Actor
 
 // deleteUser also succeeds if there is no such user: the cf CLI asks the API of
 // apps first, which takes the account away as well.
-func (s *Server) deleteUser(w http.ResponseWriter, r *http.Request, _ auth.Actor) error {
+func (s *Server) deleteUser(w http.ResponseWriter, r *http.Request, who auth.Actor) error {
 	id := r.PathValue("id")
-	if err := s.auth.DeleteUser(r.Context(), id); err != nil && platform.KindOf(err) != platform.KindNotFound {
+	if err := s.auth.DeleteUser(r.Context(), who.Actor, id); err != nil && platform.KindOf(err) != platform.KindNotFound {
 		return err
 	}
 	answer(w, http.StatusOK, v3.SCIMUser{ID: id})
@@ -165,9 +170,9 @@ func (s *Server) setPassword(w http.ResponseWriter, r *http.Request, who auth.Ac
 			tooMany(w, wait)
 			return nil
 		}
-		err = s.auth.ChangePassword(r.Context(), id, in.OldPassword, in.Password)
+		err = s.auth.ChangePassword(r.Context(), who.Actor, id, in.OldPassword, in.Password)
 	case auth.Allowed(who, auth.Admin):
-		err = s.auth.SetPassword(r.Context(), id, in.Password)
+		err = s.auth.SetPassword(r.Context(), who.Actor, id, in.Password)
 	default:
 		err = refusal{http.StatusForbidden, "insufficient_scope", "Insufficient scope for this resource"}
 	}

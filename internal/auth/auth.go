@@ -23,6 +23,7 @@ type Store interface {
 	InsertUser(ctx context.Context, u platform.User) error
 	UpdateUser(ctx context.Context, u platform.User) error
 	DeleteUser(ctx context.Context, guid string) error
+	InsertEvent(ctx context.Context, e platform.Event) error
 
 	RefreshToken(ctx context.Context, hash string) (platform.RefreshToken, error)
 	InsertRefreshToken(ctx context.Context, t platform.RefreshToken) error

@@ -102,7 +102,7 @@ func TestPassword_SurvivesARestart(t *testing.T) {
 func TestPassword_RefusesWrongOnesAndClients(t *testing.T) {
 	s, _, _ := setup(t)
 	ctx := t.Context()
-	_, err := s.CreateUser(ctx, platform.User{Username: "robot", Origin: auth.OriginClient}, "robot-secret")
+	_, err := s.CreateUser(ctx, platform.System, platform.User{Username: "robot", Origin: auth.OriginClient}, "robot-secret")
 	must(t, err)
 	for _, c := range [][2]string{{"admin", "wrong"}, {"admin", ""}, {"nobody", "secret"}, {"", ""}, {"robot", "robot-secret"}, {"admin", strings.Repeat("x", 1<<20)}} {
 		_, err := s.Password(ctx, "cf", c[0], c[1])
@@ -116,7 +116,7 @@ func TestPassword_RefusesWrongOnesAndClients(t *testing.T) {
 func TestClient_LogsInWithItsSecret(t *testing.T) {
 	s, _, _ := setup(t)
 	ctx := t.Context()
-	_, err := s.CreateUser(ctx, platform.User{Username: "robot", Origin: auth.OriginClient, Scopes: []string{auth.ScopeAdminReadOnly}}, "robot-secret")
+	_, err := s.CreateUser(ctx, platform.System, platform.User{Username: "robot", Origin: auth.OriginClient, Scopes: []string{auth.ScopeAdminReadOnly}}, "robot-secret")
 	must(t, err)
 	tokens, err := s.ClientCredentials(ctx, "robot", "robot-secret")
 	must(t, err)
@@ -248,14 +248,14 @@ func TestSetPassword_EndsAllTokens(t *testing.T) {
 	who, err := s.Verify(ctx, tokens.Access)
 	must(t, err)
 	for _, bad := range []string{"", "short", strings.Repeat("x", 2000)} {
-		if err := s.SetPassword(ctx, who.GUID, bad); platform.KindOf(err) != platform.KindInvalid {
+		if err := s.SetPassword(ctx, platform.System, who.GUID, bad); platform.KindOf(err) != platform.KindInvalid {
 			t.Errorf("%.10q was accepted: %v", bad, err)
 		}
 	}
 	if _, err := s.Verify(ctx, tokens.Access); err != nil {
 		t.Errorf("nothing was changed yet: %v", err)
 	}
-	must(t, s.SetPassword(ctx, who.GUID, "a better one"))
+	must(t, s.SetPassword(ctx, platform.System, who.GUID, "a better one"))
 	_, err = s.Verify(ctx, tokens.Access)
 	wantIs(t, "the old access token", err, auth.ErrInvalidToken)
 	_, err = s.Refresh(ctx, "cf", tokens.Refresh)
@@ -263,7 +263,7 @@ func TestSetPassword_EndsAllTokens(t *testing.T) {
 	if _, err := s.Password(ctx, "cf", "admin", "a better one"); err != nil {
 		t.Errorf("the new password: %v", err)
 	}
-	if err := s.SetPassword(ctx, "none", "a better one"); platform.KindOf(err) != platform.KindNotFound {
+	if err := s.SetPassword(ctx, platform.System, "none", "a better one"); platform.KindOf(err) != platform.KindNotFound {
 		t.Errorf("the password of nobody: %v", err)
 	}
 }
@@ -271,7 +271,7 @@ func TestSetPassword_EndsAllTokens(t *testing.T) {
 func TestCreateUser_ChecksWhatItIsGiven(t *testing.T) {
 	s, _, _ := setup(t)
 	ctx := t.Context()
-	u, err := s.CreateUser(ctx, platform.User{Username: "ada"}, "difference engine")
+	u, err := s.CreateUser(ctx, platform.System, platform.User{Username: "ada"}, "difference engine")
 	must(t, err)
 	if u.Origin != auth.OriginInternal || strings.Contains(u.PasswordHash, "engine") || u.GUID == "" {
 		t.Errorf("got %+v", u)
@@ -291,14 +291,14 @@ func TestCreateUser_ChecksWhatItIsGiven(t *testing.T) {
 		{Username: strings.Repeat("x", 300)},
 		{Username: "eve", Origin: "ldap"},
 	} {
-		if _, err := s.CreateUser(ctx, bad, "difference engine"); platform.KindOf(err) != platform.KindInvalid {
+		if _, err := s.CreateUser(ctx, platform.System, bad, "difference engine"); platform.KindOf(err) != platform.KindInvalid {
 			t.Errorf("%.20q from %q was accepted: %v", bad.Username, bad.Origin, err)
 		}
 	}
-	if _, err := s.CreateUser(ctx, platform.User{Username: "Ada"}, "difference engine"); platform.KindOf(err) != platform.KindConflict {
+	if _, err := s.CreateUser(ctx, platform.System, platform.User{Username: "Ada"}, "difference engine"); platform.KindOf(err) != platform.KindConflict {
 		t.Errorf("the same name twice: %v", err)
 	}
-	if _, err := s.CreateUser(ctx, platform.User{Username: "eve"}, "short"); platform.KindOf(err) != platform.KindInvalid {
+	if _, err := s.CreateUser(ctx, platform.System, platform.User{Username: "eve"}, "short"); platform.KindOf(err) != platform.KindInvalid {
 		t.Errorf("a short password: %v", err)
 	}
 }

@@ -56,11 +56,12 @@ type UserChange struct {
 
 // ChangeUser changes a user. What a role takes away is gone at once; what it
 // adds comes with the next token.
-func (s *Service) ChangeUser(ctx context.Context, guid string, c UserChange) (platform.User, error) {
+func (s *Service) ChangeUser(ctx context.Context, who platform.Actor, guid string, c UserChange) (platform.User, error) {
 	u, err := s.store.User(ctx, guid)
 	if err != nil {
 		return u, err
 	}
+	was := RoleOf(u)
 	if c.Role != "" {
 		if u.Scopes, err = ScopesOf(c.Role); err != nil {
 			return u, err
@@ -77,12 +78,13 @@ func (s *Service) ChangeUser(ctx context.Context, guid string, c UserChange) (pl
 	if err := s.store.UpdateUser(ctx, u); err != nil {
 		return u, err
 	}
+	s.record(ctx, who, "update", u, map[string]any{"role": RoleOf(u), "role_before": was})
 	s.logger.InfoContext(ctx, "user was changed", "user", u.Username, "role", RoleOf(u))
 	return s.store.User(ctx, guid)
 }
 
 // DeleteUser forgets a user. All their tokens end.
-func (s *Service) DeleteUser(ctx context.Context, guid string) error {
+func (s *Service) DeleteUser(ctx context.Context, who platform.Actor, guid string) error {
 	u, err := s.store.User(ctx, guid)
 	if err != nil {
 		return err
@@ -93,13 +95,14 @@ func (s *Service) DeleteUser(ctx context.Context, guid string) error {
 	if err := s.store.DeleteUser(ctx, guid); err != nil {
 		return err
 	}
+	s.record(ctx, who, "delete", u, nil)
 	s.attempts.forget(account(u.Username, u.Origin))
 	s.logger.InfoContext(ctx, "user was deleted", "user", u.Username)
 	return nil
 }
 
 // ChangePassword gives a user a new password if the old one is right.
-func (s *Service) ChangePassword(ctx context.Context, guid, old, password string) error {
+func (s *Service) ChangePassword(ctx context.Context, who platform.Actor, guid, old, password string) error {
 	u, err := s.store.User(ctx, guid)
 	if err != nil {
 		return err
@@ -107,7 +110,7 @@ func (s *Service) ChangePassword(ctx context.Context, guid, old, password string
 	if _, err := s.check(ctx, u.Username, u.Origin, old); err != nil {
 		return err
 	}
-	return s.SetPassword(ctx, guid, password)
+	return s.SetPassword(ctx, who, guid, password)
 }
 
 // isOwner reports whether u is the user that Bootstrap makes.

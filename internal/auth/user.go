@@ -24,7 +24,7 @@ var UserScopes = []string{"openid", "cloud_controller.read", "cloud_controller.w
 // CreateUser adds a user of u.Origin with a password; for OriginClient that is
 // the client's secret. Without scopes they get UserScopes. It returns the user
 // as kept.
-func (s *Service) CreateUser(ctx context.Context, u platform.User, password string) (platform.User, error) {
+func (s *Service) CreateUser(ctx context.Context, who platform.Actor, u platform.User, password string) (platform.User, error) {
 	if err := checkUsername(u.Username); err != nil {
 		return platform.User{}, err
 	}
@@ -50,12 +50,13 @@ func (s *Service) CreateUser(ctx context.Context, u platform.User, password stri
 	if err := s.store.InsertUser(ctx, u); err != nil {
 		return platform.User{}, err
 	}
+	s.record(ctx, who, "create", u, map[string]any{"origin": u.Origin, "role": RoleOf(u)})
 	s.logger.InfoContext(ctx, "user was made", "user", u.Username, "origin", u.Origin, "role", RoleOf(u))
 	return s.store.User(ctx, u.GUID)
 }
 
 // SetPassword gives a user a new password. All their tokens end.
-func (s *Service) SetPassword(ctx context.Context, guid, password string) error {
+func (s *Service) SetPassword(ctx context.Context, who platform.Actor, guid, password string) error {
 	hash, err := s.newHash(ctx, password)
 	if err != nil {
 		return err
@@ -68,6 +69,7 @@ func (s *Service) SetPassword(ctx context.Context, guid, password string) error 
 	if err := s.store.UpdateUser(ctx, user); err != nil {
 		return err
 	}
+	s.record(ctx, who, "password", user, nil)
 	s.attempts.forget(account(user.Username, user.Origin))
 	if err := s.store.DeleteUserRefreshTokens(ctx, guid); err != nil {
 		return err
@@ -76,6 +78,18 @@ func (s *Service) SetPassword(ctx context.Context, guid, password string) error 
 		return s.keep(password)
 	}
 	return nil
+}
+
+// record tells the audit log what somebody did to a user. It is done by then,
+// whether that can be told or not.
+func (s *Service) record(ctx context.Context, who platform.Actor, what string, u platform.User, data map[string]any) {
+	err := s.store.InsertEvent(ctx, platform.Event{
+		Resource: platform.NewResource(s.now()), Type: "audit.user." + what, Actor: who,
+		TargetGUID: u.GUID, TargetType: "user", TargetName: u.Username, Data: data,
+	})
+	if err != nil {
+		s.logger.ErrorContext(ctx, "an audit event could not be written", "what", what, "user", u.Username, "by", who.Name, "err", err)
+	}
 }
 
 func (s *Service) newHash(ctx context.Context, password string) (string, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -41,81 +42,126 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 		return fmt.Errorf("taking over from the keeper: %w", err)
 	}
 	defer in.Close()
-
-	db, err := store.Open(ctx, filepath.Join(cfg.DataDir, "weir.db"))
+	st, err := openStores(ctx, cfg, logger)
 	if err != nil {
 		return err
 	}
-	defer db.Close()
-	if err := db.EnsureDefaults(ctx, cfg.Domain); err != nil {
-		return fmt.Errorf("making the default org, space and domain: %w", err)
+	defer st.close()
+	c, err := newController(cfg, st, in, version, logger)
+	if err != nil {
+		return err
 	}
-	users := auth.New(auth.Config{
-		Store: db, Logger: logger,
+	defer c.routes.Close()
+	return c.run(ctx, in)
+}
+
+// stores are what the controller keeps on disk.
+type stores struct {
+	db    *store.Store
+	users *auth.Service
+	logs  *logs.Store
+	trees *droplets.Store
+}
+
+func (st *stores) close() {
+	if st.trees != nil {
+		st.trees.Close()
+	}
+	if st.logs != nil {
+		st.logs.Close()
+	}
+	if st.db != nil {
+		st.db.Close()
+	}
+}
+
+// openStores opens them; at the first start it makes the defaults.
+func openStores(ctx context.Context, cfg Config, logger *slog.Logger) (_ *stores, err error) {
+	st := &stores{}
+	defer func() {
+		if err != nil {
+			st.close()
+		}
+	}()
+	if st.db, err = store.Open(ctx, filepath.Join(cfg.DataDir, "weir.db")); err != nil {
+		return nil, err
+	}
+	if err := st.db.EnsureDefaults(ctx, cfg.Domain); err != nil {
+		return nil, fmt.Errorf("making the default org, space and domain: %w", err)
+	}
+	st.users = auth.New(auth.Config{
+		Store: st.db, Logger: logger,
 		KeepAdmin: func(password string) error { return keepPassword(adminPassword(cfg), password) },
 	})
-	if err := bootstrap(ctx, cfg, db, users); err != nil {
-		return err
+	if err := bootstrap(ctx, cfg, st.db, st.users); err != nil {
+		return nil, err
 	}
-	appLogs, err := logs.Open(filepath.Join(cfg.DataDir, "logs"), logs.Options{})
-	if err != nil {
-		return err
+	if st.logs, err = logs.Open(filepath.Join(cfg.DataDir, "logs"), logs.Options{}); err != nil {
+		return nil, err
 	}
-	defer appLogs.Close()
-	trees, err := droplets.Open(filepath.Join(cfg.DataDir, "droplets"), droplets.Options{Logger: logger, MaxBytes: cfg.UploadLimit})
-	if err != nil {
-		return err
-	}
-	defer trees.Close()
+	st.trees, err = droplets.Open(filepath.Join(cfg.DataDir, "droplets"), droplets.Options{Logger: logger, MaxBytes: cfg.UploadLimit})
+	return st, err
+}
 
+// controller is the parts that work on them.
+type controller struct {
+	routes   *router.Client
+	engine   *rollout.Engine
+	shadows  *shadow.Collector
+	releases *release.Engine
+	builds   *stager.Stager
+	handler  *api.API
+}
+
+func newController(cfg Config, st *stores, in *keeper.Inherited, version string, logger *slog.Logger) (*controller, error) {
 	uploads, err := emptyDir(filepath.Join(cfg.DataDir, "uploads"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	instances := local.New(local.Config{DataDir: cfg.DataDir, Logger: logger})
-	routes := router.NewClient(routerSocket(cfg))
-	defer routes.Close()
-	engine := rollout.New(rollout.Config{
-		Store: db, Runner: instances, Router: routes, Logs: appLogs, Droplets: trees,
+	c := &controller{routes: router.NewClient(routerSocket(cfg))}
+	c.engine = rollout.New(rollout.Config{
+		Store: st.db, Runner: instances, Router: c.routes, Logs: st.logs, Droplets: st.trees,
 		DrainTimeout: cfg.DrainTimeout,
 		APIURL:       apiURL(cfg, addrs(in.Listeners("api"))),
 		Path:         os.Getenv("PATH"),
 		Exe:          cfg.Exe,
 		Logger:       logger,
 	})
-	shadows := shadow.New(shadow.Config{
-		Dir: filepath.Join(cfg.DataDir, "shadow"), Source: routes, Logger: logger,
+	c.shadows = shadow.New(shadow.Config{
+		Dir: filepath.Join(cfg.DataDir, "shadow"), Source: c.routes, Logger: logger,
 		Ignores: func(ctx context.Context, version string) ([]string, error) {
-			v, err := db.Version(ctx, version)
+			v, err := st.db.Version(ctx, version)
 			return v.Shadow.Ignore, err
 		},
 	})
-	releases := release.New(release.Config{
-		Store: db, Versions: engine, Evidence: routes, Compared: compared(shadows), Logger: logger,
+	c.releases = release.New(release.Config{
+		Store: st.db, Versions: c.engine, Evidence: c.routes, Compared: compared(c.shadows), Logger: logger,
 		Line: func(app, text string) {
-			if err := appLogs.Append(logs.Envelope{App: app, SourceType: "API", Instance: "0", Payload: []byte(text)}); err != nil {
+			if err := st.logs.Append(logs.Envelope{App: app, SourceType: "API", Instance: "0", Payload: []byte(text)}); err != nil {
 				logger.Warn("a line of an app's log is lost", "app", app, "err", err)
 			}
 		},
 	})
-	builds := stager.New(stager.Config{
-		Store: db, Droplets: trees, Runner: instances, Logs: appLogs,
+	c.builds = stager.New(stager.Config{
+		Store: st.db, Droplets: st.trees, Runner: instances, Logs: st.logs,
 		Dir:      filepath.Join(cfg.DataDir, "staging"),
 		CacheDir: filepath.Join(cfg.DataDir, "cache"),
 		WarmDir:  cfg.BuildCache,
 		Exe:      cfg.Exe,
 		Path:     os.Getenv("PATH"),
 		BuildEnv: stager.PassEnv(os.Environ()),
-		AppEnv:   engine.StagingEnv,
+		AppEnv:   c.engine.StagingEnv,
 		Timeout:  cfg.StagingTimeout,
 		// Whoever reaches an API on loopback is on this machine already.
 		LocalSources: onLoopback(in.Listeners("api")),
 		Logger:       logger,
 	})
-	handler, err := api.New(api.Config{
-		Store: db, Engine: engine, Releases: releases, Stager: builds, Shadows: shadows, Auth: users, Logs: appLogs, Droplets: trees,
-		Login:       uaa.New(uaa.Config{Auth: users, Store: db, Logger: logger}),
-		LogCache:    logcache.New(logcache.Config{Auth: users, Logs: appLogs, Store: db, Logger: logger}),
+	c.handler, err = api.New(api.Config{
+		Store: st.db, Engine: c.engine, Releases: c.releases, Stager: c.builds, Shadows: c.shadows,
+		Auth: st.users, Logs: st.logs, Droplets: st.trees,
+		Login:       uaa.New(uaa.Config{Auth: st.users, Store: st.db, Logger: logger}),
+		LogCache:    logcache.New(logcache.Config{Auth: st.users, Logs: st.logs, Store: st.db, Logger: logger}),
 		ExternalURL: cfg.ExternalURL,
 		RouterHTTP:  routerURL(cfg),
 		TempDir:     uploads,
@@ -123,18 +169,17 @@ func Controller(ctx context.Context, cfg Config, version string) error {
 		Version:     version,
 		Logger:      logger,
 	})
-	if err != nil {
-		return err
-	}
+	return c, err
+}
 
+// run serves until ctx or the keeper ends.
+func (c *controller) run(ctx context.Context, in *keeper.Inherited) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return engine.Run(ctx) })
-	g.Go(func() error { return releases.Run(ctx) })
-	g.Go(func() error { return shadows.Run(ctx) })
-	g.Go(func() error { return builds.Run(ctx) })
-	g.Go(func() error { return handler.Run(ctx) })
+	for _, loop := range []func(context.Context) error{c.engine.Run, c.releases.Run, c.shadows.Run, c.builds.Run, c.handler.Run} {
+		g.Go(func() error { return loop(ctx) })
+	}
 	for _, l := range in.Listeners("api") {
-		g.Go(func() error { return serveAPI(ctx, l, handler) })
+		g.Go(func() error { return serveAPI(ctx, l, c.handler) })
 	}
 	g.Go(func() error {
 		select {
@@ -206,7 +251,7 @@ func bootstrap(ctx context.Context, cfg Config, db *store.Store, users *auth.Ser
 	case err == nil:
 		// The user first: a crash in between leaves no file, and the next
 		// start does it again.
-		if err := users.SetPassword(ctx, admin.GUID, password); err != nil {
+		if err := users.SetPassword(ctx, platform.System, admin.GUID, password); err != nil {
 			return fmt.Errorf("giving the user admin a new password: %w", err)
 		}
 		return keepPassword(path, password)

@@ -33,6 +33,9 @@ func TestMain(m *testing.M) {
 	if isolation.IsInit() {
 		isolation.InitMain()
 	}
+	if len(os.Args) > 1 && os.Args[1] == loseReader {
+		writeUnread()
+	}
 	if len(os.Args) > 1 && os.Args[1] == RouterCommand {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()

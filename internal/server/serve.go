@@ -44,11 +44,19 @@ type where struct {
 // ctx ends. It writes DATA/server.json once controller and router are ready,
 // and one line about it to out.
 func Serve(ctx context.Context, cfg Config, out io.Writer) error {
+	outliveReader()
 	logger := newLogger(cfg, "keeper")
+	lock, err := hold(cfg)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
 	if err := prepare(cfg); err != nil {
 		return err
 	}
-	var err error
+	if err := handOver(cfg, logger); err != nil {
+		return err
+	}
 	if cfg.Exe, err = sharedExe(cfg); err != nil {
 		return err
 	}
@@ -65,8 +73,8 @@ func Serve(ctx context.Context, cfg Config, out io.Writer) error {
 	}
 	env := childEnv(cfg, servePath(os.Getenv("PATH")))
 	k := keeper.New(keeper.Config{
-		DataDir: cfg.DataDir,
-		UID:     cfg.UID, GID: cfg.UID,
+		DataDir: cfg.DataDir, Lock: lock,
+		UID: cfg.UID, GID: cfg.UID,
 		InstanceUIDs: keeper.UIDRange{First: cfg.UID + 1, Count: instanceUIDs},
 		Logger:       logger,
 		Children: []keeper.Child{
@@ -151,6 +159,13 @@ func reachable(addrs []net.Addr) string {
 	return net.JoinHostPort(host, port)
 }
 
+// outliveReader keeps a write to our log from ending us when whoever reads it
+// went away, as in weir serve 2>&1 | tee log. A handler, unlike ignoring, does
+// not pass to programs.
+func outliveReader() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+}
+
 // replaceOnHangup makes SIGHUP start controller and router anew, from the
 // binary that is now at weir's path, without dropping a request.
 func replaceOnHangup(ctx context.Context, k *keeper.Keeper, logger *slog.Logger) error {
@@ -189,12 +204,30 @@ var dataDirs = []dataDir{
 	{"cache", 0o711},
 }
 
+// hold takes the lock on the data directory before anything in it is touched:
+// another weir may be at work there, under another uid.
+func hold(cfg Config) (*keeper.Lock, error) {
+	if err := reachableByInstances(cfg.DataDir); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.DataDir, 0o711); err != nil {
+		return nil, unusableData(cfg, err)
+	}
+	return keeper.LockDir(cfg.DataDir)
+}
+
+func unusableData(cfg Config, err error) error {
+	return &platform.Error{
+		Kind: platform.KindInvalid,
+		Msg:  fmt.Sprintf("the data directory %s cannot be used", cfg.DataDir),
+		Hint: "choose another with --data",
+		Err:  err,
+	}
+}
+
 // prepare makes the data directory and gives it, as root, to the uid of the
 // unprivileged processes.
 func prepare(cfg Config) error {
-	if err := reachableByInstances(cfg.DataDir); err != nil {
-		return err
-	}
 	dirs := append(slices.Clone(dataDirs), dataDir{cfg.BuildCache, 0o711})
 	for _, d := range dirs {
 		path := d.name
@@ -202,12 +235,7 @@ func prepare(cfg Config) error {
 			path = filepath.Join(cfg.DataDir, path)
 		}
 		if err := os.MkdirAll(path, d.mode); err != nil {
-			return &platform.Error{
-				Kind: platform.KindInvalid,
-				Msg:  fmt.Sprintf("the data directory %s cannot be used", cfg.DataDir),
-				Hint: "choose another with --data",
-				Err:  err,
-			}
+			return unusableData(cfg, err)
 		}
 		if err := os.Chmod(path, d.mode); err != nil {
 			return fmt.Errorf("preparing the data directory: %w", err)
