@@ -25,7 +25,6 @@ type accessLog struct {
 	lines  func([]AccessLine) // lines, in batches
 	file   *logFile           // lines, one after the other
 	redact redaction
-	watch  func(Record) // sees each record, in the request's own time; for tests
 
 	shards  []logShard
 	wake    chan struct{} // one signal: there are lines
@@ -82,10 +81,7 @@ func newAccessLog(cfg *Config) *accessLog {
 }
 
 // offer takes up a record. It keeps nothing of it.
-func (l *accessLog) offer(rec *Record) {
-	if l.watch != nil {
-		l.show(rec)
-	}
+func (l *accessLog) offer(rec *record) {
 	if l.lines == nil && l.file == nil {
 		return
 	}
@@ -101,7 +97,7 @@ func (l *accessLog) offer(rec *Record) {
 	}
 	first := len(s.list) == 0
 	s.buf = append(rec.append(s.buf, &s.stamp, l.redact), '\n')
-	s.list = append(s.list, shardLine{rec.AppGUID, rec.InstanceIndex, rec.Start.Add(rec.Total), len(s.buf)})
+	s.list = append(s.list, shardLine{rec.appGUID, rec.instanceIndex, rec.start.Add(rec.total), len(s.buf)})
 	many := len(s.buf) > hurryBytes
 	s.mu.Unlock()
 	if first {
@@ -111,12 +107,6 @@ func (l *accessLog) offer(rec *Record) {
 		signal(l.hurry)
 	}
 }
-
-// show is a function of its own, which is not inlined, because the stacks of
-// connections have no room for two Records.
-//
-//go:noinline
-func (l *accessLog) show(rec *Record) { l.watch(*rec) }
 
 func signal(c chan struct{}) {
 	select {

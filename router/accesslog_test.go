@@ -11,11 +11,11 @@ import (
 	"unsafe"
 )
 
-func aRecord() Record {
-	return Record{
-		Start: time.Now(), Total: time.Millisecond, Host: "app.example.com", Method: "GET", Target: "/path?token=1", Proto: "HTTP/1.1",
-		Referer: "http://a.test/x?secret", UserAgent: "agent", ClientAddr: "192.0.2.1:12345", ForwardedFor: "192.0.2.1", Status: 200, RequestID: requestID(),
-		AppGUID: "app", InstanceGUID: "i", InstanceIndex: 123, BackendAddr: "10.0.0.1:80", Version: "v2",
+func aRecord() record {
+	return record{
+		start: time.Now(), total: time.Millisecond, host: "app.example.com", method: "GET", target: "/path?token=1", proto: "HTTP/1.1",
+		referer: "http://a.test/x?secret", userAgent: "agent", clientAddr: "192.0.2.1:12345", forwardedFor: "192.0.2.1", status: 200, requestID: requestID(),
+		appGUID: "app", instanceGUID: "i", instanceIndex: 123, backendAddr: "10.0.0.1:80", version: "v2",
 	}
 }
 
@@ -59,7 +59,7 @@ func TestAccessLog_HandsOverLinesAndFillsAFile(t *testing.T) {
 		t.Errorf("%d lines in the files, %d handed over", n, len(got))
 	}
 	for _, line := range got {
-		if want := "app " + string(rec.AppendRTR(nil)); line != want {
+		if want := "app " + rec.line(); line != want {
 			t.Fatalf("got  %s\nwant %s", line, want)
 		}
 	}
@@ -79,8 +79,8 @@ func TestAccessLog_HidesWhatItMust(t *testing.T) {
 	if !strings.Contains(line, `"GET /path? HTTP/1.1"`) || !strings.Contains(line, `"10.0.0.1:80"`) {
 		t.Errorf("got %s", line)
 	}
-	rec.Error, rec.Reason = "endpoint_failure", "endpoint_closed"
-	if line := string(rec.AppendRTR(nil)); !strings.HasSuffix(line, `x_cf_routererror:"endpoint_failure" version:"v2" reason:"endpoint_closed" code:"H13"`) {
+	rec.code, rec.reason = "endpoint_failure", "endpoint_closed"
+	if line := rec.line(); !strings.HasSuffix(line, `x_cf_routererror:"endpoint_failure" version:"v2" reason:"endpoint_closed" code:"H13"`) {
 		t.Errorf("got %s", line)
 	}
 }
@@ -88,7 +88,7 @@ func TestAccessLog_HidesWhatItMust(t *testing.T) {
 func TestAccessLog_DropsWhatDoesNotFitAndCountsIt(t *testing.T) {
 	l := newAccessLog(&Config{AccessLines: func([]AccessLine) {}})
 	rec := aRecord()
-	rec.UserAgent = strings.Repeat("x", 4096)
+	rec.userAgent = strings.Repeat("x", 4096)
 	for range 2000 { // nobody takes them
 		l.offer(&rec)
 	}
@@ -107,7 +107,7 @@ func TestAccessLogAndMetrics_AllocateNothingPerRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	one := func() {
-		tr := trip{r: r, begun: r.now(), rec: Record{Start: r.started, Host: "a.test", Method: "GET", Target: "/", Proto: "HTTP/1.1", Status: 200}}
+		tr := trip{r: r, begun: r.now(), rec: record{start: r.started, host: "a.test", method: "GET", target: "/", proto: "HTTP/1.1", status: 200}}
 		if tr.choose(ask{method: "GET", host: "a.test", path: "/", wish: wish{index: -1}}) != reasonNone || tr.claim() != reasonNone {
 			t.Fatal("not claimed")
 		}

@@ -26,7 +26,7 @@ func (x *exchange) again(o outcome, err error) bool {
 }
 
 func (x *exchange) isIdempotent() bool {
-	return isIdempotent(x.rec.Method, x.req.First(wire.IdempotencyKey) != nil)
+	return isIdempotent(x.rec.method, x.req.First(wire.IdempotencyKey) != nil)
 }
 
 // send makes one attempt and returns once the head of the answer is here.
@@ -214,7 +214,7 @@ func (x *exchange) dropUp(keep bool) {
 	}
 	x.up = nil
 	if x.upload != nil {
-		x.rec.RequestBytes = x.watch.got.Load()
+		x.rec.requestBytes = x.watch.got.Load()
 	}
 	if x.watch.letGo() && keep {
 		x.b.up.put(u, x.r.now())
@@ -228,7 +228,7 @@ func (x *exchange) dropUp(keep bool) {
 func (x *exchange) appendRequest(b []byte) []byte {
 	b = x.req.AppendLine(b, x.strip())
 	b = x.req.AppendKept(b)
-	b = x.from.appendLines(b, x.rec.RequestID, x.rec.Start.UnixMilli())
+	b = x.from.appendLines(b, x.rec.requestID, x.rec.start.UnixMilli())
 	b = appendLine(b, "X-Cf-Applicationid", x.dest.src.AppGUID)
 	b = appendLine(b, "X-Cf-Instanceid", x.b.guid)
 	b = append(b, "X-Cf-Instanceindex: "...)

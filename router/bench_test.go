@@ -282,10 +282,10 @@ func BenchmarkNext(b *testing.B) {
 	}
 }
 
-func BenchmarkAppendRTR(b *testing.B) {
-	rec := Record{
-		Start: time.Now(), Total: time.Millisecond, Host: "app.example.com", Method: "GET", Target: "/path/to/something?q=1", Proto: "HTTP/1.1",
-		UserAgent: "Mozilla/5.0 (X11; Linux x86_64) bench", ClientAddr: "127.0.0.1:12345", Status: 200, RequestID: "0b9e3f5e-66cc-4a1f-9b0a-0d8b9a2a52c1",
+func BenchmarkRecord_Line(b *testing.B) {
+	rec := record{
+		start: time.Now(), total: time.Millisecond, host: "app.example.com", method: "GET", target: "/path/to/something?q=1", proto: "HTTP/1.1",
+		userAgent: "Mozilla/5.0 (X11; Linux x86_64) bench", clientAddr: "127.0.0.1:12345", status: 200, requestID: "0b9e3f5e-66cc-4a1f-9b0a-0d8b9a2a52c1",
 	}
 	var line []byte
 	var at stamp

@@ -41,12 +41,12 @@ const maxDrainWait = 24 * time.Hour
 //	GET   /debug/pprof/  profiles of the process, as package net/http/pprof has them
 type controlServer struct {
 	r    *Router
-	stop <-chan struct{} // closed when the router ends: nobody waits longer
+	stop chan struct{} // closed with it: nobody waits longer
 	http *http.Server
 }
 
-func (r *Router) newControlServer(stop <-chan struct{}) *controlServer {
-	c := &controlServer{r: r, stop: stop}
+func (r *Router) newControlServer() *controlServer {
+	c := &controlServer{r: r, stop: make(chan struct{})}
 	mux := http.NewServeMux()
 	for path, follows := range map[string]bool{tablePath: false, followPath: true} {
 		mux.HandleFunc("PUT "+path, func(w http.ResponseWriter, req *http.Request) { c.putTable(w, req, follows) })
@@ -76,8 +76,10 @@ func (c *controlServer) serve(ln net.Listener) error {
 	return err
 }
 
-// close ends the control API. Calls under way get a second to finish.
+// close ends the control API. Calls under way get a second to finish; those
+// that wait for something end at once.
 func (c *controlServer) close() {
+	close(c.stop)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = c.http.Shutdown(ctx)

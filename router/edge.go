@@ -72,8 +72,7 @@ type edge struct {
 	mu        sync.Mutex // guards what follows
 	listeners []*stopListener
 	stopped   bool
-	open      int // connections
-	byPeer    map[netip.Addr]int
+	crowd     crowd         // of connections that are open
 	room      chan struct{} // closed when a connection ends; nil: nobody waits
 
 	accepting sync.WaitGroup // accept loops, and connections that are not settled yet
@@ -82,10 +81,7 @@ type edge struct {
 }
 
 func newEdge(r *Router, carry func(*arrival)) *edge {
-	return &edge{
-		r: r, carry: carry, empty: make(chan struct{}, 1), stops: make(chan struct{}),
-		byPeer: make(map[netip.Addr]int),
-	}
+	return &edge{r: r, carry: carry, empty: make(chan struct{}, 1), stops: make(chan struct{})}
 }
 
 // serve accepts connections until stop is called.
@@ -154,7 +150,7 @@ func (e *edge) waitForRoom() bool {
 			e.mu.Unlock()
 			return false
 		}
-		if e.open < e.r.cfg.MaxConns {
+		if e.crowd.all < e.r.cfg.MaxConns {
 			e.mu.Unlock()
 			return true
 		}
@@ -200,37 +196,13 @@ func (a *arrival) run() {
 	a.edge.carry(a)
 }
 
-// chargedTo is whose share of the connections one from a takes; invalid:
-// nobody's.
-func (r *Router) chargedTo(a netip.Addr) netip.Addr {
-	if a.IsLoopback() || isTrusted(a, r.cfg.TrustedProxies) {
-		return netip.Addr{}
-	}
-	return sharer(a)
-}
-
-// sharer is what connections are counted by: an IPv4 address, or the /64 an
-// IPv6 address is in, which is what one customer has.
-func sharer(a netip.Addr) netip.Addr {
-	if a.Is6() {
-		if p, err := a.WithZone("").Prefix(64); err == nil {
-			return p.Addr()
-		}
-	}
-	return a
-}
-
 // arrived counts a connection, unless its peer has its share already.
 func (e *edge) arrived(by netip.Addr) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if by.IsValid() {
-		if e.byPeer[by] >= e.r.cfg.MaxConnsPerIP {
-			return false
-		}
-		e.byPeer[by]++
+	if !e.crowd.join(by, e.r.cfg.MaxConnsPerIP) {
+		return false
 	}
-	e.open++
 	e.r.metrics.conns.Add(1)
 	return true
 }
@@ -239,12 +211,7 @@ func (e *edge) arrived(by netip.Addr) bool {
 func (e *edge) gone(by netip.Addr) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if by.IsValid() {
-		if e.byPeer[by]--; e.byPeer[by] == 0 {
-			delete(e.byPeer, by)
-		}
-	}
-	e.open--
+	e.crowd.leave(by)
 	if e.room != nil {
 		close(e.room)
 		e.room = nil

@@ -218,10 +218,10 @@ func (t *trip) errorPage(why reason, accept string) (status int, body, contentTy
 	if page := t.ownPage(why, status); page != "" && preferredType(accept) != "application/json" {
 		_, text, _ := strings.Cut(errorText(why, t.ask.host), ": ")
 		fill := strings.NewReplacer("{{status}}", strconv.Itoa(status), "{{message}}", html.EscapeString(text),
-			"{{request_id}}", html.EscapeString(t.rec.RequestID))
+			"{{request_id}}", html.EscapeString(t.rec.requestID))
 		return status, fill.Replace(page), "text/html; charset=utf-8"
 	}
-	body, contentType = errorPage(why, t.ask.host, t.rec.RequestID, accept)
+	body, contentType = errorPage(why, t.ask.host, t.rec.requestID, accept)
 	return status, body, contentType
 }
 

@@ -70,6 +70,30 @@ type BadEvent struct {
 	At        time.Time `json:"at"`
 }
 
+// Counting says which requests are evidence, and which of those are bad.
+type Counting struct {
+	Statuses []int    `json:"statuses,omitempty"` // 400 to 499 that are bad, too
+	Exclude  []string `json:"exclude,omitempty"`  // paths that are no evidence, with all below them
+}
+
+func (c *Counting) isBad(status int) bool { return c != nil && slices.Contains(c.Statuses, status) }
+
+func (c *Counting) excludes(path string) bool { return c != nil && isUnder(c.Exclude, path) }
+
+// isUnder reports whether a path is one of those given, or below one.
+func isUnder(paths []string, path string) bool {
+	for _, p := range paths {
+		if rest, ok := strings.CutPrefix(path, strings.TrimSuffix(p, "/")); ok && (rest == "" || rest[0] == '/') {
+			return true
+		}
+	}
+	return false
+}
+
+func sameCounting(a, b *Counting) bool {
+	return a == b || a != nil && b != nil && slices.Equal(a.Statuses, b.Statuses) && slices.Equal(a.Exclude, b.Exclude)
+}
+
 // EvidenceQuery asks for evidence.
 type EvidenceQuery struct {
 	Apps []string `json:"apps,omitempty"` // nil: all
@@ -119,8 +143,9 @@ type evidence struct {
 
 // split is one split of an app.
 type split struct {
-	key  splitKey
-	seen [seenBits / 64]atomic.Uint64 // clients of sticky routes
+	key      splitKey
+	counting *Counting
+	seen     [seenBits / 64]atomic.Uint64 // clients of sticky routes
 
 	refs int   // routes that lead to it; guarded by evidence.mu
 	left int64 // when refs became 0, on the router's clock
@@ -159,7 +184,7 @@ func (e *evidence) attach(rt *route) {
 		if d.src.Split == 0 || d.arm != nil || !rt.isSplit(d.src) {
 			continue
 		}
-		s := e.acquire(splitKey{d.src.AppGUID, d.src.Split})
+		s := e.acquire(splitKey{d.src.AppGUID, d.src.Split}, d.src.Counting)
 		for n := range rt.dests {
 			o := &rt.dests[n]
 			if o.src.AppGUID == d.src.AppGUID && o.src.Split == d.src.Split && o.src.Shadow == 0 {
@@ -186,12 +211,12 @@ func (r *route) isSplit(of *Destination) bool {
 	return several && of.Weight > 0
 }
 
-func (e *evidence) acquire(key splitKey) *split {
+func (e *evidence) acquire(key splitKey, counting *Counting) *split {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := e.splits[key]
 	if s == nil {
-		s = &split{key: key}
+		s = &split{key: key, counting: counting}
 		e.splits[key] = s
 		e.forgetLocked(key.app)
 	}
@@ -262,7 +287,11 @@ func (e *evidence) count(t *trip, why reason) {
 		return
 	}
 	a := first.arm
-	bad := t.made.blamed || elsewhere || t.rec.Status >= 500 || why == reasonTruncated
+	counting := a.split.counting
+	if counting.excludes(t.ask.path) {
+		return
+	}
+	bad := t.made.blamed || elsewhere || t.rec.status >= 500 || why == reasonTruncated || counting.isBad(t.rec.status)
 	client := t.client()
 	setBit(a.clients[:], client)
 	setBit(a.endpoints[:], endpoint(t.ask.method, t.ask.path))
@@ -275,7 +304,7 @@ func (e *evidence) count(t *trip, why reason) {
 		return
 	}
 	a.requests.Add(1)
-	a.status[statusClass(t.rec.Status)].Add(1)
+	a.status[statusClass(t.rec.status)].Add(1)
 	if elsewhere {
 		a.failover.Add(1)
 	}
@@ -313,8 +342,8 @@ func (t *trip) client() uint64 {
 // note keeps a bad event and wakes who waits for one.
 func (e *evidence) note(a *arm, t *trip, why reason, client uint64) {
 	ev := BadEvent{
-		Version: a.version, Client: client, Status: t.rec.Status, At: time.Now(), Matched: t.made.how == byMatch,
-		RequestID: strings.Clone(t.rec.RequestID), Method: strings.Clone(t.ask.method),
+		Version: a.version, Client: client, Status: t.rec.status, At: time.Now(), Matched: t.made.how == byMatch,
+		RequestID: strings.Clone(t.rec.requestID), Method: strings.Clone(t.ask.method),
 		Path: strings.Clone(t.ask.path[:min(len(t.ask.path), 256)]),
 	}
 	if why != reasonNone {

@@ -102,6 +102,32 @@ func TestEvidence_CountsWhatTheSharesAssigned(t *testing.T) {
 }
 
 // One version may have all requests, or all but those of a ring.
+// A version that has lost a page answers 404 faster than ever; a monitor's pings
+// say nothing about what people get.
+func TestEvidence_CountsWhatIsAskedFor(t *testing.T) {
+	g := run(t)
+	lost := func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(404) }
+	r := versions("a.test", serveApp(t, sayName("main")), serveApp(t, lost), 7, 50, 50)
+	for i := range r.Destinations {
+		r.Destinations[i].Counting = &Counting{Statuses: []int{404}, Exclude: []string{"/health"}}
+	}
+	g.upsert(r)
+	c := g.client()
+	for _, path := range []string{"/page", "/health", "/health/deep", "/healthy"} {
+		for range 20 {
+			get(t, c, "http://a.test"+path)
+		}
+	}
+	var by map[string]VersionEvidence
+	eventually(t, "all are counted", func() bool {
+		_, by = evidenceOf(t, g, EvidenceQuery{})
+		return by["g1/7"].Requests+by["g2/7"].Requests >= 40
+	})
+	if one, two := by["g1/7"], by["g2/7"]; one.Requests+two.Requests != 40 || one.Bad != 0 || two.Bad != two.Requests || two.Bad < 18 {
+		t.Errorf("main %+v, canary %+v", one, two)
+	}
+}
+
 func TestEvidence_CountsWithoutACompetitor(t *testing.T) {
 	g := run(t)
 	bad := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }
@@ -231,7 +257,7 @@ func TestEvidence_IsFoundWithoutAllocating(t *testing.T) {
 	}
 	got := testing.AllocsPerRun(1000, func() {
 		tr := trip{r: r, begun: r.now()}
-		tr.rec.Status = 200
+		tr.rec.status = 200
 		if tr.choose(ask{method: "GET", host: "a.test", path: "/items/12345", wish: wish{index: -1}, client: netip.MustParseAddr("192.0.2.1")}) != reasonNone || tr.claim() != reasonNone {
 			t.Fatal("not claimed")
 		}

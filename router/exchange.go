@@ -174,7 +174,7 @@ func (x *exchange) recovered() {
 	}
 	x.r.cfg.Logger.Error("request failed inside the router", "err", p, "stack", string(debug.Stack()))
 	x.why = reasonInternal
-	x.rec.Status = reasons[reasonInternal].status
+	x.rec.status = reasons[reasonInternal].status
 	x.endUpload()
 	x.front.abort()
 	x.finishTrip()
@@ -195,11 +195,11 @@ func (x *exchange) start(now int64) {
 	}
 	newRequestID(&x.id)
 	rec := &x.rec
-	rec.Start = x.r.wallTime(now)
-	rec.Host, rec.Method, rec.Target = view(x.req.HostValue()), view(x.req.MethodBytes()), view(x.req.TargetBytes())
-	rec.Proto, rec.ClientAddr = x.asked.proto, x.asked.peerAddr
-	rec.Referer, rec.UserAgent = view(x.req.First(wire.Referer)), view(x.req.First(wire.UserAgent))
-	rec.RequestID = view(x.id[:])
+	rec.start = x.r.wallTime(now)
+	rec.host, rec.method, rec.target = view(x.req.HostValue()), view(x.req.MethodBytes()), view(x.req.TargetBytes())
+	rec.proto, rec.clientAddr = x.asked.proto, x.asked.peerAddr
+	rec.referer, rec.userAgent = view(x.req.First(wire.Referer)), view(x.req.First(wire.UserAgent))
+	rec.requestID = view(x.id[:])
 }
 
 // finishTrip releases, counts and logs.
@@ -216,8 +216,8 @@ func (x *exchange) run() {
 	if x.asked.secure {
 		proto = "https"
 	}
-	x.from.trace(&x.req, x.asked.peer, x.asked.peerText, proto, x.rec.RequestID, x.r.cfg.TrustedProxies)
-	x.rec.ForwardedFor, x.rec.ForwardedProto = x.from.forwardedFor, x.from.proto
+	x.from.trace(&x.req, x.asked.peer, x.asked.peerText, proto, x.rec.requestID, x.r.cfg.TrustedProxies)
+	x.rec.forwardedFor, x.rec.forwardedProto = x.from.forwardedFor, x.from.proto
 	a, why := x.readAsk()
 	if why == reasonNone {
 		why = x.choose(a)
@@ -268,7 +268,7 @@ func (x *exchange) readAsk() (a ask, why reason) {
 	if req.First(wire.AppInstance) != nil || req.First(wire.ProcessInstance) != nil {
 		a.wish, why = parseWish(x.joined(wire.AppInstance), x.joined(wire.ProcessInstance))
 	}
-	a.method, a.target, a.port = x.rec.Method, x.rec.Target, x.from.port
+	a.method, a.target, a.port = x.rec.method, x.rec.target, x.from.port
 	a.client = x.from.client
 	a.secure, a.length = x.from.proto == "https", req.Length
 	a.head, a.gone, a.from = req, x.asked.gone, x.watch.ends
@@ -298,7 +298,7 @@ func (x *exchange) joined(c wire.Class) string {
 func (x *exchange) prepareBody() reason {
 	w := x.watch
 	w.got.Store(int64(len(x.whole)))
-	x.rec.RequestBytes = int64(len(x.whole))
+	x.rec.requestBytes = int64(len(x.whole))
 	limit := x.limits()
 	if limit.head <= 0 {
 		limit.head = x.r.cfg.ResponseTimeout
@@ -337,7 +337,7 @@ func (x *exchange) gather(n int) reason {
 		w.up.enter(phaseNone, 0)
 		got += k
 		w.got.Add(int64(k))
-		x.rec.RequestBytes = int64(got)
+		x.rec.requestBytes = int64(got)
 		if err != nil && got < n {
 			return bodyFault(err)
 		}

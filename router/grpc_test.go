@@ -19,6 +19,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// largeMessage is larger than what servers and clients of gRPC take by default.
+const largeMessage = 5 << 20
+
 // grpcEcho is a gRPC service that gives back what it gets.
 type grpcEcho struct {
 	pb.UnimplementedTestServiceServer
@@ -63,6 +66,30 @@ func (s *grpcEcho) FullDuplexCall(stream grpc.BidiStreamingServer[pb.StreamingOu
 	}
 }
 
+// StreamingInputCall says how much it got.
+func (s *grpcEcho) StreamingInputCall(stream grpc.ClientStreamingServer[pb.StreamingInputCallRequest, pb.StreamingInputCallResponse]) error {
+	for size := 0; ; {
+		in, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return stream.SendAndClose(&pb.StreamingInputCallResponse{AggregatedPayloadSize: int32(size)})
+		}
+		if err != nil {
+			return err
+		}
+		size += len(in.Payload.GetBody())
+	}
+}
+
+// StreamingOutputCall sends messages of the sizes that it is asked for.
+func (s *grpcEcho) StreamingOutputCall(in *pb.StreamingOutputCallRequest, stream grpc.ServerStreamingServer[pb.StreamingOutputCallResponse]) error {
+	for _, p := range in.ResponseParameters {
+		if err := stream.Send(&pb.StreamingOutputCallResponse{Payload: message(int(p.Size), 'q')}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func TestGRPC_PassesThrough(t *testing.T) {
 	cert := keyPair(t, "grpc.test")
 	s := runTLS(t, []tls.Certificate{cert})
@@ -71,7 +98,7 @@ func TestGRPC_PassesThrough(t *testing.T) {
 		t.Fatal(err)
 	}
 	service := &grpcEcho{canceled: make(chan bool, 10)}
-	server := grpc.NewServer()
+	server := grpc.NewServer(grpc.MaxRecvMsgSize(largeMessage + 1<<10))
 	pb.RegisterTestServiceServer(server, service)
 	go func() { _ = server.Serve(ln) }()
 	t.Cleanup(server.Stop)
@@ -86,7 +113,8 @@ func TestGRPC_PassesThrough(t *testing.T) {
 		"over TLS":     {s.tlsAddr, credentials.NewTLS(&tls.Config{RootCAs: s.roots, ServerName: "grpc.test"})},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn, err := grpc.NewClient("passthrough:///"+c.addr, grpc.WithTransportCredentials(c.creds), grpc.WithAuthority("grpc.test"))
+			conn, err := grpc.NewClient("passthrough:///"+c.addr, grpc.WithTransportCredentials(c.creds), grpc.WithAuthority("grpc.test"),
+				grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(largeMessage+1<<10)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -95,7 +123,17 @@ func TestGRPC_PassesThrough(t *testing.T) {
 			unaryPasses(t, client)
 			errorsAndDeadlinesPass(t, client, service)
 			streamsPass(t, client, service)
+			streamsOfOneSidePass(t, client)
 		})
+	}
+}
+
+// A stream over which nothing is said for a while must not be ended by those
+// who look whether the other side is there.
+func TestGRPC_SilentStreamsArePingedNoMoreOftenThanServersAllow(t *testing.T) {
+	const allowed = 5 * time.Minute // by default, in all languages
+	if got := newTransport(new(Config)).HTTP2.SendPingTimeout; got > 0 && got <= allowed {
+		t.Errorf("a ping after %s", got)
 	}
 }
 
@@ -109,7 +147,7 @@ func message(size int, fill byte) *pb.Payload {
 
 func unaryPasses(t *testing.T, client pb.TestServiceClient) {
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "x-ask", "hello")
-	for _, size := range []int{0, 1 << 10, 1 << 20} {
+	for _, size := range []int{0, 1 << 10, 1 << 20, largeMessage} {
 		var first, last metadata.MD
 		res, err := client.UnaryCall(ctx, &pb.SimpleRequest{Payload: message(size, 'x')}, grpc.Header(&first), grpc.Trailer(&last))
 		if err != nil || len(res.Payload.GetBody()) != size {
@@ -170,4 +208,35 @@ func streamsPass(t *testing.T, client pb.TestServiceClient, service *grpcEcho) {
 	}
 	cancel()
 	awaitCancel(t, service)
+}
+
+func streamsOfOneSidePass(t *testing.T, client pb.TestServiceClient) {
+	up, err := client.StreamingInputCall(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizes := []*pb.ResponseParameters{}
+	want := 0
+	for size := 1; size < 1<<18; size *= 4 {
+		want += size
+		sizes = append(sizes, &pb.ResponseParameters{Size: int32(size)})
+		if err := up.Send(&pb.StreamingInputCallRequest{Payload: message(size, 'a')}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if res, err := up.CloseAndRecv(); err != nil || int(res.AggregatedPayloadSize) != want {
+		t.Errorf("%d bytes came of %d: %v", res.GetAggregatedPayloadSize(), want, err)
+	}
+	down, err := client.StreamingOutputCall(t.Context(), &pb.StreamingOutputCallRequest{ResponseParameters: sizes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range sizes {
+		if res, err := down.Recv(); err != nil || len(res.Payload.GetBody()) != int(p.Size) {
+			t.Fatalf("a message of %d bytes: %v", p.Size, err)
+		}
+	}
+	if _, err := down.Recv(); !errors.Is(err, io.EOF) {
+		t.Errorf("got %v", err)
+	}
 }

@@ -34,21 +34,24 @@ type quicRoad struct {
 	end    context.CancelFunc
 	over   chan struct{} // closed when drain returned
 
-	mu     sync.Mutex // guards what follows
-	open   int        // connections
-	byPeer map[netip.Addr]int
+	mu    sync.Mutex // guards crowd
+	crowd crowd
 }
 
 // quicCrowd is from how many connections on a client has to prove its address
 // before it costs anything.
 const quicCrowd = 1000
 
+// quicMaxHead is how large a head may be to be refused by us and not by the
+// server, whose refusal says nothing and is in no log.
+const quicMaxHead = 2 * wire.MaxHead
+
 func newQUICRoad(r *Router, h http.Handler) *quicRoad {
-	q := &quicRoad{r: r, over: make(chan struct{}), byPeer: make(map[netip.Addr]int)}
+	q := &quicRoad{r: r, over: make(chan struct{})}
 	q.stop, q.end = context.WithCancel(context.Background())
 	q.server = &http3.Server{
 		Handler:        http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { h.ServeHTTP(h3Writer{w, req.Method == "HEAD"}, req) }),
-		MaxHeaderBytes: wire.MaxHead, IdleTimeout: r.cfg.IdleTimeout, Logger: nil,
+		MaxHeaderBytes: quicMaxHead, IdleTimeout: r.cfg.IdleTimeout, Logger: nil,
 		ConnContext: q.connContext,
 	}
 	return q
@@ -97,34 +100,21 @@ func (q *quicRoad) connContext(ctx context.Context, c *quic.Conn) context.Contex
 func (q *quicRoad) arrived(by netip.Addr) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.open >= q.r.cfg.MaxConns || by.IsValid() && q.byPeer[by] >= q.r.cfg.MaxConnsPerIP {
-		return false
-	}
-	q.open++
-	if by.IsValid() {
-		q.byPeer[by]++
-	}
-	return true
+	return q.crowd.all < q.r.cfg.MaxConns && q.crowd.join(by, q.r.cfg.MaxConnsPerIP)
 }
 
 // gone is the opposite of arrived.
 func (q *quicRoad) gone(by netip.Addr) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.open--
-	if !by.IsValid() {
-		return
-	}
-	if q.byPeer[by]--; q.byPeer[by] == 0 {
-		delete(q.byPeer, by)
-	}
+	q.crowd.leave(by)
 }
 
 // isCrowded reports whether clients have to prove their address first.
 func (q *quicRoad) isCrowded(net.Addr) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.open > quicCrowd
+	return q.crowd.all > quicCrowd
 }
 
 // announcement is the value of Alt-Svc.

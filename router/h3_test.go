@@ -93,6 +93,59 @@ func TestHTTP3_ServesWhatTheOthersAnnounce(t *testing.T) {
 	}
 }
 
+func TestHTTP3_SendsABodyWhereThereIsOne(t *testing.T) {
+	udp := udpSocket(t)
+	s := runTLS(t, []tls.Certificate{keyPair(t, "a.test")}, func(c *Config) { c.QUIC = []net.PacketConn{another(t, udp)} })
+	app := serveApp(t, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		w.Header().Set("X-Got", fmt.Sprintf("%d %v %q", r.ContentLength, r.TransferEncoding, b))
+		w.Header().Set("Content-Length", "0")
+	})
+	s.mapRoute("a.test", "", to("a", app))
+	c := s.h3(udp.LocalAddr().String())
+	for _, tt := range []struct{ method, body, want string }{
+		{"GET", "", `0 [] ""`},
+		{"HEAD", "", `0 [] ""`},
+		{"DELETE", "", `0 [] ""`},
+		{"GET", "some", `-1 [chunked] "some"`},
+		{"DELETE", "some", `-1 [chunked] "some"`},
+		{"POST", "some", `-1 [chunked] "some"`},
+	} {
+		var body io.Reader
+		if tt.body != "" {
+			body = io.MultiReader(strings.NewReader(tt.body)) // of unknown length
+		}
+		if got := do(t, c, request1(t, tt.method, "https://a.test/", body)); got.header.Get("X-Got") != tt.want {
+			t.Errorf("%s %q: the instance got %s, want %s", tt.method, tt.body, got.header.Get("X-Got"), tt.want)
+		}
+	}
+}
+
+func TestHTTP3_RefusesLargeHeadsAsOthersDo(t *testing.T) {
+	udp := udpSocket(t)
+	s := runTLS(t, []tls.Certificate{keyPair(t, "a.test")}, func(c *Config) { c.QUIC = []net.PacketConn{another(t, udp)} })
+	s.mapRoute("a.test", "", to("a", serveApp(t, sayName("ok"))))
+	c := s.h3(udp.LocalAddr().String())
+	for i, tt := range []struct{ fields, size, want int }{
+		{90, 600, 200}, // nearly as much as there may be
+		{10, 7000, 431},
+		{200, 10, 431},
+		{1, 17 << 10, 431},
+	} {
+		req := request1(t, "GET", "https://a.test/", nil)
+		for n := range tt.fields {
+			req.Header.Set(fmt.Sprintf("X-Large-%d", n), strings.Repeat("x", tt.size))
+		}
+		got := do(t, c, req)
+		if got.status != tt.want || tt.want == 431 && got.header.Get("X-Cf-RouterError") != "head_too_large" {
+			t.Errorf("%d fields of %d bytes: got %d, %v", tt.fields, tt.size, got.status, got.header)
+		}
+		if rec := s.nthRecord(i + 1); rec.Status != tt.want {
+			t.Errorf("%d fields of %d bytes: logged as %+v", tt.fields, tt.size, rec)
+		}
+	}
+}
+
 func TestHTTP3_HasALimitOfConnections(t *testing.T) {
 	udp := udpSocket(t)
 	s := runTLS(t, []tls.Certificate{keyPair(t, "a.test")}, func(c *Config) {

@@ -11,6 +11,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -28,10 +30,10 @@ type rig struct {
 	cancel context.CancelFunc
 	ended  chan error
 
-	mu      sync.Mutex
-	records []Record
-	number  uint64
-	table   map[RouteKey]Route
+	mu     sync.Mutex
+	lines  []logged
+	number uint64
+	table  map[RouteKey]Route
 }
 
 // listen listens as the keeper does, so that connections are accepted as they
@@ -42,16 +44,18 @@ func listen() (net.Listener, error) {
 	return lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
 }
 
-// run starts a Router whose records are kept; change may adjust its Config.
+// run starts a Router whose access log is kept; change may adjust its Config.
 func run(t testing.TB, change ...func(*Config)) *rig {
 	t.Helper()
-	g := newRig(t, change...)
-	g.r.log.watch = g.record
+	var g *rig
+	keep := func(c *Config) { c.AccessLines = func(lines []AccessLine) { g.keepLines(lines) } }
+	g = newRig(t, append(change, keep)...)
+	g.r.log.shards = g.r.log.shards[:1] // so that lines come in the order of requests
 	g.start()
 	return g
 }
 
-// runUnseen starts a Router whose requests nobody watches.
+// runUnseen starts a Router whose access log nobody keeps.
 func runUnseen(t testing.TB, change ...func(*Config)) *rig {
 	t.Helper()
 	g := newRig(t, change...)
@@ -136,33 +140,80 @@ func testLogger(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-// record keeps a copy, which shares nothing with the request's buffers.
-func (g *rig) record(c Record) {
-	for _, s := range []*string{&c.Host, &c.Method, &c.Target, &c.Proto, &c.Referer, &c.UserAgent, &c.ForwardedFor, &c.ForwardedProto, &c.RequestID, &c.ClientAddr} {
-		*s = strings.Clone(*s)
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.records = append(g.records, c)
+// logged is a line of the access log, read.
+type logged struct {
+	Host, Method, Target, Proto, Referer, UserAgent        string
+	ClientAddr, BackendAddr, ForwardedFor, ForwardedProto  string
+	RequestID, AppGUID, InstanceGUID, Error, Version, Code string
+	Reason                                                 string
+	Status, FailedAttempts                                 int
+	RequestBytes, ResponseBytes                            int64
+	Total, Own                                             float64 // seconds
 }
 
-// AppendRTR is append with nothing hidden.
-func (rec *Record) AppendRTR(b []byte) []byte { return rec.append(b, new(stamp), redaction{}) }
+var logLine = regexp.MustCompile(`^(\S+) - \[\S+\] "(\S*) (.*) (\S*)" (\d+) (\d+) (\d+) "(.*?)" "(.*?)" "(.*?)" "(.*?)" (.*)$`)
 
-// nthRecord waits for the nth record, from 1, and returns it.
-func (g *rig) nthRecord(n int) Record {
+// readLine reads a line in which no quote is escaped.
+func readLine(t testing.TB, line string) (l logged) {
+	t.Helper()
+	m := logLine.FindStringSubmatch(line)
+	if m == nil {
+		t.Errorf("no line of an access log: %s", line)
+		return l
+	}
+	for i, to := range map[int]*string{1: &l.Host, 2: &l.Method, 3: &l.Target, 4: &l.Proto, 8: &l.Referer, 9: &l.UserAgent, 10: &l.ClientAddr, 11: &l.BackendAddr} {
+		if m[i] != "-" {
+			*to = m[i]
+		}
+	}
+	l.Status, _ = strconv.Atoi(m[5])
+	l.RequestBytes, _ = strconv.ParseInt(m[6], 10, 64)
+	l.ResponseBytes, _ = strconv.ParseInt(m[7], 10, 64)
+	named := map[string]string{}
+	for field := range strings.FieldsSeq(m[12]) {
+		name, value, _ := strings.Cut(field, ":")
+		if value = strings.Trim(value, `"`); value != "-" {
+			named[name] = value
+		}
+	}
+	for name, to := range map[string]*string{
+		"x_forwarded_for": &l.ForwardedFor, "x_forwarded_proto": &l.ForwardedProto, "vcap_request_id": &l.RequestID,
+		"app_id": &l.AppGUID, "instance_id": &l.InstanceGUID, "x_cf_routererror": &l.Error,
+		"version": &l.Version, "code": &l.Code, "reason": &l.Reason,
+	} {
+		*to = named[name]
+	}
+	l.FailedAttempts, _ = strconv.Atoi(named["failed_attempts"])
+	l.Total, _ = strconv.ParseFloat(named["response_time"], 64)
+	l.Own, _ = strconv.ParseFloat(named["gorouter_time"], 64)
+	return l
+}
+
+func (g *rig) keepLines(lines []AccessLine) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, line := range lines {
+		g.lines = append(g.lines, readLine(g.t, string(line.Line)))
+	}
+}
+
+// line is the record as a line in which nothing is hidden.
+func (rec *record) line() string { return string(rec.append(nil, new(stamp), redaction{})) }
+
+// nthRecord waits for the nth line of the access log, from 1, and returns it.
+func (g *rig) nthRecord(n int) logged {
 	g.t.Helper()
-	var r Record
-	eventually(g.t, fmt.Sprintf("record %d is there", n), func() bool {
+	var l logged
+	eventually(g.t, fmt.Sprintf("line %d is there", n), func() bool {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if len(g.records) < n {
+		if len(g.lines) < n {
 			return false
 		}
-		r = g.records[n-1]
+		l = g.lines[n-1]
 		return true
 	})
-	return r
+	return l
 }
 
 // mapRoute makes route hosts lead to the given destinations.

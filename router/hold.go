@@ -130,6 +130,7 @@ func (t *trip) queue(g *gate, w *waiter) reason {
 	defer t.r.metrics.held.Add(-1)
 	look := time.NewTicker(heldLook)
 	defer look.Stop()
+	v := vigil{grace: t.r.cfg.HalfCloseGrace}
 	why := reasonNone
 	for why == reasonNone {
 		select {
@@ -141,9 +142,7 @@ func (t *trip) queue(g *gate, w *waiter) reason {
 		case <-t.ask.gone:
 			why = reasonClientGone
 		case <-look.C:
-			// One that closed its sending half may have closed it all, and
-			// shall not keep others from waiting.
-			if st := t.ask.from.client(); st.gone || st.halved {
+			if v.left(t.ask.from.client()) {
 				why = reasonClientGone
 			}
 		}
@@ -157,6 +156,25 @@ func (t *trip) queue(g *gate, w *waiter) reason {
 // heldLook is how often it is looked whether the client of a request that
 // waits is still there.
 const heldLook = 250 * time.Millisecond
+
+// vigil tells of the client of a request that waits whether it gave up. Whoever
+// closes its sending half along with the request, as netcat and some health
+// checkers do, wants the answer, and has a while. Whoever closes it while it
+// waits has nothing to say by that, and most likely closed it all, which looks
+// the same: its request shall neither keep others from waiting nor be made.
+type vigil struct {
+	grace  time.Duration // how long one that closed its half at first is waited for
+	looks  int
+	halved bool // at the first look
+}
+
+// left takes what was seen, once every heldLook.
+func (v *vigil) left(st clientState) bool {
+	if v.looks++; v.looks == 1 {
+		v.halved = st.halved
+	}
+	return st.gone || st.halved && (!v.halved || time.Duration(v.looks)*heldLook > v.grace)
+}
 
 // passBaton lets the next request of a queue go that this one waited in.
 func (t *trip) passBaton() {

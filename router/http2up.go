@@ -21,13 +21,11 @@ import (
 
 // otherAnswer is an answer from an instance that speaks HTTP/2.
 type otherAnswer struct {
-	body       io.ReadCloser
-	trailer    func() http.Header
-	cancel     context.CancelFunc
-	head       []byte // as HTTP/1.1
-	upDone     *atomic.Bool
-	hasBody    bool
-	trailerOut http.Header // the request's own
+	body    io.ReadCloser
+	trailer func() http.Header
+	cancel  context.CancelFunc
+	head    []byte       // as HTTP/1.1
+	up      *http2Upload // nil: the request has no body that comes by and by
 
 	mu       sync.Mutex // guards what follows
 	interims int
@@ -48,6 +46,11 @@ func (b *backend) closeIdle() {
 	}
 }
 
+// pingAfter is after what silence an instance is asked whether it is there.
+// Servers of gRPC take pings that come within 5 minutes, while a stream is
+// silent, for a flood, and end the connection with all its streams at the third.
+const pingAfter = 6 * time.Minute
+
 func newTransport(cfg *Config) *http.Transport {
 	dialer := net.Dialer{Timeout: cfg.DialTimeout, Control: nearby}
 	var protocols http.Protocols
@@ -61,7 +64,7 @@ func newTransport(cfg *Config) *http.Transport {
 			return c, nil
 		},
 		Protocols:              &protocols,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: 15 * time.Second},
 		DisableCompression:     true,
 		IdleConnTimeout:        cfg.BackendIdleTimeout,
 		MaxResponseHeaderBytes: wire.MaxHead,
@@ -73,17 +76,17 @@ func (x *exchange) sendHTTP2() (outcome, error) {
 	w := x.watch
 	ctx, cancel := context.WithCancel(context.Background())
 	var wroteHead, gotByte atomic.Bool
-	o := &otherAnswer{cancel: cancel, upDone: new(atomic.Bool)}
+	o := &otherAnswer{cancel: cancel}
 	req, err := x.http2Request()
 	if err != nil {
 		cancel()
 		return outcome{why: reasonBadRequest}, err
 	}
 	if x.source != nil {
-		o.trailerOut = req.Trailer
-		req.Body = &http2Body{x: x, o: o}
-		o.hasBody = true
-		x.tainted = true // the transport may look at the body later
+		o.up = newHTTP2Upload(x, req.Trailer)
+		req.GetBody = o.up.begin
+		req.Body, _ = o.up.begin() // it is all to come
+		x.tainted = true           // the transport may look at the body later
 	}
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteHeaders:         func() { wroteHead.Store(true) },
@@ -113,7 +116,14 @@ func (x *exchange) sendHTTP2() (outcome, error) {
 	if err != nil {
 		w.stop.Store(nil)
 		cancel()
-		return x.judgeHTTP2(err, wroteHead.Load(), gotByte.Load()), err
+		why := x.judgeHTTP2(err, wroteHead.Load(), gotByte.Load())
+		if o.up != nil {
+			o.up.leave()
+		}
+		return why, err
+	}
+	if o.up != nil {
+		o.up.answered.Store(true)
 	}
 	o.body, o.trailer = res.Body, func() http.Header { return res.Trailer }
 	x.other = o
@@ -139,7 +149,9 @@ func (x *exchange) http2Request() (*http.Request, error) {
 	if x.source == nil {
 		req.ContentLength = int64(len(x.whole))
 		if len(x.whole) > 0 {
-			req.Body = io.NopCloser(strings.NewReader(string(x.whole)))
+			whole := string(x.whole)
+			req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(whole)), nil }
+			req.Body, _ = req.GetBody()
 		}
 	}
 	return req, nil
@@ -229,7 +241,7 @@ func (x *exchange) leaves() bool {
 func (x *exchange) adopt(res *http.Response) bool {
 	o := x.other
 	o.head = appendHTTP1(o.head[:0], res.StatusCode, res.Header)
-	if res.ContentLength >= 0 && (len(res.Trailer) == 0 || x.rec.Method == "HEAD") { // HTTP/1.1 has trailers only in chunks
+	if res.ContentLength >= 0 && (len(res.Trailer) == 0 || x.rec.method == "HEAD") { // HTTP/1.1 has trailers only in chunks
 		o.head = appendLine(o.head, "Content-Length", strconv.FormatInt(res.ContentLength, 10))
 	}
 	o.head = append(o.head, '\r', '\n')
@@ -265,7 +277,7 @@ func (x *exchange) interimHTTP2(code int, h http.Header) error {
 // relayOther passes on an answer that came over HTTP/2.
 func (x *exchange) relayOther() {
 	o, a := x.other, &x.reply
-	a.close = o.hasBody && !o.upDone.Load()
+	a.close = o.up != nil && !o.up.done.Load()
 	if err := x.front.begin(a); err != nil {
 		x.broken(errClient{err})
 		return
@@ -333,54 +345,12 @@ func (x *exchange) dropOther() {
 	o := x.other
 	x.other = nil
 	x.watch.stop.Store(nil)
-	if o.hasBody && !o.upDone.Load() {
+	if o.up != nil && !o.up.done.Load() {
 		x.front.unblock(true, false)
 	}
 	o.cancel()
 	_ = o.body.Close()
-	if o.hasBody {
-		x.rec.RequestBytes = x.watch.got.Load()
-	}
-}
-
-// http2Body is a request's body on its way to an instance that speaks HTTP/2.
-type http2Body struct {
-	x *exchange
-	o *otherAnswer
-}
-
-// Read implements io.Reader.
-func (b *http2Body) Read(p []byte) (int, error) {
-	w := b.x.watch
-	b.x.touched.Store(true)
-	w.up.enter(phaseUpRead, b.x.r.now())
-	n, err := b.x.source.Read(p)
-	w.up.enter(phaseNone, 0)
-	if got := w.got.Add(int64(n)); b.x.maxBody > 0 && got > b.x.maxBody {
-		n, err = 0, errBodyTooLarge
-	}
-	w.down.again(phaseHead, b.x.r.now())
-	switch err {
-	case nil:
-	case io.EOF:
-		b.trail()
-		b.o.upDone.Store(true)
-	default:
-		w.cancel(bodyFault(err))
-	}
-	return n, err
-}
-
-// Close implements io.Closer. The body itself belongs to the front.
-func (b *http2Body) Close() error { return nil }
-
-// trail hands over the trailers that were announced.
-func (b *http2Body) trail() {
-	for lines := b.x.source.trailers(); len(lines) > 0; {
-		lines = eachLine(lines, func(name, value []byte) {
-			if _, announced := b.o.trailerOut[textproto.CanonicalMIMEHeaderKey(string(name))]; announced {
-				addField(b.o.trailerOut, name, value)
-			}
-		})
+	if o.up != nil {
+		x.rec.requestBytes = x.watch.got.Load()
 	}
 }

@@ -104,8 +104,8 @@ func TestEdge_GivesEachClientItsShare(t *testing.T) {
 		_ = a.Close() // counts once
 	}
 	mu.Unlock()
-	if e.open != 0 || len(e.byPeer) != 0 || r.metrics.conns.Load() != 0 {
-		t.Errorf("%d connections are left, of %v", e.open, e.byPeer)
+	if e.crowd.all != 0 || len(e.crowd.shares) != 0 || r.metrics.conns.Load() != 0 {
+		t.Errorf("%d connections are left, of %v", e.crowd.all, e.crowd.shares)
 	}
 	admit("192.0.2.1")
 	eventually(t, "there is room again", func() bool { return count() == 10 })

@@ -54,7 +54,7 @@ type metrics struct {
 }
 
 func (m *metrics) count(t *trip, why reason) {
-	class := statusClass(t.rec.Status)
+	class := statusClass(t.rec.status)
 	m.status[class].Add(1)
 	if why != reasonNone {
 		m.errors[why].Add(1)
@@ -67,12 +67,12 @@ func (m *metrics) count(t *trip, why reason) {
 	}
 	s := t.dest.counts()
 	s.status[class].Add(1)
-	s.nanos.Add(int64(t.rec.Total))
-	s.latency.count(t.rec.Total)
-	if n := t.rec.RequestBytes; n > 0 {
+	s.nanos.Add(int64(t.rec.total))
+	s.latency.count(t.rec.total)
+	if n := t.rec.requestBytes; n > 0 {
 		s.bytesIn.Add(n)
 	}
-	if n := t.rec.ResponseBytes; n > 0 {
+	if n := t.rec.responseBytes; n > 0 {
 		s.bytesOut.Add(n)
 	}
 }

@@ -8,38 +8,38 @@ import (
 	"unsafe"
 )
 
-// Record is what the access log says about one request. Strings that came
+// record is what the access log says about one request. Strings that came
 // from the client are raw bytes; the log escapes them.
-type Record struct {
-	Start time.Time
-	// Total is the time from the request's head to the last byte of the
-	// answer; Backend is the part of it since the last attempt began.
-	Total, Backend time.Duration
+type record struct {
+	start time.Time
+	// total is the time from the request's head to the last byte of the
+	// answer; backend is the part of it since the last attempt began.
+	total, backend time.Duration
 
-	Host, Method, Target, Proto  string // Proto is "HTTP/1.1"
-	Referer, UserAgent           string
-	ForwardedFor, ForwardedProto string // as sent to the instance
-	RequestID                    string // X-Vcap-Request-Id
-	ClientAddr                   string // the peer: "192.0.2.1:4711"
+	host, method, target, proto  string // proto is "HTTP/1.1"
+	referer, userAgent           string
+	forwardedFor, forwardedProto string // as sent to the instance
+	requestID                    string // X-Vcap-Request-Id
+	clientAddr                   string // the peer: "192.0.2.1:4711"
 
-	Status        int // 499: the client went away before the answer
-	RequestBytes  int64
-	ResponseBytes int64
+	status        int // 499: the client went away before the answer
+	requestBytes  int64
+	responseBytes int64
 
 	// The app is known, if the route leads to one only, although no instance
 	// was tried; what follows it then is empty.
-	RouteGUID, AppGUID, AppName, Process string
-	Version                              string // its label
-	InstanceGUID, BackendAddr            string
-	InstanceIndex                        int
+	appGUID                   string
+	version                   string // its label
+	instanceGUID, backendAddr string
+	instanceIndex             int
 
-	FailedAttempts int
-	// Answered: an instance began an answer.
-	Answered bool
-	// Error is the value of X-Cf-RouterError, or what it would have been had
-	// the answer not begun. Empty for a request that went well. Reason is the
+	failedAttempts int
+	// answered: an instance began an answer.
+	answered bool
+	// code is the value of X-Cf-RouterError, or what it would have been had
+	// the answer not begun. Empty for a request that went well. reason is the
 	// same in finer words: "endpoint_closed".
-	Error, Reason string
+	code, reason string
 }
 
 // redaction says what the log must not tell.
@@ -50,57 +50,57 @@ type redaction struct{ ips, queries bool }
 // the line or a quoted part of it. Behind the fields gorouter has, a request
 // to a version says which, and one that did not go well why: in the router's
 // word, and in the code Heroku has for it.
-func (rec *Record) append(b []byte, at *stamp, hide redaction) []byte {
-	client, forwardedFor := rec.ClientAddr, rec.ForwardedFor
-	target, referer := rec.Target, rec.Referer
+func (rec *record) append(b []byte, at *stamp, hide redaction) []byte {
+	client, forwardedFor := rec.clientAddr, rec.forwardedFor
+	target, referer := rec.target, rec.referer
 	if hide.ips {
 		client, forwardedFor = "", ""
 	}
 	if hide.queries {
 		target, referer = withoutQuery(target), withoutQuery(referer)
 	}
-	b = appendEscaped(b, orDash(rec.Host))
+	b = appendEscaped(b, orDash(rec.host))
 	b = append(b, " - ["...)
-	b = at.append(b, rec.Start)
+	b = at.append(b, rec.start)
 	b = append(b, `] "`...)
-	b = appendEscaped(b, rec.Method)
+	b = appendEscaped(b, rec.method)
 	b = append(b, ' ')
 	b = appendEscaped(b, target)
 	b = append(b, ' ')
-	b = appendEscaped(b, rec.Proto)
+	b = appendEscaped(b, rec.proto)
 	b = append(b, `" `...)
-	b = strconv.AppendInt(b, int64(rec.Status), 10)
+	b = strconv.AppendInt(b, int64(rec.status), 10)
 	b = append(b, ' ')
-	b = strconv.AppendInt(b, rec.RequestBytes, 10)
+	b = strconv.AppendInt(b, rec.requestBytes, 10)
 	b = append(b, ' ')
-	b = strconv.AppendInt(b, rec.ResponseBytes, 10)
-	for _, s := range [...]string{referer, rec.UserAgent, client, rec.BackendAddr} {
+	b = strconv.AppendInt(b, rec.responseBytes, 10)
+	for _, s := range [...]string{referer, rec.userAgent, client, rec.backendAddr} {
 		b = append(b, ' ')
 		b = appendQuoted(b, s)
 	}
 	b = appendField(b, "x_forwarded_for", forwardedFor)
-	b = appendField(b, "x_forwarded_proto", rec.ForwardedProto)
-	b = appendField(b, "vcap_request_id", rec.RequestID)
-	b = appendSeconds(b, "response_time", rec.Total)
-	b = appendSeconds(b, "gorouter_time", max(rec.Total-rec.Backend, 0))
-	b = appendField(b, "app_id", rec.AppGUID)
-	if rec.InstanceGUID != "" {
+	b = appendField(b, "x_forwarded_proto", rec.forwardedProto)
+	b = appendField(b, "vcap_request_id", rec.requestID)
+	b = appendSeconds(b, "response_time", rec.total)
+	b = appendSeconds(b, "gorouter_time", max(rec.total-rec.backend, 0))
+	b = appendField(b, "app_id", rec.appGUID)
+	if rec.instanceGUID != "" {
 		b = append(b, ` app_index:"`...)
-		b = strconv.AppendInt(b, int64(rec.InstanceIndex), 10)
+		b = strconv.AppendInt(b, int64(rec.instanceIndex), 10)
 		b = append(b, '"')
 	} else {
 		b = appendField(b, "app_index", "")
 	}
-	b = appendField(b, "instance_id", rec.InstanceGUID)
+	b = appendField(b, "instance_id", rec.instanceGUID)
 	b = append(b, " failed_attempts:"...)
-	b = strconv.AppendInt(b, int64(rec.FailedAttempts), 10)
-	b = appendField(b, "x_cf_routererror", rec.Error)
-	if rec.Version != "" {
-		b = appendField(b, "version", rec.Version)
+	b = strconv.AppendInt(b, int64(rec.failedAttempts), 10)
+	b = appendField(b, "x_cf_routererror", rec.code)
+	if rec.version != "" {
+		b = appendField(b, "version", rec.version)
 	}
-	if rec.Reason != "" {
-		b = appendField(b, "reason", rec.Reason)
-		if code := herokuCodes[rec.Reason]; code != "" {
+	if rec.reason != "" {
+		b = appendField(b, "reason", rec.reason)
+		if code := herokuCodes[rec.reason]; code != "" {
 			b = appendField(b, "code", code)
 		}
 	}

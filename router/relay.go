@@ -13,15 +13,15 @@ import (
 // relay passes the answer of the instance on, whose head is in res.
 func (x *exchange) relay() {
 	x.answered()
-	x.rec.Answered = true
-	x.rec.Status = x.res.Status
+	x.rec.answered = true
+	x.rec.status = x.res.Status
 	if x.res.Status == 101 {
 		x.tunnel()
 		return
 	}
 	a := &x.reply
 	*a = reply{res: &x.res, length: x.res.Length, lines: a.lines[:0]}
-	a.bodiless = x.res.Bodiless(x.rec.Method == "HEAD")
+	a.bodiless = x.res.Bodiless(x.rec.method == "HEAD")
 	a.lines = x.answerLines(a.lines)
 	a.close = !x.upload.isComplete() || x.source != nil && x.upload == nil
 	if x.other != nil {
@@ -71,7 +71,7 @@ func (x *exchange) answerLines(b []byte) []byte {
 	if x.ask.sticky != "" || x.res.Cookies {
 		b = appendPin(b, &x.res, x.b.guid, x.ask.sticky, x.from.proto)
 	}
-	b = appendLine(b, "X-Vcap-Request-Id", x.rec.RequestID)
+	b = appendLine(b, "X-Vcap-Request-Id", x.rec.requestID)
 	if x.r.altSvc != "" && x.asked.secure && x.asked.proto != "HTTP/3.0" {
 		b = appendLine(b, "Alt-Svc", x.r.altSvc)
 	}
@@ -99,7 +99,7 @@ func (x *exchange) write(p []byte) error {
 	if err := x.front.write(p); err != nil {
 		return errClient{err}
 	}
-	x.rec.ResponseBytes += int64(len(p))
+	x.rec.responseBytes += int64(len(p))
 	return nil
 }
 
@@ -191,7 +191,7 @@ func (x *exchange) splice(s splicer, u *upConn, n int64) error {
 		if !ok {
 			break
 		}
-		x.rec.ResponseBytes += k
+		x.rec.responseBytes += k
 		n -= k
 		switch {
 		case err != nil && x.isClients(err):
@@ -243,7 +243,7 @@ func (x *exchange) relayChunks(u *upConn) (trailers []byte, err error) {
 		if chunks.Done() {
 			return chunks.AppendTrailers(nil), nil
 		}
-		if x.rec.ResponseBytes > headBuffer {
+		if x.rec.responseBytes > headBuffer {
 			u.roomy()
 		}
 		if err := x.more(u); err != nil {
@@ -261,7 +261,7 @@ func (x *exchange) relayToEnd(u *upConn) error {
 			}
 			u.take(len(b))
 		}
-		if x.rec.ResponseBytes > headBuffer {
+		if x.rec.responseBytes > headBuffer {
 			u.roomy()
 		}
 		switch err := x.more(u); {
@@ -303,7 +303,7 @@ func (x *exchange) stalledClient() bool {
 // fail answers for the router.
 func (x *exchange) fail(why reason) {
 	x.why = why
-	x.rec.Status = reasons[why].status
+	x.rec.status = reasons[why].status
 	x.dropUp(false)
 	if why == reasonClientGone {
 		x.front.abort()
@@ -314,7 +314,7 @@ func (x *exchange) fail(why reason) {
 	err := x.front.begin(&x.reply)
 	if err == nil && !x.reply.bodiless {
 		if err = x.front.write([]byte(body)); err == nil {
-			x.rec.ResponseBytes = int64(len(body))
+			x.rec.responseBytes = int64(len(body))
 		}
 	}
 	if err == nil {
@@ -342,11 +342,11 @@ func (x *exchange) ownAnswer(why reason) (body string) {
 	if code := reasons[why].code; code != "" {
 		lines = appendLine(lines, "X-Cf-Routererror", code)
 	}
-	lines = appendLine(lines, "X-Vcap-Request-Id", x.rec.RequestID)
+	lines = appendLine(lines, "X-Vcap-Request-Id", x.rec.requestID)
 	lines = x.appendErrorLines(lines, why)
 	x.reply = reply{
 		res: &x.res, lines: lines, length: int64(len(body)),
-		bodiless: x.rec.Method == "HEAD", own: true, close: why.closes(),
+		bodiless: x.rec.method == "HEAD", own: true, close: why.closes(),
 	}
 	return body
 }

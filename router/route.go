@@ -100,15 +100,15 @@ func (d *destination) isLive() bool {
 
 // onlyApp returns whose requests those are that reach no instance: of the app
 // that the route leads to, or nobody's if those are several.
-func (r *route) onlyApp() (guid, name string) {
+func (r *route) onlyApp() (guid string) {
 	for i := range r.dests {
 		d := r.dests[i].src
 		if guid != "" && d.AppGUID != guid {
-			return "", ""
+			return ""
 		}
-		guid, name = d.AppGUID, d.AppName
+		guid = d.AppGUID
 	}
-	return guid, name
+	return guid
 }
 
 func newShares(dests destinations) *shares {
@@ -387,9 +387,11 @@ func sameDestination(a, b *Destination) bool {
 	return a.AppGUID == b.AppGUID && a.AppName == b.AppName && a.Process == b.Process &&
 		a.ProcessGUID == b.ProcessGUID && a.Weight == b.Weight && a.Protocol == b.Protocol &&
 		a.Version == b.Version && a.Label == b.Label && a.Split == b.Split && a.LeftAt == b.LeftAt && a.Shadow == b.Shadow && sameShadow(a.ShadowOptions, b.ShadowOptions) &&
+		sameCounting(a.Counting, b.Counting) &&
 		slices.Equal(a.Match, b.Match) && slices.Equal(a.Backends, b.Backends)
 }
 
 func sameShadow(a, b *ShadowOptions) bool {
-	return a == b || a != nil && b != nil && *a == *b
+	return a == b || a != nil && b != nil && a.AllMethods == b.AllMethods && a.StripAuth == b.StripAuth && a.Noise == b.Noise &&
+		slices.Equal(a.Methods, b.Methods) && slices.Equal(a.Paths, b.Paths) && slices.Equal(a.Except, b.Except)
 }

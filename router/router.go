@@ -68,79 +68,15 @@ func (r *Router) Run(ctx context.Context) error {
 	if err := r.load(); err != nil {
 		return err
 	}
-	// Everything below outlives ctx: it ends when the work is done.
-	stop := make(chan struct{})
-	var background sync.WaitGroup
-	background.Go(func() { r.log.run(stop) })
-	background.Go(func() { r.shadows.run(stop) })
-	if r.table.Load().routes() >= largeTable {
-		background.Go(debug.FreeOSMemory)
-	}
-	stopControl := make(chan struct{})
-	control := r.newControlServer(stopControl)
-	stopOwn := make(chan struct{})
-	own := r.newControlServer(stopOwn)
-	failed := make(chan error, 3+len(r.cfg.Listeners)+len(r.cfg.TLSListeners)) // one from each that serves
-	if r.cfg.ControlListener != nil {
-		background.Go(func() { failed <- control.serve(r.cfg.ControlListener) })
-	}
-	if r.cfg.OwnListener != nil {
-		background.Go(func() { failed <- own.serve(r.cfg.OwnListener) })
-	}
-	road := newStdRoad(r)
-	quic := newQUICRoad(r, road)
-	r.altSvc = quic.announcement()
-	background.Go(func() { r.sweeper.run(stop) })
-	http2 := newFront2(r)
-	front := newFront1(r, road.carry, http2)
-	edge := newEdge(r, func(a *arrival) {
-		if a.alpn == "h2" {
-			http2.serve(a)
-		} else {
-			front.serve(a)
-		}
-	})
-	background.Go(func() { failed <- road.serve() })
-	for _, ln := range r.cfg.Listeners {
-		background.Go(func() { failed <- edge.serve(ln, nil) })
-	}
-	if len(r.cfg.TLSListeners) > 0 {
-		config := serverTLS(r.cfg.TLS)
-		for _, ln := range r.cfg.TLSListeners {
-			background.Go(func() { failed <- edge.serve(ln, config) })
-		}
-	}
+	s := r.serve()
 	r.cfg.Logger.Info("router started", "table", r.table.Load().number(), "routes", r.table.Load().routes())
-
-	background.Go(quic.serve)
-
 	var err error
 	select {
 	case <-ctx.Done():
-	case err = <-failed:
+	case err = <-s.failed:
 		r.cfg.Logger.Error("router stopped serving", "err", err)
 	}
-	r.draining.Store(true)
-	// First the control API, so that what comes from now on finds the router
-	// that takes over; then the doors; then the work.
-	close(stopControl)
-	control.close()
-	drain, cancel := context.WithTimeout(context.Background(), r.cfg.DrainTimeout)
-	defer cancel()
-	background.Go(func() { quic.drain(drain) })
-	grace := min(r.cfg.IdleGrace, r.cfg.DrainTimeout)
-	background.Go(func() { http2.announce(grace, r.silent) })
-	edge.stop()
-	edge.awaitSilence(grace)
-	close(r.silent)
-	background.Go(func() { http2.drain(drain) })
-	front.drain(drain)
-	http2.drain(drain) // once more, for those that front handed on meanwhile
-	road.drain(drain)
-	close(stopOwn)
-	own.close()
-	close(stop)
-	background.Wait()
+	s.drain()
 	r.backends.each((*backend).closeIdle)
 	r.workers.end()
 	if r.keep != nil {
@@ -148,6 +84,90 @@ func (r *Router) Run(ctx context.Context) error {
 	}
 	r.cfg.Logger.Info("router stopped")
 	return err
+}
+
+// serving is all of a Router that runs: doors, roads behind them, and what
+// looks after both. It outlives the context of Run: it ends when the work is
+// done.
+type serving struct {
+	r     *Router
+	work  sync.WaitGroup
+	stop  chan struct{} // closed when nothing is to be done any more
+	edge  *edge
+	front *front1
+	http2 *front2
+	quic  *quicRoad
+	road  *stdRoad
+	// control is by the name that a successor takes, own by that of this process.
+	control, own *controlServer
+	failed       chan error // why a door or a road does not serve
+}
+
+// serve opens the doors.
+func (r *Router) serve() *serving {
+	s := &serving{
+		r: r, stop: make(chan struct{}), control: r.newControlServer(), own: r.newControlServer(),
+		failed: make(chan error, 3+len(r.cfg.Listeners)+len(r.cfg.TLSListeners)),
+	}
+	s.work.Go(func() { r.log.run(s.stop) })
+	s.work.Go(func() { r.shadows.run(s.stop) })
+	s.work.Go(func() { r.sweeper.run(s.stop) })
+	if r.table.Load().routes() >= largeTable {
+		s.work.Go(debug.FreeOSMemory)
+	}
+	if r.cfg.ControlListener != nil {
+		s.work.Go(func() { s.failed <- s.control.serve(r.cfg.ControlListener) })
+	}
+	if r.cfg.OwnListener != nil {
+		s.work.Go(func() { s.failed <- s.own.serve(r.cfg.OwnListener) })
+	}
+	s.road = newStdRoad(r)
+	s.quic = newQUICRoad(r, s.road)
+	r.altSvc = s.quic.announcement()
+	s.http2 = newFront2(r)
+	s.front = newFront1(r, s.road.carry, s.http2)
+	s.edge = newEdge(r, func(a *arrival) {
+		if a.alpn == "h2" {
+			s.http2.serve(a)
+		} else {
+			s.front.serve(a)
+		}
+	})
+	s.work.Go(func() { s.failed <- s.road.serve() })
+	for _, ln := range r.cfg.Listeners {
+		s.work.Go(func() { s.failed <- s.edge.serve(ln, nil) })
+	}
+	if len(r.cfg.TLSListeners) > 0 {
+		config := serverTLS(r.cfg.TLS)
+		for _, ln := range r.cfg.TLSListeners {
+			s.work.Go(func() { s.failed <- s.edge.serve(ln, config) })
+		}
+	}
+	s.work.Go(s.quic.serve)
+	return s
+}
+
+// drain ends it as Run says: first the control API, so that what comes from
+// now on finds the router that takes over; then the doors; then the work.
+func (s *serving) drain() {
+	r := s.r
+	r.draining.Store(true)
+	s.control.close()
+	ctx, cancel := context.WithTimeout(context.Background(), r.cfg.DrainTimeout)
+	defer cancel()
+	s.work.Go(func() { s.quic.drain(ctx) })
+	grace := min(r.cfg.IdleGrace, r.cfg.DrainTimeout)
+	s.work.Go(func() { s.http2.announce(grace, r.silent) })
+	s.edge.stop()
+	s.edge.awaitSilence(grace)
+	close(r.silent)
+	s.work.Go(func() { s.http2.drain(ctx) })
+	s.front.drain(ctx)
+	s.http2.drain(ctx) // once more, for those that front handed on meanwhile
+	s.road.drain(ctx)
+	s.own.close()
+	close(s.stop)
+	s.work.Wait()
 }
 
 // load makes the table kept on disk the table in use.

@@ -47,6 +47,7 @@ type drop string
 // The reasons.
 const (
 	dropMethod  drop = "method"            // it is not safe to do twice
+	dropPath    drop = "path"              // the shadow is to have no copies of it
 	dropExpect  drop = "expect"            // its body waited for leave to be sent
 	dropLarge   drop = "request-too-large" // its body is over the limit
 	dropCut     drop = "request-cut"       // its body was not sent to its end

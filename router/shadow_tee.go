@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -133,14 +134,16 @@ func (x *exchange) isSampled(d *destination) bool {
 		return false
 	}
 	// By the request's ID, so that several shadows see the same ones.
-	return hashText(x.rec.RequestID, 0)%100 < uint64(d.src.Shadow)
+	return hashText(x.rec.requestID, 0)%100 < uint64(d.src.Shadow)
 }
 
 // uncopied says why a request is none to be copied; "" if it is one.
 func (x *exchange) uncopied(d *destination) drop {
 	switch {
-	case !d.copiesAll() && !isSafe(x.rec.Method):
+	case !d.copies(x.rec.method):
 		return dropMethod
+	case !d.copiesPath(x.ask.path):
+		return dropPath
 	case x.source == nil:
 		return ""
 	case x.asked.expect:
@@ -154,8 +157,21 @@ func (x *exchange) uncopied(d *destination) drop {
 	return ""
 }
 
-func (d *destination) copiesAll() bool {
-	return d.src.ShadowOptions != nil && d.src.ShadowOptions.AllMethods
+// copies reports whether a shadow gets copies of requests with that method.
+func (d *destination) copies(method string) bool {
+	o := d.src.ShadowOptions
+	switch {
+	case o == nil || !o.AllMethods && len(o.Methods) == 0:
+		return isSafe(method)
+	case o.AllMethods:
+		return true
+	}
+	return slices.Contains(o.Methods, method)
+}
+
+func (d *destination) copiesPath(path string) bool {
+	o := d.src.ShadowOptions
+	return o == nil || (len(o.Paths) == 0 || isUnder(o.Paths, path)) && !isUnder(o.Except, path)
 }
 
 // teed returns source, seen to it that what is read of a body of unknown
@@ -165,7 +181,7 @@ func (x *exchange) teed(source bodySource) bodySource {
 		return source
 	}
 	for _, d := range x.rt.rules.shadows {
-		if d.copiesAll() || isSafe(x.rec.Method) {
+		if d.copies(x.rec.method) && d.copiesPath(x.ask.path) {
 			return &tee{bodySource: source, kept: kept{held: &x.r.shadows.held}}
 		}
 	}
@@ -282,8 +298,8 @@ func (m *mirror) copy() {
 	o := &original{
 		held: m.answer.held, main: x.dest.pool, served: x.b, of: x.dest.src.Label, answer: m.answer,
 		pair: ShadowPair{
-			Of: x.dest.src.Version, At: x.rec.Start,
-			Method: strings.Clone(x.rec.Method), Path: strings.Clone(x.ask.path), RequestID: strings.Clone(x.rec.RequestID),
+			Of: x.dest.src.Version, At: x.rec.start,
+			Method: strings.Clone(x.rec.method), Path: strings.Clone(x.ask.path), RequestID: strings.Clone(x.rec.requestID),
 		},
 	}
 	o.pair.Main.Took = time.Duration(x.r.now() - x.lastSent)

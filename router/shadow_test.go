@@ -176,6 +176,31 @@ func TestShadow_GetsOnlyWhatIsSafeToDoTwice(t *testing.T) {
 	}
 }
 
+func TestShadow_GetsTheMethodsAndPathsThatAreAskedFor(t *testing.T) {
+	g := run(t)
+	var shadow visits
+	options := &ShadowOptions{Methods: []string{"GET", "POST"}, Paths: []string{"/search", "/list"}, Except: []string{"/list/secret"}}
+	g.upsert(shadowed("a.test", serveApp(t, shadow.app("shadow")), options, serveApp(t, sayName("main"))))
+	c := g.client()
+	for _, ask := range []string{
+		"POST /search", "GET /search/deep?q=/other", "GET /list", // those are copied
+		"PUT /search", "HEAD /search", "GET /searching", "GET /", "GET /list/secret/1",
+	} {
+		method, path, _ := strings.Cut(ask, " ")
+		do(t, c, request1(t, method, "http://a.test"+path, nil))
+	}
+	g.pairs(3)
+	g.dropped(dropMethod, 2)
+	g.dropped(dropPath, 3)
+	g.freed()
+	reqs, _ := shadow.all()
+	for _, r := range reqs {
+		if r.Method != "GET" && r.Method != "POST" || strings.Contains(r.URL.Path, "secret") || r.URL.Path == "/" {
+			t.Errorf("the shadow got a %s of %s", r.Method, r.URL.Path)
+		}
+	}
+}
+
 // metric returns the sum of a metric over its labels.
 func (g *rig) metric(name string) (sum float64) {
 	g.t.Helper()

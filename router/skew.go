@@ -45,7 +45,7 @@ func (t *trip) origin() *destination {
 	}
 	for i := range t.rt.dests {
 		d := &t.rt.dests[i]
-		if d.isNamed(id) && d.answersOwn(t.rec.Start.Unix()-s.age) {
+		if d.isNamed(id) && d.answersOwn(t.rec.start.Unix()-s.age) {
 			return d
 		}
 	}

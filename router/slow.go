@@ -2,6 +2,7 @@ package router
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -53,6 +54,7 @@ func (f *slowFront) serve(r *Router) {
 	f.x = x
 	w := &watch{ends: f} // not reused: others may look at it later
 	x.front, x.watch = f, w
+	f.seeBody(r.cfg.HeadTimeout)
 	why := f.head()
 	f.ask()
 	if f.conn != nil && f.req.RequestURI == refusedTarget {
@@ -90,6 +92,35 @@ func (f *slowFront) serve(r *Router) {
 		if f.req.ProtoMajor == 1 && !f.cut && !f.gone {
 			_, _ = io.CopyN(io.Discard, f.req.Body, drainBytes)
 		}
+	}
+}
+
+// seeBody finds out whether a request over HTTP/3 that does not say how long its
+// body is has one: the end comes along with the head, but the server does not
+// tell. With a method that has bodies this is no matter, and somebody may wait
+// for the answer before sending any.
+func (f *slowFront) seeBody(limit time.Duration) {
+	req := f.req
+	switch req.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodDelete:
+	default:
+		return
+	}
+	if req.ProtoMajor != 3 || req.ContentLength >= 0 {
+		return
+	}
+	_ = f.rc.SetReadDeadline(time.Now().Add(limit))
+	var first [1]byte
+	n, err := req.Body.Read(first[:])
+	_ = f.rc.SetReadDeadline(time.Time{})
+	switch body := req.Body; {
+	case n > 0:
+		req.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(bytes.NewReader(first[:n]), body), body}
+	case err == io.EOF:
+		req.Body, req.ContentLength = http.NoBody, 0
 	}
 }
 
@@ -216,8 +247,14 @@ func (f *slowFront) unblock(read, write bool) {
 	}
 }
 
-// client implements ends: net/http looks after the client by itself.
-func (f *slowFront) client() clientState { return clientState{} }
+// client implements ends: what the client takes net/http looks after by itself.
+func (f *slowFront) client() clientState {
+	if f.conn == nil || f.req.ProtoMajor != 1 {
+		return clientState{}
+	}
+	st := clientOf(f.conn.Conn)
+	return clientState{gone: st.gone, halved: st.halved}
+}
 
 // interim implements front.
 func (f *slowFront) interim(res *wire.Response) error {
@@ -285,6 +322,13 @@ func (f *slowFront) flush() error {
 
 // end implements front.
 func (f *slowFront) end(trailers []byte) error {
+	if len(trailers) > 0 {
+		// Behind a short body the server says how long it is, if it may, and
+		// then has no place for them.
+		if err := f.rc.Flush(); err != nil {
+			return err
+		}
+	}
 	h := f.w.Header()
 	for len(trailers) > 0 {
 		trailers = eachLine(trailers, func(name, value []byte) {

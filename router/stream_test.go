@@ -91,10 +91,13 @@ func TestRouter_RelaysTrailersBothWays(t *testing.T) {
 	two := to("two", serveH2C(t, h))
 	two.Protocol = ProtocolHTTP2
 	g.mapRoute("two.test", "", two)
-	for name, c := range map[string]*http.Client{"http1": g.client(), "h2c": g.h2c()} {
+	for name, c := range map[string]*http.Client{"http1": g.client(), "net/http": g.client(), "h2c": g.h2c()} {
 		for _, host := range []string{"one.test", "two.test"} {
 			t.Run(name+" to "+host, func(t *testing.T) {
 				req := request1(t, "POST", "http://"+host+"/", io.MultiReader(strings.NewReader("hello")), "TE", "trailers")
+				if name == "net/http" {
+					req.Header.Set("Connection", "TE") // as who sends TE should
+				}
 				req.Trailer = http.Header{"X-Client-Sum": nil}
 				req.Body = &endHook{req.Body, func() { req.Trailer.Set("X-Client-Sum", "-5-") }}
 				res, err := c.Do(req)

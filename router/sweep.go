@@ -104,9 +104,9 @@ type ends interface {
 
 // clientState is what the kernel says about a client's connection.
 type clientState struct {
-	known  bool
 	gone   bool   // reset, or closed
 	halved bool   // it closed its sending half
+	known  bool   // what follows is
 	taken  uint64 // bytes it acknowledged
 	behind bool   // there are bytes it did not acknowledge
 }
@@ -413,7 +413,6 @@ func (s *sweeper) probe(w *watch, now int64) {
 	}
 	st := w.ends.client()
 	switch {
-	case !st.known:
 	case st.gone:
 		w.cancel(reasonClientGone)
 	case st.halved:

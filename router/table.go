@@ -82,6 +82,9 @@ type Destination struct {
 	// Split numbers the shares of the app's versions, for the evidence that
 	// is counted under them; see Evidence. Zero: nobody judges.
 	Split uint64 `json:"split,omitempty"`
+	// Counting says what that evidence is. Nil: all requests, of which those
+	// count as bad that failed.
+	Counting *Counting `json:"counting,omitempty"`
 	// LeftAt is when the version lost the last of its share, in Unix seconds.
 	// Zero: it has one, never had one, or was taken back.
 	LeftAt int64 `json:"left_at,omitempty"`
@@ -98,9 +101,15 @@ type Destination struct {
 
 // ShadowOptions say which requests a shadow gets copies of, and in which form.
 type ShadowOptions struct {
-	AllMethods bool `json:"all_methods,omitempty"` // not only GET, HEAD and OPTIONS
-	StripAuth  bool `json:"strip_auth,omitempty"`  // without Authorization and Cookie
-	Noise      int  `json:"noise,omitempty"`       // percent of copies for which the main version is asked twice
+	AllMethods bool `json:"all_methods,omitempty"` // not only those in Methods
+	// Methods are which are copied; none: GET, HEAD and OPTIONS.
+	Methods []string `json:"methods,omitempty"`
+	// Paths are the only ones that are copied, and Except those that are not,
+	// with all below them. No Paths: all.
+	Paths     []string `json:"paths,omitempty"`
+	Except    []string `json:"except,omitempty"`
+	StripAuth bool     `json:"strip_auth,omitempty"` // without Authorization and Cookie
+	Noise     int      `json:"noise,omitempty"`      // percent of copies for which the main version is asked twice
 }
 
 // Match is a condition on a request. One of Header, Cookie and CIDR is set.

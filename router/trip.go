@@ -21,7 +21,7 @@ type trip struct {
 	stale    bool  // the last one, for want of nothing but a fresh connection
 	lastSent int64 // when the last attempt began
 
-	rec Record
+	rec record
 }
 
 // claim picks the destination and instance for the next attempt and counts
@@ -108,27 +108,23 @@ func (t *trip) finish(why reason) {
 	now := t.r.now()
 	t.over = now
 	rec := &t.rec
-	rec.Total = time.Duration(now - t.begun)
+	rec.total = time.Duration(now - t.begun)
 	if t.attempts > 0 {
-		rec.Backend = time.Duration(now - t.lastSent)
-		rec.FailedAttempts = t.attempts
+		rec.backend = time.Duration(now - t.lastSent)
+		rec.failedAttempts = t.attempts
 		if t.reached() {
-			rec.FailedAttempts--
+			rec.failedAttempts--
 		}
 	}
 	if why != reasonNone {
-		rec.Error, rec.Reason = reasons[why].code, why.String()
-	}
-	if t.rt != nil {
-		rec.RouteGUID = t.rt.src.GUID
+		rec.code, rec.reason = reasons[why].code, why.String()
 	}
 	switch {
 	case t.dest != nil:
-		rec.AppGUID, rec.AppName, rec.Process = t.dest.src.AppGUID, t.dest.src.AppName, t.dest.src.Process
-		rec.Version = t.dest.src.Label
-		rec.InstanceGUID, rec.InstanceIndex, rec.BackendAddr = t.b.guid, t.b.index, t.b.addr
+		rec.appGUID, rec.version = t.dest.src.AppGUID, t.dest.src.Label
+		rec.instanceGUID, rec.instanceIndex, rec.backendAddr = t.b.guid, t.b.index, t.b.addr
 	case t.rt != nil:
-		rec.AppGUID, rec.AppName = t.rt.onlyApp()
+		rec.appGUID = t.rt.onlyApp()
 	}
 	t.conclude(why)
 	t.r.metrics.count(t, why)
@@ -136,4 +132,4 @@ func (t *trip) finish(why reason) {
 }
 
 // reached reports whether the last attempt brought an answer.
-func (t *trip) reached() bool { return t.rec.Answered }
+func (t *trip) reached() bool { return t.rec.answered }

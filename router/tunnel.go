@@ -117,14 +117,14 @@ func (x *exchange) tunnel() {
 	r.metrics.tunnels.Add(1)
 	defer r.metrics.tunnels.Add(-1)
 	t.run(early)
-	x.rec.RequestBytes, x.rec.ResponseBytes = t.up, t.down
+	x.rec.requestBytes, x.rec.responseBytes = t.up, t.down
 }
 
 // appendSwitch appends the head of the 101.
 func (x *exchange) appendSwitch(b []byte) []byte {
 	b = x.res.AppendKept(x.res.AppendLine(b))
 	b = appendLine(b, "Connection: Upgrade\r\nUpgrade", x.asked.upgrade)
-	b = appendLine(b, "X-Vcap-Request-Id", x.rec.RequestID)
+	b = appendLine(b, "X-Vcap-Request-Id", x.rec.requestID)
 	return append(b, '\r', '\n')
 }
 

@@ -114,7 +114,7 @@ func (x *exchange) endUpload() {
 		_ = p.u.c.SetWriteDeadline(past)
 		<-p.done
 	}
-	x.rec.RequestBytes = x.watch.got.Load()
+	x.rec.requestBytes = x.watch.got.Load()
 }
 
 // lastMoment is what the last of a body gets to be sent when the answer is
