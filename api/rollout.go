@@ -86,7 +86,7 @@ func (a *API) createRollout(ctx context.Context, c call, req createRollout) (rep
 		return reply{}, err
 	}
 	r := release.Request{
-		AppGUID: req.GUID, DropletGUID: v.DropletGUID, RevisionGUID: v.RevisionGUID, Label: v.Label,
+		AppGUID: req.GUID, DropletGUID: v.DropletGUID, RevisionGUID: v.RevisionGUID, VersionGUID: req.Body.VersionGUID, Label: v.Label,
 		Plan: plan, Replace: v.Replace, Config: v.Config, Metadata: v.Metadata,
 	}
 	if v.Instances != nil {
@@ -266,7 +266,7 @@ func (u urls) rollout(s release.Status) v3.Rollout {
 		out.Links[action] = u.linkWith(http.MethodPost, self+"/actions/"+action)
 	}
 	if !p.StepBegan.IsZero() && r.Step < len(s.Plan.Steps) {
-		out.Step, out.Share, out.BakeSeconds = r.Step+1, s.StepText(), s.Bake().Seconds()
+		out.Step, out.Share, out.Judged, out.BakeSeconds = r.Step+1, s.StepText(), s.IsJudged(), s.Bake().Seconds()
 	}
 	for _, b := range p.FirstBad {
 		label := r.FromLabel

@@ -73,6 +73,36 @@ func TestRollouts_AVersionGetsEverything(t *testing.T) {
 	f.wants(422, "POST", "/v3/rollouts/"+made+"/actions/promote", `{}`)
 }
 
+// Requests may be moved in steps to a version that is there already; nobody takes
+// either away afterwards.
+func TestRollouts_AVersionThatIsThereGetsEverything(t *testing.T) {
+	f := newFixture(t)
+	app, _ := f.started("shop")
+	all := "/v3/apps/" + app.GUID + "/rollouts"
+	v2 := f.wants(201, "POST", "/v3/apps/"+app.GUID+"/versions", `{"label":"v2"}`).guid(t)
+	f.wants(200, "GET", "/v3/versions/"+v2+"?wait=30", "")
+	shadow := f.wants(201, "POST", "/v3/apps/"+app.GUID+"/versions", `{"label":"v3","mode":"shadow"}`).guid(t)
+	var versions v3.List[v3.Version]
+	f.get("/v3/apps/"+app.GUID+"/versions", &versions)
+	plan := `,"plan":{"steps":[{"weight":50},{"weight":100}],"bake":"10ms","warmup":"0s","min-requests":0}}`
+	for _, bad := range []string{"nope", shadow, versions.Resources[0].GUID} {
+		f.wants(422, "POST", all, `{"version_guid":"`+bad+`"`+plan)
+	}
+	for _, more := range []string{`"label":"v9"`, `"environment_variables":{"A":"b"}`, `"droplet":{"guid":"x"}`} {
+		f.wants(422, "POST", all, `{"version_guid":"`+v2+`",`+more+plan)
+	}
+	made := f.wants(201, "POST", all, `{"version_guid":"`+v2+`"`+plan).guid(t)
+	var r v3.Rollout
+	f.get("/v3/rollouts/"+made+"?wait=30", &r)
+	if r.State != v3.RolloutDone || r.To.GUID != v2 || r.To.Label != "v2" || !r.KeptUntil.IsZero() {
+		t.Fatalf("the rollout is %+v", r)
+	}
+	f.get("/v3/apps/"+app.GUID+"/versions", &versions)
+	if v := versions.Resources[0]; len(versions.Resources) != 3 || v.GUID != v2 || v.Role != v3.RoleMain || v.SharePercent != 100 {
+		t.Errorf("the versions are %+v", versions.Resources)
+	}
+}
+
 // Whoever is about to build something can ask first.
 func TestRollouts_CanBeAskedFor(t *testing.T) {
 	f := newFixture(t)
@@ -109,7 +139,7 @@ func TestRollouts_PauseAndAbort(t *testing.T) {
 		f.get(self, &r)
 		return len(r.Missing) == 1
 	})
-	if r.Step != 1 || r.Steps != 2 || r.Share != "10%" {
+	if r.Step != 1 || r.Steps != 2 || r.Share != "10%" || !r.Judged {
 		t.Errorf("it is %+v", r)
 	}
 	f.wants(200, "POST", self+"/actions/pause", `{"reason":"lunch"}`)

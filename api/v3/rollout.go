@@ -25,11 +25,14 @@ type Rollout struct {
 	// State is queued, starting, probing, scaling, warming, baking, waiting,
 	// paused, finishing, rolling-back, done, rolled-back, aborted or
 	// superseded.
-	State  string `json:"state"`
-	Over   bool   `json:"over"`   // nothing happens any more
-	Step   int    `json:"step"`   // from 1; 0 before the first
-	Steps  int    `json:"steps"`  // how many there are
-	Share  string `json:"share"`  // what the step gives the candidate: "5%"
+	State string `json:"state"`
+	Over  bool   `json:"over"`  // nothing happens any more
+	Step  int    `json:"step"`  // from 1; 0 before the first
+	Steps int    `json:"steps"` // how many there are
+	Share string `json:"share"` // what the step gives the candidate: "5%"
+	// Judged says that both versions get requests in this step, drawn by lot, so
+	// that the judge compares them.
+	Judged bool   `json:"judged"`
 	Reason string `json:"reason"` // why it is as it is, in a sentence
 	Why    string `json:"why"`    // the whole explanation in one go
 	// Explanation says in parts why it stands where it does.
@@ -114,6 +117,8 @@ type RolloutBadRequest struct {
 // version are the rollout's business.
 type RolloutCreate struct {
 	VersionCreate
+	// VersionGUID takes a version that is there already, instead of making one.
+	VersionGUID string `json:"version_guid,omitempty"`
 	// Plan is as in a manifest's rollout block.
 	Plan json.RawMessage `json:"plan,omitempty"`
 	// DryRun asks whether a rollout with that plan could begin now.

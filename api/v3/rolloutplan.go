@@ -25,12 +25,15 @@ const RolloutPlanExample = `applications:
     warmup: 30s            # at the beginning of a step; no bake time
     warmup-requests: 50    # whose latency does not count, of each instance
     start-timeout: 5m
+    gate-timeout: 10m      # a URL without an answer for so long pauses
     probes: [/health, "/ready=200,204"]            # before anybody gets it
     count-probes: false    # for min-requests
     judge:
       error: {alpha: 0.005, tolerate: 0%}          # wrong once in 200 rollouts
       latency: {alpha: 0.003, tolerate: 10%, slack: 5ms}
       detect: 5            # times as many failures
+      count-4xx: [404]     # count as failures, too; otherwise no 4xx does
+      exclude-paths: [/health]                     # and below: not counted
     on-fail: rollback      # pause, report
     on-silence: extend     # promote, rollback
     keep-old: 1h           # without requests, to go back to at once

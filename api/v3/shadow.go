@@ -4,7 +4,10 @@ import "time"
 
 // ShadowOptions are the settings of a shadow version.
 type ShadowOptions struct {
-	AllMethods bool     `json:"all_methods"`   // copy not only GET, HEAD and OPTIONS
+	AllMethods bool     `json:"all_methods"`   // copy not only those in methods
+	Methods    []string `json:"methods"`       // which are copied; default GET, HEAD and OPTIONS
+	Paths      []string `json:"paths"`         // the only ones that are copied, with all below them; default all
+	Except     []string `json:"except_paths"`  // that are not copied, with all below them
 	StripAuth  bool     `json:"strip_auth"`    // copies carry no Authorization and no Cookie
 	Noise      int      `json:"noise_percent"` // of compared requests that the main version is asked twice; default 10
 	Ignore     []string `json:"ignore"`        // fields left out: "$.ts", "$.items[*].at", "$..ts", "header:NAME", "status", "body"

@@ -37,14 +37,13 @@ func (c *conductor) ask(ctx context.Context, w *world) {
 		c.startProbe(ctx, w, step.Probe)
 	case c.row.State == platform.RolloutWaiting && isURL(step.Gate) && !c.p.GateOpen && now.Sub(c.asked) >= gatePeriod:
 		c.asked = now
+		if c.p.GateSilent.IsZero() {
+			c.p.GateSilent, c.dirty = now.UTC(), true
+		}
 		what := c.told("gate", c.row.Reason)
 		c.beside(ctx, func(ctx context.Context) func() {
 			status, text, err := c.e.call(ctx, step.Gate, what)
-			return func() {
-				if c.row.Step+1 == what.Step { // else a person was faster
-					c.gateSaid(status, text, err)
-				}
-			}
+			return func() { c.gateSaid(status, text, err) }
 		})
 	}
 }
@@ -63,12 +62,19 @@ func (c *conductor) compare(ctx context.Context) error {
 	return err
 }
 
-// beside runs f in a goroutine and what it returns in the conductor's.
+// beside runs f in a goroutine and what it returns in the conductor's, unless
+// another step has begun by then: a person may be faster than an answer, which is
+// not about the next step.
 func (c *conductor) beside(ctx context.Context, f func(context.Context) func()) {
 	c.busy++
+	began := c.p.StepBegan
 	c.e.wg.Go(func() {
 		then := f(ctx)
-		c.calls <- func() { c.busy--; then() }
+		c.calls <- func() {
+			if c.busy--; c.p.StepBegan.Equal(began) {
+				then()
+			}
+		}
 	})
 }
 
@@ -79,14 +85,9 @@ func (c *conductor) startProbe(ctx context.Context, w *world, text string) {
 		c.probeSaid(err)
 		return
 	}
-	began := c.p.StepBegan
 	c.beside(ctx, func(ctx context.Context) func() {
 		err := probe(ctx, c.e.cfg.HTTP, addr, "", text)
-		return func() {
-			if c.p.StepBegan.Equal(began) { // else it was about the step before
-				c.probeSaid(err)
-			}
-		}
+		return func() { c.probeSaid(err) }
 	})
 }
 
@@ -119,20 +120,24 @@ func (c *conductor) probeSaid(err error) {
 }
 
 // gateSaid notes the answer of a gate: 200 opens it, 202 means not yet, any
-// 4xx is a no.
+// 4xx is a no. Everything else is none.
 func (c *conductor) gateSaid(status int, text string, err error) {
 	c.dirty = true
-	text = oneLine(text)
-	switch {
-	case err != nil:
+	if err != nil {
 		c.p.GateText = err.Error()
+		return
+	}
+	text = oneLine(text)
+	c.p.GateText = strings.TrimSpace(fmt.Sprintf("%d %s", status, text))
+	switch {
 	case status == http.StatusOK || status == http.StatusNoContent:
 		c.p.GateOpen, c.p.GateText = true, text
 	case status >= 400 && status < 500:
-		c.p.GateClosed, c.p.GateText = true, strings.TrimSpace(fmt.Sprintf("%d %s", status, text))
-	default:
-		c.p.GateText = strings.TrimSpace(fmt.Sprintf("%d %s", status, text))
+		c.p.GateClosed = true
+	case status != http.StatusAccepted:
+		return // no answer to the question
 	}
+	c.p.GateSilent = time.Time{}
 }
 
 // oneLine returns the beginning of what somebody else said, fit for a sentence.

@@ -32,6 +32,7 @@ type conductor struct {
 	nextLook time.Time // see pace
 	killed   bool      // the platform was killed; not yet looked at
 	since    time.Time // when the rollout was taken up
+	waiting  bool      // taken up again, and no instance of the candidate was ready since
 	probed   time.Time
 	asked    time.Time   // the gate
 	calls    chan func() // results of what runs beside
@@ -75,7 +76,7 @@ func newConductor(e *Engine, row platform.Rollout, again bool) (*conductor, erro
 	}
 	c.sticky = c.judge.Config().Sticky
 	if again {
-		c.killed = !c.p.Clean
+		c.killed, c.waiting = !c.p.Clean, true
 		c.p.Clean = false
 		c.record, c.dirty = judge.AppendRestart(nil), true
 	}
@@ -256,6 +257,8 @@ func (c *conductor) look(ctx context.Context) (*world, error) {
 			w.moved = fmt.Sprintf("somebody else set the weights to %s %d, %s %d", c.row.FromLabel, stable, c.row.ToLabel, candidate)
 		}
 	}
+	c.waiting = c.waiting && (w.candidate == nil || w.candidate.Ready == 0)
+	w.returning = c.waiting
 	return w, nil
 }
 

@@ -54,8 +54,10 @@ type world struct {
 	// killed says that the platform was killed and has just come back.
 	killed bool
 	// since is when the rollout was taken up: what should have happened while
-	// the platform was away is not late.
-	since time.Time
+	// the platform was away is not late. returning says that no instance of the
+	// candidate was ready since then.
+	since     time.Time
+	returning bool
 }
 
 // killGrace is how long after the beginning of a step the end of the whole
@@ -76,6 +78,9 @@ func decide(w *world) decision {
 	}
 	if d := w.guard(); d.verb != stay {
 		return d
+	}
+	if w.hasTraffic() && w.candidate.Ready == 0 && w.r.State != platform.RolloutPaused {
+		return decision{reason: fmt.Sprintf("waits until an instance of %s is ready again%s", w.r.ToLabel, because(w.candidate))}
 	}
 	switch w.r.State {
 	case platform.RolloutStarting:
@@ -157,7 +162,7 @@ func (w *world) guard() decision {
 		return back("an instance of %s ran out of memory: %s", w.r.ToLabel, c.LastExit.Reason)
 	case c.Crashes >= crashLoop:
 		return back("an instance of %s crashed %d times in a row%s", w.r.ToLabel, c.Crashes, because(c))
-	case w.hasTraffic() && c.Ready == 0:
+	case w.hasTraffic() && c.Ready == 0 && !w.mayReturn():
 		return back("no instance of %s is ready%s", w.r.ToLabel, because(c))
 	case w.p.ProbeFailed >= probeLimit:
 		return back("probes of %s failed %d times in a row: %s", w.r.ToLabel, w.p.ProbeFailed, w.p.ProbeText)
@@ -188,6 +193,12 @@ func (w *world) guard() decision {
 		return decision{verb: pause, step: w.r.Step, reason: "the platform was killed within a minute of the step's beginning, which the new version may have caused"}
 	}
 	return decision{}
+}
+
+// mayReturn reports whether the candidate's instances went with the platform and
+// still have time to be ready again.
+func (w *world) mayReturn() bool {
+	return w.returning && w.candidate.Crashes == 0 && w.now.Sub(w.since) < w.plan.StartTimeout.Duration
 }
 
 func because(c *platform.VersionStatus) string {
@@ -367,13 +378,36 @@ func (w *world) afterGate() decision {
 		if s.Gate == gateApprove {
 			return decision{reason: "waits for somebody to say go on: weir rollout promote " + w.app}
 		}
-		return decision{reason: strings.TrimSuffix("waits for the gate "+s.Gate+": "+w.p.GateText, ": ")}
+		return w.atGate(s.Gate)
 	case w.p.Full:
 		return w.last("a person said so")
 	case w.r.Step == len(w.plan.Steps)-1:
 		return w.finish("all steps are passed")
 	}
 	return w.begin(w.r.Step + 1)
+}
+
+// atGate waits for a gate with a URL, but not for ever for one that gives no
+// answer.
+func (w *world) atGate(gate string) decision {
+	began := w.p.GateSilent
+	for _, later := range []time.Time{w.r.Since, w.since} { // before a pause, or while the platform was away, nobody asked
+		if later.After(began) {
+			began = later
+		}
+	}
+	why := ""
+	if w.p.GateText != "" {
+		why = ": " + w.p.GateText
+	}
+	silent := w.now.Sub(began)
+	switch limit := w.plan.GateTimeout.Duration; {
+	case w.p.GateSilent.IsZero() || silent < callTimeout:
+		return decision{reason: "waits for the gate " + gate + why}
+	case silent >= limit:
+		return decision{verb: pause, step: w.r.Step, reason: fmt.Sprintf("the gate %s has given no answer for %s%s", gate, limit, why)}
+	}
+	return decision{reason: fmt.Sprintf("the gate %s has given no answer for %s, and is asked again%s", gate, silent.Truncate(callTimeout), why)}
 }
 
 // last leaves out the steps that are left. The instances for all requests are

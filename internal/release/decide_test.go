@@ -74,6 +74,15 @@ func TestDecide(t *testing.T) {
 			w.verdict.Rejected, w.r.State, w.p.Before = true, platform.RolloutPaused, platform.RolloutBaking
 		}, decision{verb: rollBack}},
 		{"no instance", func(w *world) { w.candidate.Ready = 0 }, decision{verb: rollBack}},
+		{"no instance yet after the platform came back", func(w *world) {
+			w.candidate.Ready, w.returning, w.since = 0, true, w.now.Add(-time.Minute)
+		}, decision{verb: stay}},
+		{"no instance long after it", func(w *world) {
+			w.candidate.Ready, w.returning, w.since = 0, true, w.now.Add(-5*time.Minute)
+		}, decision{verb: rollBack}},
+		{"no instance after it, and a crash", func(w *world) {
+			w.candidate.Ready, w.candidate.Crashes, w.returning, w.since = 0, 1, true, w.now.Add(-time.Minute)
+		}, decision{verb: rollBack}},
 		{"crash loop", func(w *world) { w.candidate.Crashes = 3 }, decision{verb: rollBack}},
 		{"out of memory", func(w *world) { w.candidate.LastExit = &platform.Exit{OOM: true, At: start} }, decision{verb: rollBack}},
 		{"out of memory, long ago", func(w *world) { w.candidate.LastExit = &platform.Exit{OOM: true, At: start.Add(-2 * time.Hour)} }, decision{verb: enter}},
@@ -93,6 +102,21 @@ func TestDecide(t *testing.T) {
 		{"gate", func(w *world) { w.r.State, w.r.Step = platform.RolloutWaiting, 2 }, decision{verb: stay}},
 		{"gate opened", func(w *world) { w.r.State, w.r.Step, w.p.GateOpen = platform.RolloutWaiting, 2, true }, decision{verb: promote}},
 		{"gate said no", func(w *world) { w.r.State, w.p.GateClosed = platform.RolloutWaiting, true }, decision{verb: rollBack}},
+		{"gate says wait", func(w *world) { silentGate(w, 0) }, decision{verb: stay}},
+		{"gate says nothing", func(w *world) { silentGate(w, 9*time.Minute) }, decision{verb: stay}},
+		{"gate says nothing for too long", func(w *world) { silentGate(w, 10*time.Minute) }, decision{verb: pause}},
+		{"gate says nothing, by plan", func(w *world) {
+			silentGate(w, 10*time.Minute)
+			w.plan.GateTimeout.Duration = time.Hour
+		}, decision{verb: stay}},
+		{"gate said nothing before a pause", func(w *world) {
+			silentGate(w, time.Hour)
+			w.r.Since = w.now.Add(-time.Minute)
+		}, decision{verb: stay}},
+		{"nobody asked the gate", func(w *world) {
+			silentGate(w, time.Hour)
+			w.since = w.now.Add(-time.Minute)
+		}, decision{verb: stay}},
 		{"next step", func(w *world) { w.r.State = platform.RolloutWaiting }, decision{verb: shift, step: 2}},
 		{"frozen", func(w *world) { w.r.State, w.frozen = platform.RolloutWaiting, "Friday" }, decision{verb: stay}},
 		{"frozen, rejected", func(w *world) { w.verdict.Rejected, w.frozen = true, "Friday" }, decision{verb: rollBack}},
@@ -117,6 +141,30 @@ func TestDecide(t *testing.T) {
 				t.Errorf("%+v does not say why", got)
 			}
 		})
+	}
+}
+
+// silentGate has a step wait for a gate that has given no answer for a while.
+func silentGate(w *world, d time.Duration) {
+	w.r.State, w.plan.Steps[w.r.Step].Gate = platform.RolloutWaiting, "http://gate.test/"
+	w.p.GateText = "no answer within 10s"
+	if d > 0 {
+		w.p.GateSilent = w.now.Add(-d)
+	}
+}
+
+func TestDecide_SaysHowLongAGateHasGivenNoAnswer(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0:                              "waits for the gate http://gate.test/: no answer within 10s",
+		5 * time.Second:                "waits for the gate http://gate.test/: no answer within 10s",
+		3*time.Minute + 14*time.Second: "the gate http://gate.test/ has given no answer for 3m10s, and is asked again: no answer within 10s",
+		time.Hour:                      "the gate http://gate.test/ has given no answer for 10m0s: no answer within 10s",
+	} {
+		w := bakingWorld(t)
+		silentGate(w, d)
+		if got := decide(w).reason; got != want {
+			t.Errorf("after %s it says %q, want %q", d, got, want)
+		}
 	}
 }
 
@@ -238,6 +286,19 @@ func TestWindow_Contains(t *testing.T) {
 	}
 }
 
+func TestStatus_IsJudgedWhileBothVersionsGetRequestsByLot(t *testing.T) {
+	plan, err := ParsePlan([]byte(`{"steps":[{"shadow":20},{"ring":"team"},{"ring":"team","weight":10},{"weight":50},{"weight":100,"bake":"1m"}],"rings":{"team":[{"header":"X-Team"}]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for step, want := range []bool{false, false, true, true, false} {
+		s := Status{Row: platform.Rollout{Step: step}, Plan: plan}
+		if s.IsJudged() != want {
+			t.Errorf("step %d (%s) is judged: %t", step+1, s.StepText(), !want)
+		}
+	}
+}
+
 func TestParsePlan_PresetsAndDefaults(t *testing.T) {
 	for preset := range Presets {
 		text := `{"preset":"` + preset + `","rings":{"ring0":[{"header":"X-Ring","exact":"0"}]}}`
@@ -328,7 +389,7 @@ func TestParsePlan_RefusesNonsense(t *testing.T) {
 		`{"rings":{"a":[{"header":"X","regex":"("}]}}`, `{"steps":[{"shadow":10,"weight":5}]}`, `{"rings":{"a":[{"header":"X"}]},"steps":[{"shadow":10,"ring":"a"}]}`,
 		`{"hooks":{"on-done":"rm -rf /"}}`, `{"steps":[{"weight":5,"gate":"maybe"}]}`, `{"bake":"-5m"}`, `{"steps":[{"weight":5,"min-clients":-1}]}`,
 		`{"bake":-5}`, `{"steps":[{"weight":"NaN"}]}`, `{"judge":{"error":{"alpha":2}}}`, `{"judge":{"latency":{"alpha":-0.1}}}`,
-		`{"judge":{"error":{"tolerate":"-5%"}}}`, `{"judge":{"detect":0.5}}`, `{"warmup-requests":-4}`,
+		`{"judge":{"error":{"tolerate":"-5%"}}}`, `{"judge":{"detect":0.5}}`, `{"judge":{"count-4xx":[500]}}`, `{"judge":{"exclude-paths":["health"]}}`, `{"judge":{"exclude-paths":["/"]}}`, `{"warmup-requests":-4}`,
 		`{"rings":{"a":[` + strings.Repeat(`{"header":"A"},`, 8) + `{"header":"A"}],"b":[` + strings.Repeat(`{"header":"A"},`, 7) + `{"header":"A"}]}}`,
 	} {
 		if _, err := ParsePlan([]byte(bad)); err == nil {

@@ -23,7 +23,6 @@ type Versions interface {
 	Versions(ctx context.Context, app string) ([]platform.VersionStatus, error)
 	SetShares(ctx context.Context, who platform.Actor, app string, shares map[string]int, opt platform.SplitOptions, also func(tx *store.Tx, split, table uint64) error) (platform.Change, error)
 	Promote(ctx context.Context, who platform.Actor, app, version string, opt platform.SplitOptions, also func(tx *store.Tx, split, table uint64) error) (platform.Change, error)
-	SetMode(ctx context.Context, who platform.Actor, version, mode string, percent int, opt platform.SplitOptions) (platform.Change, error)
 	ScaleVersion(ctx context.Context, who platform.Actor, version string, instances int) (platform.Version, error)
 	DeleteVersion(ctx context.Context, who platform.Actor, version string, force bool) (platform.Version, error)
 }
@@ -94,15 +93,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer e.wg.Wait()
 	defer cancel()
-	active, _, err := e.cfg.Store.Rollouts(ctx, store.Query{In: map[string][]string{"active": {"true"}}})
-	if err != nil {
-		err = fmt.Errorf("reading the rollouts on their way: %w", err)
-	} else {
-		err = e.kept.load(ctx, e.cfg.Store)
-	}
+	active, err := e.load(ctx)
 	switch {
 	case ctx.Err() != nil:
-		return nil
+		return nil // stopped at the start
 	case err != nil:
 		return err
 	}
@@ -134,6 +128,16 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.kept.sweep(ctx, e)
 		}
 	}
+}
+
+// load reads the rollouts that are on their way, and which versions those that
+// are over have kept.
+func (e *Engine) load(ctx context.Context) ([]platform.Rollout, error) {
+	active, _, err := e.cfg.Store.Rollouts(ctx, store.Query{In: map[string][]string{"active": {"true"}}})
+	if err != nil {
+		return nil, fmt.Errorf("reading the rollouts on their way: %w", err)
+	}
+	return active, e.kept.load(ctx, e.cfg.Store)
 }
 
 // conduct starts the conductor of a rollout.

@@ -42,6 +42,7 @@ type stage struct {
 	gone     uint64 // requests that routers counted that were killed
 	lost     uint64 // of those, nobody was told of
 	away     bool   // the platform is dead: nobody counts
+	stands   bool   // the clock: only the test moves it
 	lines    []string
 	path     string // of the store
 	compared uint64 // answers of the shadow
@@ -266,6 +267,20 @@ func (g *stage) SetShares(ctx context.Context, _ platform.Actor, _ string, share
 		if !opt.Keep {
 			return fmt.Errorf("a rollout must keep the main version")
 		}
+		for guid, percent := range opt.Shadow {
+			v := g.find(byGUID(guid))
+			if v == nil {
+				return platform.NotFound("Version")
+			}
+			mode := platform.ModeLive
+			if percent > 0 {
+				mode = platform.ModeShadow
+			}
+			if v.Mode != mode {
+				g.modes = append(g.modes, mode)
+			}
+			v.Mode, v.ShadowPercent = mode, percent
+		}
 		for guid, w := range shares {
 			v := g.find(byGUID(guid))
 			if v == nil {
@@ -346,15 +361,6 @@ func (g *stage) DeleteVersion(_ context.Context, _ platform.Actor, version strin
 	return platform.Version{}, platform.NotFound("Version")
 }
 
-func (g *stage) SetMode(_ context.Context, _ platform.Actor, version, mode string, percent int, _ platform.SplitOptions) (platform.Change, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	v := g.find(byGUID(version))
-	v.Mode, v.ShadowPercent = mode, percent
-	g.modes = append(g.modes, mode)
-	return platform.Change{}, nil
-}
-
 // Evidence sends a second of requests and tells what was counted of all.
 func (g *stage) Evidence(_ context.Context, q router.EvidenceQuery) (router.Evidence, error) {
 	g.mu.Lock()
@@ -362,7 +368,9 @@ func (g *stage) Evidence(_ context.Context, q router.EvidenceQuery) (router.Evid
 	if g.away {
 		return router.Evidence{}, &platform.Error{Kind: platform.KindUnavailable, Msg: "the platform is dead"}
 	}
-	g.now = g.now.Add(time.Second)
+	if !g.stands {
+		g.now = g.now.Add(time.Second)
+	}
 	g.send()
 	ev := router.Evidence{Router: g.router}
 	for _, c := range q.After {

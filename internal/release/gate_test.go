@@ -80,6 +80,67 @@ func TestRollout_AGateThatAnswersLateSaysNothingAboutTheNextStep(t *testing.T) {
 	}
 }
 
+// A gate that is down, or that nobody listens behind, is not waited for for ever.
+// One that says not yet is.
+func TestRollout_PausesWhenItsGateGivesNoAnswer(t *testing.T) {
+	g := newStage(t)
+	var status atomic.Int32
+	status.Store(http.StatusAccepted)
+	var asked atomic.Int32
+	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		w.WriteHeader(int(status.Load()))
+	}))
+	defer outside.Close()
+	e, _ := g.engine()
+	g.stands = true // a real answer takes its time, in which a clock that runs is a minute further
+	row := g.start(e, `{"steps":[{"weight":10,"gate":"`+outside.URL+`"},{"weight":100}],"bake":"5s","warmup":"0s","min-requests":0,"gate-timeout":"30s"}`)
+	// pass lets time pass and returns the rollout once until says that it saw that.
+	pass := func(d time.Duration, until func(platform.Rollout) bool) platform.Rollout {
+		t.Helper()
+		g.set(func() { g.now = g.now.Add(d) })
+		for deadline := time.Now().Add(60 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			now, err := g.store.Rollout(t.Context(), row.GUID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if until(now) {
+				return now
+			}
+		}
+		t.Fatal("nothing happens any more")
+		return row
+	}
+	for row.State != platform.RolloutWaiting {
+		row = pass(time.Second, func(platform.Rollout) bool { return true })
+	}
+	ask := func() platform.Rollout {
+		t.Helper()
+		before := asked.Load()
+		return pass(gatePeriod, func(now platform.Rollout) bool { return asked.Load() > before || now.State != platform.RolloutWaiting })
+	}
+	for range 20 { // a hundred seconds
+		if now := ask(); now.State != platform.RolloutWaiting {
+			t.Fatalf("it is %s: %s", now.State, now.Reason)
+		}
+	}
+	status.Store(http.StatusBadGateway)
+	for n := 0; row.State != platform.RolloutPaused; n++ {
+		if row = ask(); n == 20 {
+			t.Fatalf("it is still %s: %s", row.State, row.Reason)
+		}
+	}
+	if !strings.HasSuffix(row.Reason, "has given no answer for 30s: 502") {
+		t.Fatalf("it is %s: %s", row.State, row.Reason)
+	}
+	g.set(func() { g.stands = false })
+	status.Store(http.StatusOK)
+	if _, err := e.Resume(t.Context(), platform.System, row.GUID, ""); err != nil {
+		t.Fatal(err)
+	}
+	g.until(row.GUID, platform.RolloutDone)
+}
+
 // What a gate answers becomes part of a sentence.
 func TestGate_AnswersInOneLine(t *testing.T) {
 	for _, tt := range []struct {

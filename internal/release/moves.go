@@ -98,15 +98,15 @@ func (c *conductor) shift(ctx context.Context, who platform.Actor, d decision) e
 	record := judge.AppendBegin(slices.Clone(c.record))
 	stable, candidate := c.plan.weights(d.step)
 	shares := map[string]int{c.row.FromGUID: stable, c.row.ToGUID: candidate}
-	if percent := int(c.plan.Steps[d.step].Shadow + 0.5); percent > 0 {
-		if err := c.setMode(ctx, who, platform.ModeShadow, percent); err != nil {
-			return err
-		}
-		delete(shares, c.row.ToGUID)
-	} else if err := c.setMode(ctx, who, platform.ModeLive, 0); err != nil {
-		return err
+	copies := int(c.plan.Steps[d.step].Shadow + 0.5)
+	if copies > 0 {
+		delete(shares, c.row.ToGUID) // nobody gets a shadow's answers
 	}
-	opt := platform.SplitOptions{Keep: true, Why: "rollout", Match: map[string][]platform.Match{c.row.ToGUID: c.plan.ringsUntil(d.step)}}
+	opt := platform.SplitOptions{
+		Keep: true, Why: "rollout", RolloutGUID: c.row.GUID, Shadow: map[string]int{c.row.ToGUID: copies},
+		Match:    map[string][]platform.Match{c.row.ToGUID: c.plan.ringsUntil(d.step)},
+		Counting: c.plan.Judge.counting(),
+	}
 	return c.moved(ctx, who, &j, record, nil, func(also func(*store.Tx, uint64, uint64) error) error {
 		_, err := c.e.cfg.Versions.SetShares(ctx, who, c.row.AppGUID, shares, opt, also)
 		return err
@@ -116,24 +116,6 @@ func (c *conductor) shift(ctx context.Context, who platform.Actor, d decision) e
 		old := p.Splits[max(len(p.Splits)-splitsKept+1, 0):]
 		p.Splits = append(slices.Clone(old), Split{Number: split, Step: d.step, Share: float64(candidate) / float64(stable+candidate)})
 	})
-}
-
-// setMode makes the candidate a shadow or a live version, unless it is that.
-// It may be done again after the platform was killed in between.
-func (c *conductor) setMode(ctx context.Context, who platform.Actor, mode string, percent int) error {
-	versions, err := c.current(ctx)
-	if err != nil {
-		return err
-	}
-	for _, v := range versions {
-		if v.GUID != c.row.ToGUID || v.Mode == mode && (mode == platform.ModeLive || v.ShadowPercent == percent) {
-			continue
-		}
-		if _, err := c.e.cfg.Versions.SetMode(ctx, who, v.GUID, mode, percent, platform.SplitOptions{Keep: true, Why: "rollout"}); !isCommitted(err) {
-			return err
-		}
-	}
-	return nil
 }
 
 // ringsUntil returns the conditions of all rings up to a step: who is in the
@@ -153,13 +135,13 @@ func (p *Plan) ringsUntil(step int) []platform.Match {
 
 // promote makes the candidate the main version.
 func (c *conductor) promote(ctx context.Context, who platform.Actor, d decision) error {
-	opt := platform.SplitOptions{Why: "rollout"}
+	opt := platform.SplitOptions{Why: "rollout", RolloutGUID: c.row.GUID}
 	return c.moved(ctx, who, c.judge, c.record, c.figures(), func(also func(*store.Tx, uint64, uint64) error) error {
 		_, err := c.e.cfg.Versions.Promote(ctx, who, c.row.AppGUID, c.row.ToGUID, opt, also)
 		return err
 	}, func(row *platform.Rollout, p *Progress, _ uint64) {
 		row.State, row.Reason = platform.RolloutFinishing, fmt.Sprintf("%s is the main version: %s", row.ToLabel, d.reason)
-		p.Kept, p.KeptUntil = row.FromGUID, row.Since.Add(c.plan.KeepOld.Duration)
+		p.keep(row.FromGUID, row.Since.Add(c.plan.KeepOld.Duration))
 		p.Ending = c.ending(row.Since, "")
 		p.Splits = nil
 	})
@@ -177,7 +159,7 @@ func (c *conductor) goBack(ctx context.Context, who platform.Actor, d decision, 
 	edit := func(row *platform.Rollout, p *Progress, _ uint64) {
 		row.State, row.Reason, row.Since = platform.RolloutRollingBack, d.reason, c.e.cfg.Now().UTC()
 		p.Before = end
-		p.Kept, p.KeptUntil = row.ToGUID, row.Since.Add(c.plan.KeepBad.Duration)
+		p.keep(row.ToGUID, row.Since.Add(c.plan.KeepBad.Duration))
 		p.Ending = c.ending(decided, d.stream)
 		p.Splits = nil
 	}
@@ -187,19 +169,17 @@ func (c *conductor) goBack(ctx context.Context, who platform.Actor, d decision, 
 			return c.e.transition(ctx, tx, who, row, d.reason, nil)
 		}, func(row *platform.Rollout, p *Progress) { edit(row, p, 0) })
 	}
-	if err := c.setMode(ctx, who, platform.ModeLive, 0); err != nil {
-		return err
-	}
 	shares, err := c.sharesBack(ctx)
 	if err != nil {
 		return err
 	}
-	opt := platform.SplitOptions{Keep: true, Why: "rollout-rollback"}
+	opt := platform.SplitOptions{Keep: true, Why: "rollout-rollback", RolloutGUID: c.row.GUID}
 	if len(shares) == 0 {
 		d.reason += "; all requests stay where somebody sent them"
 	}
 	if _, ok := shares[c.row.ToGUID]; ok {
 		opt.Match = map[string][]platform.Match{c.row.ToGUID: {}}
+		opt.Shadow = map[string]int{c.row.ToGUID: 0}
 	}
 	confirmed := false
 	err = c.moved(ctx, who, c.judge, c.record, c.figures(), func(also func(*store.Tx, uint64, uint64) error) error {

@@ -46,6 +46,9 @@ type Plan struct {
 	// StartTimeout is how long the candidate may take to get ready. Default
 	// 5 min.
 	StartTimeout Duration `json:"start-timeout,omitzero"`
+	// GateTimeout is how long a gate with a URL may fail to give an answer before
+	// the rollout is paused. 202, not yet, is one. Default 10 min.
+	GateTimeout Duration `json:"gate-timeout,omitzero"`
 	// KeepOld is how long the old version runs on without requests, so that
 	// going back takes no start. Default 1 h; KeepBad is the same for a
 	// candidate that was rejected.
@@ -118,6 +121,19 @@ type JudgePlan struct {
 	// Detect is the regression that MinRequests auto wants to see: 5 is five
 	// times as many failures. Default 5.
 	Detect float64 `json:"detect,omitempty"`
+	// Count4xx are statuses that count as failures besides 5xx. Default: none.
+	Count4xx []int `json:"count-4xx,omitempty"`
+	// ExcludePaths are paths whose requests are not counted, with all below
+	// them, such as what a monitor asks for.
+	ExcludePaths []string `json:"exclude-paths,omitempty"`
+}
+
+// counting returns what counts as evidence, nil for everything.
+func (j *JudgePlan) counting() *platform.Counting {
+	if len(j.Count4xx)+len(j.ExcludePaths) == 0 {
+		return nil
+	}
+	return &platform.Counting{Statuses: j.Count4xx, Exclude: j.ExcludePaths}
 }
 
 // StreamPlan says how strict the judge is about one thing.

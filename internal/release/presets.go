@@ -115,6 +115,9 @@ func (p *Plan) fill() error {
 	if p.StartTimeout.Duration == 0 {
 		p.StartTimeout.Duration = 5 * time.Minute
 	}
+	if p.GateTimeout.Duration == 0 {
+		p.GateTimeout.Duration = 10 * time.Minute
+	}
 	if p.Judge.Detect == 0 {
 		p.Judge.Detect = 5
 	}
@@ -239,6 +242,16 @@ func (j *JudgePlan) check() error {
 			return platform.Invalidf("judge: alpha of %s is a probability such as 0.005 (got %v)", name, s.Alpha)
 		case s.Tolerate < 0:
 			return platform.Invalidf("judge: tolerate of %s is not negative", name)
+		}
+	}
+	for _, status := range j.Count4xx {
+		if status < 400 || status > 499 {
+			return platform.Invalidf("judge: count-4xx lists statuses from 400 to 499 (got %d): 5xx count anyway", status)
+		}
+	}
+	for _, path := range j.ExcludePaths {
+		if len(path) < 2 || path[0] != '/' {
+			return platform.Invalidf("judge: exclude-paths lists paths such as /health (got %q)", path)
 		}
 	}
 	if j.Detect <= 1 {

@@ -30,6 +30,9 @@ type Progress struct {
 	GateOpen   bool   `json:"gate_open,omitempty"`
 	GateClosed bool   `json:"gate_closed,omitempty"`
 	GateText   string `json:"gate_text,omitempty"`
+	// GateSilent is when the gate was asked for the first time since its last
+	// answer: yes, no, or not yet.
+	GateSilent time.Time `json:"gate_silent,omitzero"`
 
 	// Auto is what MinRequests auto means at present.
 	Auto     int    `json:"auto,omitempty"`
@@ -80,6 +83,9 @@ type Progress struct {
 	// Kept is a version that runs on without requests until KeptUntil.
 	Kept      string    `json:"kept,omitempty"`
 	KeptUntil time.Time `json:"kept_until,omitzero"`
+	// Taken says that the candidate was there before the rollout: neither version
+	// is taken away after it.
+	Taken bool `json:"taken,omitempty"`
 	// Weight is the main version's weight before the rollout.
 	Weight int `json:"weight,omitempty"`
 	// Instances is how many the candidate should have in the end.
@@ -211,12 +217,19 @@ func (p *Progress) text() string {
 // beginStep forgets what belongs to the step before.
 func (p *Progress) beginStep(now time.Time) {
 	p.StepBegan, p.Baked, p.Silent = now, 0, 0
-	p.Skip, p.GateOpen, p.GateClosed, p.GateText = false, false, false, ""
+	p.Skip, p.GateOpen, p.GateClosed, p.GateText, p.GateSilent = false, false, false, "", time.Time{}
 	p.Step = [2]Usage{}
 	p.Probed, p.ProbeFailed, p.ProbeText = 0, 0, ""
 	p.Cooled = [2]int{}
 	p.Compared, p.Different, p.DifferentTold, p.DifferentFine = 0, nil, false, false
 	p.Auto, p.AutoBase, p.CouldSee, p.CouldBase = 0, 0, 0, 0
+}
+
+// keep notes that a version runs on without requests for some time.
+func (p *Progress) keep(version string, until time.Time) {
+	if !p.Taken {
+		p.Kept, p.KeptUntil = version, until
+	}
 }
 
 // missing says which usage goals of a step are not met.

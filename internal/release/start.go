@@ -19,7 +19,11 @@ type Request struct {
 	AppGUID      string `json:"app_guid"`
 	DropletGUID  string `json:"droplet_guid,omitempty"`
 	RevisionGUID string `json:"revision_guid,omitempty"`
-	Label        string `json:"label,omitempty"`
+	// VersionGUID takes a version that is there already for the candidate, and is
+	// all that is said of it. Neither it nor the one before is taken away
+	// afterwards.
+	VersionGUID string `json:"version_guid,omitempty"`
+	Label       string `json:"label,omitempty"`
 	// Instances 0 means as many as the main version has.
 	Instances int  `json:"instances,omitempty"`
 	Plan      Plan `json:"plan"`
@@ -68,7 +72,7 @@ func (e *Engine) Start(ctx context.Context, who platform.Actor, req Request) (pl
 func (r *Request) version(instances *int) platform.VersionRequest {
 	return platform.VersionRequest{
 		AppGUID: r.AppGUID, DropletGUID: r.DropletGUID, RevisionGUID: r.RevisionGUID,
-		Label: r.Label, Instances: instances, Replace: r.Replace, Config: r.Config, Metadata: r.Metadata,
+		VersionGUID: r.VersionGUID, Label: r.Label, Instances: instances, Replace: r.Replace, Config: r.Config, Metadata: r.Metadata,
 	}
 }
 
@@ -246,9 +250,13 @@ func (e *Engine) begin(ctx context.Context, who platform.Actor, req Request, que
 		return platform.Rollout{}, err
 	}
 	p := Progress{Instances: req.Instances}
+	p.Taken = req.VersionGUID != ""
 	for _, v := range versions {
 		if v.Main {
-			p.Instances, p.Weight = cmp.Or(p.Instances, v.Instances), v.Weight
+			p.Weight = v.Weight
+		}
+		if v.Main && !p.Taken || v.GUID == req.VersionGUID {
+			p.Instances = cmp.Or(p.Instances, v.Instances)
 		}
 	}
 	p.Instances = max(p.Instances, 1)
@@ -280,6 +288,9 @@ func (e *Engine) begin(ctx context.Context, who platform.Actor, req Request, que
 			return err
 		}
 		text := fmt.Sprintf("starting %s of %s", instances(first), v.Label)
+		if p.Taken {
+			text = v.Label + " is there already"
+		}
 		if req.Plan.Hotfix != "" {
 			text += ", as a hotfix: " + req.Plan.Hotfix
 		}

@@ -253,5 +253,12 @@ func (e *Engine) RemoveFreeze(ctx context.Context, guid string) error {
 // StepText says what the step gives the candidate: "5%".
 func (s *Status) StepText() string { return s.Plan.stepText(s.Row.Step) }
 
+// IsJudged reports whether the step gives requests to both versions by lot, so
+// that they can be compared.
+func (s *Status) IsJudged() bool {
+	w := s.Plan.Steps[s.Row.Step].Weight
+	return w > 0 && w < 100
+}
+
 // Bake returns how long the step takes at least.
 func (s *Status) Bake() time.Duration { return s.Plan.bake(s.Row.Step) }
