@@ -220,6 +220,9 @@ func (r *fieldReader) process() platform.ManifestProcess {
 		none := ""
 		p.Command = &none // back to the droplet's
 	}
+	if t := p.HealthCheckType; t != nil && *t == "none" {
+		*t = platform.HealthProcess // its name until Cloud Foundry gave it this one
+	}
 	if user := r.str("user"); user != "" && user != "vcap" {
 		r.wrong("user", "'vcap'")
 	}

@@ -121,6 +121,19 @@ func TestParseManifest_SaysWhatIsWrongWithWhichApp(t *testing.T) {
 	}
 }
 
+// Manifests from before 2018 have it, and Cloud Foundry still takes it.
+func TestParseManifest_TakesTheHealthCheckNone(t *testing.T) {
+	m, err := parseManifest([]byte("applications: [{name: a, health-check-type: none, processes: [{type: w, health_check_type: none}]}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range []*string{m.Applications[0].Web.HealthCheckType, m.Applications[0].Processes[0].HealthCheckType} {
+		if got == nil || *got != platform.HealthProcess {
+			t.Errorf("got %v, want %q", got, platform.HealthProcess)
+		}
+	}
+}
+
 func TestParseManifest_SurvivesAliasBombs(t *testing.T) {
 	bomb := "a: &a [x,x,x,x,x,x,x,x,x]\n"
 	for i := range 12 {

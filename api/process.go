@@ -268,7 +268,7 @@ const maxFDs = 16384
 func presentStats(s rollout.InstanceStats) v3.InstanceStats {
 	out := v3.InstanceStats{
 		Type: s.Type, Index: s.Index, State: string(s.State), Routable: &s.Routable,
-		Uptime: int64(s.Uptime / time.Second), Details: orNull(s.Details),
+		Uptime: int64(s.Uptime / time.Second), Details: orNull(s.Details), InstanceGUID: s.InstanceGUID,
 	}
 	if s.State == platform.InstanceDown {
 		return out
@@ -279,7 +279,7 @@ func presentStats(s rollout.InstanceStats) v3.InstanceStats {
 	if s.Time.IsZero() {
 		s.Time = time.Now()
 	}
-	out.InstanceGUID, out.Host, out.InstanceIP = s.InstanceGUID, s.Host, s.IP
+	out.Host, out.InstanceIP = s.Host, s.IP
 	out.MemQuota, out.DiskQuota, out.FDsQuota = atLeast0(s.MemoryQuota), atLeast0(s.DiskQuota), atLeast0(s.FDsQuota)
 	out.LogRateLimit = &s.LogRateLimit
 	out.InstancePorts = []v3.InstancePorts{}

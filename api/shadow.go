@@ -70,7 +70,7 @@ func shadowChange(v platform.Version, b v3.VersionUpdate) (change rollout.Shadow
 		if _, err := shadow.ParseIgnores(o.Ignore); err != nil {
 			return change, err
 		}
-		change.Options = &platform.ShadowOptions{AllMethods: o.AllMethods, StripAuth: o.StripAuth, Noise: o.Noise, Ignore: o.Ignore}
+		change.Options = &platform.ShadowOptions{AllMethods: o.AllMethods, StripAuth: o.StripAuth, Noise: o.Noise, Ignore: o.Ignore, Methods: o.Methods, Paths: o.Paths, Except: o.Except}
 	}
 	return change, nil
 }
@@ -78,6 +78,7 @@ func shadowChange(v platform.Version, b v3.VersionUpdate) (change rollout.Shadow
 func presentShadowOptions(o platform.ShadowOptions) v3.ShadowOptions {
 	return v3.ShadowOptions{
 		AllMethods: o.AllMethods, StripAuth: o.StripAuth, Noise: cmp.Or(o.Noise, platform.DefaultNoise),
+		Methods: orEmptyList(o.Methods), Paths: orEmptyList(o.Paths), Except: orEmptyList(o.Except),
 		Ignore: append([]string{}, o.Ignore...),
 	}
 }

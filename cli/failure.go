@@ -89,8 +89,10 @@ func asFailure(err error) *failure {
 	if e, ok := errors.AsType[*client.Error](err); ok {
 		return answered(e)
 	}
-	if e, ok := errors.AsType[*client.JobError](err); ok {
-		return &failure{exit: exitFailed, code: "failed", msg: e.Error(), hint: e.Hint(), err: err}
+	if e, ok := errors.AsType[*client.JobError](err); ok && len(e.Errors) > 0 {
+		f := answered(&client.Error{Errors: e.Errors})
+		f.err = err
+		return f
 	}
 	if e, ok := errors.AsType[*platform.Error](err); ok {
 		return fromPlatform(e, err)

@@ -261,7 +261,7 @@ func TestWait_AsksAgainUntilTheEnd(t *testing.T) {
 		fmt.Fprintf(w, `{"guid":"j","operation":"x.y","state":%q,"errors":[{"detail":"no","hint":"try"}]}`, state)
 	})
 	_, err := c.WaitJob(t.Context(), "j")
-	if je, ok := errors.AsType[*client.JobError](err); !ok || je.Error() != "no" || je.Hint() != "try" || asked != 2 {
+	if je, ok := errors.AsType[*client.JobError](err); !ok || je.Error() != "no" || je.Errors[0].Hint != "try" || asked != 2 {
 		t.Errorf("%v after %d", err, asked)
 	}
 	if _, err := c.WaitJob(t.Context(), ""); err != nil {

@@ -66,18 +66,11 @@ type JobError struct {
 
 // Error returns the details, one per line.
 func (e *JobError) Error() string {
-	details := make([]string, 0, len(e.Errors))
-	for _, x := range e.Errors {
-		details = append(details, x.Detail)
-	}
-	if len(details) == 0 {
+	if len(e.Errors) == 0 {
 		return "job " + e.Operation + " failed"
 	}
-	return strings.Join(details, "\n")
+	return (&Error{Errors: e.Errors}).Error()
 }
-
-// Hint returns the first hint among the errors, or "".
-func (e *JobError) Hint() string { return (&Error{Errors: e.Errors}).Hint() }
 
 // IsStatus reports whether err is an answer with the given status.
 func IsStatus(err error, status int) bool {

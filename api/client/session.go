@@ -95,7 +95,7 @@ func (s *Session) Token(ctx context.Context, refused string) (string, error) {
 	if s.token.AccessToken == "" {
 		return "", ErrLogin
 	}
-	if s.token.AccessToken != refused && !Expired(s.token.AccessToken, time.Now().Add(expiryMargin)) {
+	if s.token.AccessToken != refused && !isExpired(s.token.AccessToken, time.Now().Add(expiryMargin)) {
 		return s.token.AccessToken, nil
 	}
 	refresh := func(t v3.Token) (v3.Token, error) {
@@ -138,8 +138,8 @@ func ParseClaims(token string) (Claims, bool) {
 	return c, err == nil && json.Unmarshal(b, &c) == nil
 }
 
-// Expired reports whether the access token is no longer good at t.
-func Expired(token string, t time.Time) bool {
+// isExpired reports whether the access token is no longer good at t.
+func isExpired(token string, t time.Time) bool {
 	c, ok := ParseClaims(token)
 	return ok && c.Expires != 0 && t.After(time.Unix(c.Expires, 0))
 }

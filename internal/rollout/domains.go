@@ -4,6 +4,9 @@ import (
 	"context"
 	"strings"
 	"time"
+	"unicode"
+
+	"golang.org/x/net/idna"
 
 	"weir/internal/platform"
 	"weir/internal/store"
@@ -44,6 +47,9 @@ func (e *Engine) CreateDomain(ctx context.Context, who platform.Actor, domain pl
 }
 
 func checkDomainName(name string) error {
+	if err := checkLetters("Name", name); err != nil {
+		return err
+	}
 	if len(name) < 3 || len(name) > platform.MaxFQDN || !platform.IsHost(name) || !strings.Contains(name, ".") && name != "localhost" {
 		return platform.Invalidf("Name does not comply with RFC 1035 standards: %q is not a domain name of at least two labels", name)
 	}
@@ -53,6 +59,19 @@ func checkDomainName(name string) error {
 		}
 	}
 	return nil
+}
+
+// checkLetters refuses letters that no DNS name has, and says how the name is
+// written with those it has: what browsers send for it.
+func checkLetters(what, name string) error {
+	if !strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return nil
+	}
+	e := platform.Invalidf("%s %q has letters that DNS does not know", what, name)
+	if ascii, err := idna.Lookup.ToASCII(name); err == nil {
+		e.Hint = "write it as browsers send it: " + ascii
+	}
+	return e
 }
 
 // checkShadowing refuses a domain whose name is a route already, or that lies

@@ -158,7 +158,7 @@ func promoteAfterSettings(t *testing.T, promote func(b *bench, app platform.App,
 	b.must(promote(b, app, next))
 	row, err := b.db.App(t.Context(), app.GUID)
 	b.must(err)
-	if want := map[string]string{"SIDE": "2", "BOTH": "2", "LATE": "3"}; !maps.Equal(row.Env, want) {
+	if want := map[string]string{"SIDE": "2", "BOTH": "3", "LATE": "3"}; !maps.Equal(row.Env, want) {
 		t.Errorf("the settings of the next start are %v, want %v", row.Env, want)
 	}
 	bindings, _, err := b.db.ServiceBindings(t.Context(), store.Query{In: map[string][]string{"app_guids": {app.GUID}}})
@@ -201,4 +201,51 @@ func TestGoingBack_DropsWhatWasSetSince(t *testing.T) {
 			t.Errorf("after %s the settings are %v, %v", what, row.Env, err)
 		}
 	}
+}
+
+// Of a setting that was changed before a version was made and after it, the last
+// word counts, also if it is what runs.
+func TestPromote_TheLastWordOnASettingCounts(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	set := func(name, value string) {
+		t.Helper()
+		_, err := b.e.SetEnv(t.Context(), anna, app.GUID, map[string]*string{name: &value})
+		b.must(err)
+	}
+	wants := func(when string, want map[string]string) {
+		t.Helper()
+		row, err := b.db.App(t.Context(), app.GUID)
+		b.must(err)
+		if !maps.Equal(row.Env, want) {
+			t.Errorf("%s the settings are %v, want %v", when, row.Env, want)
+		}
+	}
+	assign := func(v platform.Version) {
+		t.Helper()
+		_, err := b.e.Promote(t.Context(), anna, app.GUID, v.GUID, platform.SplitOptions{Why: "assign"}, nil)
+		b.must(err)
+	}
+	set("K", "1")
+	set("BACK", "1")
+	b.deployed(b.deploy(DeployRequest{AppGUID: app.GUID}))
+	v1 := b.main(app)
+	set("K", "2")
+	set("BACK", "2")
+	v2 := b.version(app, "two", nil)
+	five := "5"
+	v3 := b.version(app, "three", func(r *platform.VersionRequest) { r.Config.Env = map[string]*string{"K": &five, "V3": &five} })
+	set("K", "3")
+	set("BACK", "1")
+	assign(v2)
+	wants("with v2", map[string]string{"K": "3", "BACK": "1"})
+	// What became so by a change of versions was set by nobody: v3 keeps its own.
+	_, err := b.e.RollBack(t.Context(), anna, RollBackRequest{AppGUID: app.GUID, VersionGUID: v1.GUID}, nil)
+	b.must(err)
+	wants("back at v1", map[string]string{"K": "1", "BACK": "1"})
+	assign(v3)
+	wants("with v3", map[string]string{"K": "5", "BACK": "1", "V3": "5"})
+	set("K", "6")
+	assign(v1)
+	wants("with v1 again", map[string]string{"K": "6", "BACK": "1"})
 }

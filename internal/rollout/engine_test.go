@@ -295,6 +295,20 @@ func TestStop_TakesOutAndEnds(t *testing.T) {
 	b.awaitBackends("shop.apps.localhost", "shop/0", "shop/1")
 }
 
+// Whose work was cut off can read why.
+func TestStop_SaysThatItHadToKill(t *testing.T) {
+	b := newBench(t)
+	stubborn := answers("one")
+	stubborn.StopAfter = time.Hour
+	b.when("shop", stubborn)
+	app := b.app("shop", 1)
+	b.push(app)
+	_, err := b.e.Stop(t.Context(), anna, app.GUID)
+	b.must(err)
+	const want = "Instance 0 did not end within 200ms of SIGTERM and was killed"
+	b.eventually("the log to say so", func() bool { return strings.Contains(b.logText(app), want) })
+}
+
 // cf restart is stop and start, one right after the other.
 func TestStop_FollowedByStartAtOnce(t *testing.T) {
 	b := newBench(t)

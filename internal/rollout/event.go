@@ -37,6 +37,8 @@ func (e *Engine) noteEvent(ctx context.Context, tx *store.Tx, app platform.App, 
 			typ = "audit.app.process.not-ready"
 		}
 		return e.event(ctx, tx, process, typ, appTarget(app), data)
+	case noteLost:
+		return nil
 	}
 	exit := n.row.LastExit
 	data["reason"] = string(platform.InstanceCrashed)
@@ -58,6 +60,8 @@ func (e *Engine) noteLine(n note) {
 		e.line(i.AppGUID, "CELL", "Instance %s became healthy and ready", nameInstance(i))
 	case noteNotReady:
 		e.line(i.AppGUID, "CELL", "Instance %s is not ready: it gets no requests", nameInstance(i))
+	case noteLost:
+		e.line(i.AppGUID, "CELL", "Instance %s is started again (%s; that counts as no crash)", nameInstance(i), i.Details)
 	case noteCrashed:
 		again := ""
 		switch wait := time.Until(i.NextStart).Round(time.Second); {

@@ -163,8 +163,12 @@ const lastOutput = 2 * time.Second
 
 // takeAway stops an instance, waits for its last output and deletes the rest.
 func (e *Engine) takeAway(ctx context.Context, guid string, pumps <-chan struct{}) error {
+	began := time.Now()
 	if err := e.runner.Stop(ctx, guid, e.cfg.StopGrace); err != nil {
 		return err
+	}
+	if time.Since(began) >= e.cfg.StopGrace {
+		e.tellForced(ctx, guid)
 	}
 	if pumps != nil {
 		timer := time.NewTimer(lastOutput)
@@ -177,6 +181,24 @@ func (e *Engine) takeAway(ctx context.Context, guid string, pumps <-chan struct{
 		}
 	}
 	return e.runner.Remove(ctx, guid)
+}
+
+// tellForced tells the log of an app whose instance had to be killed, so that
+// nobody wonders where the rest of its work went.
+func (e *Engine) tellForced(ctx context.Context, guid string) {
+	row, err := e.store.Instance(ctx, guid)
+	if err != nil {
+		return
+	}
+	all, err := e.runner.List(ctx)
+	if err != nil {
+		return
+	}
+	for _, s := range all {
+		if s.GUID == guid && s.Exit != nil && s.Exit.Forced {
+			e.line(row.AppGUID, "CELL", "Instance %s did not end within %s of SIGTERM and was killed", nameInstance(row), e.cfg.StopGrace)
+		}
+	}
 }
 
 // attach reads an instance's output and watches its health.

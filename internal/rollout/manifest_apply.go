@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"maps"
 	"math/big"
@@ -32,8 +33,23 @@ func (e *Engine) ApplyManifest(ctx context.Context, who platform.Actor, space st
 	return warnings, nil
 }
 
+// collisions is how often an app is applied anew because another push of it made
+// the same process, route or binding in between. Each time there is one thing
+// less to make.
+const collisions = 10
+
 // applyApp returns what should be said of it.
 func (e *Engine) applyApp(ctx context.Context, who platform.Actor, space string, m platform.ManifestApp) (note string, err error) {
+	for range collisions {
+		note, err = e.applyOnce(ctx, who, space, m)
+		if !errors.Is(err, store.ErrDuplicate) {
+			break
+		}
+	}
+	return note, err
+}
+
+func (e *Engine) applyOnce(ctx context.Context, who platform.Actor, space string, m platform.ManifestApp) (note string, err error) {
 	app, err := e.store.AppByName(ctx, space, m.Name)
 	if err != nil {
 		return "", err

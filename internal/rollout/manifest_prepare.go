@@ -41,6 +41,9 @@ func (e *Engine) PrepareManifest(ctx context.Context, who platform.Actor, space 
 			_, err := tx.AppByName(ctx, space, a.Name)
 			switch {
 			case platform.KindOf(err) == platform.KindNotFound:
+				if err := checkImplied(a, domains); err != nil {
+					problems = append(problems, naming(i, a, err))
+				}
 				missing = append(missing, platform.App{SpaceGUID: space, Name: a.Name, Lifecycle: lifecycleOf(a, platform.Lifecycle{})})
 			case err != nil:
 				return err
@@ -52,11 +55,25 @@ func (e *Engine) PrepareManifest(ctx context.Context, who platform.Actor, space 
 		return err
 	}
 	for _, app := range missing {
-		if _, err := e.CreateApp(ctx, who, app); err != nil {
+		_, err := e.CreateApp(ctx, who, app)
+		if errors.Is(err, store.ErrDuplicate) {
+			continue // another push of it was faster
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// checkImplied refuses a new app that is to have a route made of its name if
+// none can be made.
+func checkImplied(a platform.ManifestApp, domains []platform.Domain) error {
+	if a.NoRoute || len(a.Routes) > 0 || !a.RandomRoute && !a.DefaultRoute || strings.TrimSpace(a.Name) == "" {
+		return nil
+	}
+	_, err := impliedRoute(platform.App{Name: a.Name}, a.RandomRoute, domains)
+	return err
 }
 
 // naming says which app a problem is about, as Cloud Foundry does.
@@ -65,11 +82,15 @@ func naming(i int, a platform.ManifestApp, err error) error {
 	if a.Name == "" {
 		what = fmt.Sprintf("application at index %d", i)
 	}
-	named := &platform.Error{Kind: platform.KindInvalid, Msg: fmt.Sprintf("For %s: %s", what, err.Error())}
-	if p, ok := errors.AsType[*platform.Error](err); ok {
-		named.Kind, named.Hint = p.Kind, p.Hint
+	p, ok := errors.AsType[*platform.Error](err)
+	if !ok {
+		return fmt.Errorf("applying the manifest to %s: %w", what, err) // ours: only the log says more
 	}
-	return named
+	msg := err.Error()
+	if p.Err != nil {
+		msg = strings.TrimSuffix(msg, ": "+p.Err.Error())
+	}
+	return &platform.Error{Kind: p.Kind, Msg: fmt.Sprintf("For %s: %s", what, msg), Hint: p.Hint, Err: err}
 }
 
 func lifecycleOf(a platform.ManifestApp, now platform.Lifecycle) platform.Lifecycle {

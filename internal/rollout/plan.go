@@ -132,6 +132,7 @@ type noteKind int
 
 const (
 	noteCrashed noteKind = iota
+	noteLost
 	noteReady
 	noteNotReady
 )

@@ -112,8 +112,28 @@ func (p *planner) setReady(i *planned, ready bool) {
 	p.p.notes = append(p.p.notes, note{kind, i.row})
 }
 
+// lostPause is how long an instance that was lost stays down if it had just been
+// started: whatever ends it may go on doing so.
+const lostPause = time.Second
+
+// lost has an instance started again that went with the platform, or what watches
+// over it. That is no crash.
+func (p *planner) lost(i *planned, exit platform.Exit) {
+	i.row.NextStart = p.w.now
+	if p.w.now.Sub(i.row.Since) < 10*lostPause {
+		i.row.NextStart = p.w.now.Add(lostPause)
+	}
+	i.row.State, i.row.Since, i.row.Ready = platform.InstanceCrashed, p.w.now, false
+	i.row.Details = exit.Reason
+	p.p.notes = append(p.p.notes, note{noteLost, i.row})
+}
+
 // crashed puts the row into CRASHED, to be tried again by the schedule.
 func (p *planner) crashed(i *planned, exit platform.Exit) {
+	if exit.Lost {
+		p.lost(i, exit)
+		return
+	}
 	i.row.Crashes++
 	i.row.State, i.row.Since, i.row.Ready = platform.InstanceCrashed, p.w.now, false
 	i.row.LastExit = &exit

@@ -427,6 +427,22 @@ func TestPlan(t *testing.T) {
 			[]string{"update old/web/0 CRASHED crashes=4 next=32.8", "reap old/web/0"},
 		},
 		{
+			"one that went with the platform did not crash",
+			scene{
+				web: 1, serving: "old", instances: []string{"old web 0 RUNNING ready crashes=2 since=1m"},
+				runs: map[string]run{"old/web/0": {phase: phaseUp, exit: &platform.Exit{Code: -1, Lost: true, Reason: "lost"}}},
+			},
+			[]string{"update old/web/0 CRASHED crashes=2 next=0s", "reap old/web/0"},
+		},
+		{
+			"one that goes with the platform again and again is started once a second",
+			scene{
+				web: 1, serving: "old", instances: []string{"old web 0 STARTING since=5s"},
+				runs: map[string]run{"old/web/0": {phase: phaseUp, exit: &platform.Exit{Code: -1, Lost: true, Reason: "lost"}}},
+			},
+			[]string{"update old/web/0 CRASHED next=1s", "reap old/web/0"},
+		},
+		{
 			"a crashed one that was cleared away and is due gets a new name",
 			scene{
 				web: 1, serving: "old", instances: []string{"old web 0 CRASHED crashes=1 next=-1s"},

@@ -130,7 +130,14 @@ func refuseInFlight(ctx context.Context, tx *store.Tx, p platform.Process, verb 
 	if err != nil || !moving {
 		return err
 	}
-	return platform.Invalidf("Cannot %s this process while a deployment is in flight.", verb)
+	app, err := tx.App(ctx, p.AppGUID)
+	if err != nil {
+		return err
+	}
+	return &platform.Error{
+		Kind: platform.KindInvalid, Msg: "Cannot " + verb + " this process while a deployment is in flight.",
+		Hint: "try again when it is over (weir app " + app.Name + "), or end it: weir cancel-deployment " + app.Name,
+	}
 }
 
 // UpdateProcess lets change edit the command, the health checks and the

@@ -11,9 +11,9 @@ import (
 
 // Promote makes a version the app's main one with all requests, in one change
 // of the route table. The others keep running without requests, the former
-// main one among them, whose match rules end; with the verb "assign" it takes the place of the shadow
-// that was promoted. The settings of the app become those of the version, see
-// withPending.
+// main one among them, whose match rules end; with the verb "assign" it takes
+// the place of the shadow that was promoted. The settings of the app become
+// those of the version, see withPending.
 func (e *Engine) Promote(ctx context.Context, who platform.Actor, app, version string, opt platform.SplitOptions, and also) (platform.Change, error) {
 	opt.Why = cmp.Or(opt.Why, "promote")
 	return e.changeTraffic(ctx, who, opt, []string{app}, func(t *traffic) error {
@@ -30,6 +30,7 @@ func (t *traffic) promote(ctx context.Context, app, version string) error {
 		return platform.NotFound("Version")
 	}
 	name := t.app(app).Name
+	t.app(app).Traffic.Counting = nil
 	old, err := t.main(app)
 	if err != nil {
 		return err

@@ -177,6 +177,9 @@ func (c *compiler) route(r platform.Route) router.Route {
 		for n, v := range versions {
 			one := c.destination(d, v, weights[i][n])
 			one.Split = c.apps[d.AppGUID].Split
+			if n := c.apps[d.AppGUID].Traffic.Counting; n != nil {
+				one.Counting = &router.Counting{Statuses: n.Statuses, Exclude: n.Exclude}
+			}
 			if !v.LeftAt.IsZero() {
 				one.LeftAt = v.LeftAt.Unix()
 			}

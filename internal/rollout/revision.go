@@ -305,6 +305,10 @@ func usedDeployments(ctx context.Context, tx *store.Tx, guid string) (map[string
 // environment, processes except their number of instances, and bindings as far
 // as the services still exist. app is changed along.
 func restore(ctx context.Context, tx *store.Tx, app *platform.App, v platform.Revision) error {
+	before, err := settingsOf(ctx, tx, *app)
+	if err != nil {
+		return err
+	}
 	if _, err := tx.Droplet(ctx, v.DropletGUID); err == nil {
 		app.DropletGUID = v.DropletGUID
 	} else if !isNotFound(err) {
@@ -330,7 +334,14 @@ func restore(ctx context.Context, tx *store.Tx, app *platform.App, v platform.Re
 			return err
 		}
 	}
-	return restoreBindings(ctx, tx, app.GUID, v.Services)
+	if err := restoreBindings(ctx, tx, app.GUID, v.Services); err != nil {
+		return err
+	}
+	after, err := settingsOf(ctx, tx, *app)
+	if err != nil {
+		return err
+	}
+	return rebase(ctx, tx, app.GUID, before, after)
 }
 
 func restoreBindings(ctx context.Context, tx *store.Tx, app string, services []platform.BoundService) error {

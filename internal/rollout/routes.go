@@ -19,6 +19,9 @@ const (
 
 // checkAddress refuses hosts and paths that cannot be reached.
 func checkAddress(r platform.Route, d platform.Domain) error {
+	if err := checkLetters("Host", r.Host); err != nil {
+		return err
+	}
 	switch {
 	case r.Host == "" && d.OrganizationGUID == "":
 		return platform.Invalidf("Missing host. Routes in shared domains must have a host defined.")

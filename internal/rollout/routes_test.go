@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -320,6 +321,20 @@ func TestPublisher_ManyAtOnceShareTables(t *testing.T) {
 		}
 	}
 	t.Logf("%d tables for 140 changes", b.router.updates-before)
+}
+
+// Browsers send bücher.example as xn--bcher-kva.example.
+func TestLetters_BeyondASCIIAreShownAsDNSHasThem(t *testing.T) {
+	b := newBench(t)
+	_, err := b.e.CreateDomain(t.Context(), anna, platform.Domain{Name: "bücher.example"})
+	p, ok := errors.AsType[*platform.Error](err)
+	if !ok || !strings.Contains(p.Hint, "xn--bcher-kva.example") {
+		t.Errorf("a domain: %v, want a hint how to write it", err)
+	}
+	_, err = b.e.CreateRoute(t.Context(), anna, platform.Route{SpaceGUID: b.space.GUID, DomainGUID: b.domain.GUID, Host: "käse"})
+	if p, ok = errors.AsType[*platform.Error](err); !ok || !strings.Contains(p.Hint, "xn--kse-qla") {
+		t.Errorf("a host: %v, want a hint how to write it", err)
+	}
 }
 
 func TestDomains(t *testing.T) {

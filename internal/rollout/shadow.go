@@ -2,9 +2,10 @@ package rollout
 
 import (
 	"cmp"
-	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"weir/internal/platform"
 	"weir/router"
@@ -30,27 +31,15 @@ func (c *ShadowChange) check() error {
 	if o != nil && (o.Noise < 0 || o.Noise > 100) {
 		return platform.Invalidf("noise_percent must be in the range 1 to 100 (got %d)", o.Noise)
 	}
+	if o != nil {
+		if err := checkCopies(o); err != nil {
+			return err
+		}
+	}
 	if o != nil && len(o.Ignore) > maxIgnores {
 		return platform.Invalidf("a shadow ignores at most %d fields (got %d)", maxIgnores, len(o.Ignore))
 	}
 	return nil
-}
-
-// SetMode makes a version a shadow that gets copies of percent of the
-// requests, or a live version again, and returns once the router runs with it.
-func (e *Engine) SetMode(ctx context.Context, who platform.Actor, version, mode string, percent int, opt platform.SplitOptions) (platform.Change, error) {
-	return e.ChangeShadow(ctx, who, version, ShadowChange{Mode: mode, Percent: percent}, opt)
-}
-
-// ChangeShadow makes a version a shadow, or one no more, and changes how it is
-// compared, all in one table. It returns once the router runs with it.
-func (e *Engine) ChangeShadow(ctx context.Context, who platform.Actor, version string, c ShadowChange, opt platform.SplitOptions) (platform.Change, error) {
-	opt.Why = "shadow"
-	v, err := e.store.Version(ctx, version)
-	if err != nil {
-		return platform.Change{}, err
-	}
-	return e.changeTraffic(ctx, who, opt, []string{v.AppGUID}, func(t *traffic) error { return t.changeShadow(version, c) }, nil)
 }
 
 func (t *traffic) changeShadow(version string, c ShadowChange) error {
@@ -72,13 +61,34 @@ func (t *traffic) changeShadow(version string, c ShadowChange) error {
 	}
 	v.Shadow = *c.Options
 	text := fmt.Sprintf("Set what version %s of app %s is compared by", v.Label, t.app(v.AppGUID).Name)
-	if v.Shadow.AllMethods {
+	switch {
+	case v.Shadow.AllMethods:
 		text += ": requests of all methods"
+	case len(v.Shadow.Methods) > 0:
+		text += ": requests with " + strings.Join(v.Shadow.Methods, ", ")
 	}
 	if was.Mode == v.Mode && was.ShadowPercent == v.ShadowPercent {
 		t.text = "" // that it is a shadow is no news
 	}
 	t.text = joinTexts(t.text, text)
+	return nil
+}
+
+// checkCopies refuses what no request has. A shadow's methods and paths are few.
+func checkCopies(o *platform.ShadowOptions) error {
+	if len(o.Methods) > maxIgnores || len(o.Paths)+len(o.Except) > maxIgnores {
+		return platform.Invalidf("a shadow has at most %d methods and paths", maxIgnores)
+	}
+	for _, m := range o.Methods {
+		if m == "" || strings.Trim(m, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") != "" || m == "CONNECT" {
+			return platform.Invalidf("methods lists methods such as GET and POST (got %q)", m)
+		}
+	}
+	for _, p := range slices.Concat(o.Paths, o.Except) {
+		if len(p) < 2 || p[0] != '/' {
+			return platform.Invalidf("paths and except_paths list paths such as /search (got %q)", p)
+		}
+	}
 	return nil
 }
 
@@ -88,6 +98,31 @@ func joinTexts(a, b string) string {
 		return b
 	}
 	return a + "; " + b
+}
+
+// setModes makes versions, by GUID, shadows of a share in percent, or live ones
+// if that is 0. Those that are so stay as they are.
+func (t *traffic) setModes(percents map[string]int) error {
+	text := ""
+	for _, guid := range slices.Sorted(maps.Keys(percents)) {
+		v, err := t.version(guid)
+		if err != nil {
+			return err
+		}
+		mode, percent := platform.ModeLive, percents[guid]
+		if percent > 0 {
+			mode = platform.ModeShadow
+		}
+		if v.Mode == mode && (percent == 0 || v.ShadowPercent == percent) {
+			continue
+		}
+		if err := t.setMode(v, mode, percent); err != nil {
+			return err
+		}
+		text = joinTexts(text, t.text)
+	}
+	t.text = text
+	return nil
 }
 
 func (t *traffic) setMode(v *platform.Version, mode string, percent int) error {
@@ -114,6 +149,7 @@ func (t *traffic) setMode(v *platform.Version, mode string, percent int) error {
 
 func sameShadow(a, b platform.ShadowOptions) bool {
 	return a.AllMethods == b.AllMethods && a.StripAuth == b.StripAuth &&
+		slices.Equal(a.Methods, b.Methods) && slices.Equal(a.Paths, b.Paths) && slices.Equal(a.Except, b.Except) &&
 		cmp.Or(a.Noise, platform.DefaultNoise) == cmp.Or(b.Noise, platform.DefaultNoise) && slices.Equal(a.Ignore, b.Ignore)
 }
 
@@ -121,5 +157,6 @@ func sameShadow(a, b platform.ShadowOptions) bool {
 func shadowOptions(o platform.ShadowOptions) *router.ShadowOptions {
 	return &router.ShadowOptions{
 		AllMethods: o.AllMethods, StripAuth: o.StripAuth, Noise: cmp.Or(o.Noise, platform.DefaultNoise),
+		Methods: o.Methods, Paths: o.Paths, Except: o.Except,
 	}
 }

@@ -7,7 +7,83 @@ import (
 	"testing"
 
 	"weir/internal/platform"
+	"weir/internal/store"
+	"weir/router"
 )
+
+// lastChange returns the newest change of an app's traffic.
+func (b *bench) lastChange(app platform.App) (c platform.Change) {
+	b.Helper()
+	b.must(b.db.View(b.Context(), func(tx *store.Tx) (err error) {
+		c, err = lastChange(b.Context(), tx, app.GUID)
+		return err
+	}))
+	return c
+}
+
+// mode makes a version a shadow, or a live one.
+func (b *bench) mode(v platform.Version, mode string, percent int) error {
+	return b.e.ChangeVersion(b.Context(), anna, v.GUID, VersionChange{Shadow: ShadowChange{Mode: mode, Percent: percent}}, platform.SplitOptions{})
+}
+
+// match gives a version conditions under which requests come to it.
+func (b *bench) match(v platform.Version, all []platform.Match) error {
+	return b.e.ChangeVersion(b.Context(), anna, v.GUID, VersionChange{Match: &all}, platform.SplitOptions{})
+}
+
+// A step of a rollout is one change, whatever is in it.
+func TestSetShares_MakesShadowsAlong(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	v1, v2 := b.main(app), b.version(app, "v2", nil)
+	set := func(percent int, shares map[string]int) platform.Change {
+		t.Helper()
+		opt := platform.SplitOptions{Keep: true, Shadow: map[string]int{v2.GUID: percent}}
+		c, err := b.e.SetShares(t.Context(), anna, app.GUID, shares, opt, nil)
+		b.must(err)
+		return c
+	}
+	c := set(20, map[string]int{v1.GUID: 1000})
+	if want := "Version v2 of app shop is a shadow of 20 % of its requests; Set the weights of app shop to v1 1000"; c.Text != want {
+		t.Errorf("it says %q, want %q", c.Text, want)
+	}
+	if v, err := b.e.Version(t.Context(), v2.GUID); err != nil || v.Mode != platform.ModeShadow || v.ShadowPercent != 20 {
+		t.Errorf("it is %+v, %v", v.Version, err)
+	}
+	if c = set(20, map[string]int{v1.GUID: 900}); c.Text != "Set the weights of app shop to v1 900" {
+		t.Errorf("it was a shadow: %q", c.Text)
+	}
+	c = set(0, map[string]int{v1.GUID: 900, v2.GUID: 100})
+	if v, err := b.e.Version(t.Context(), v2.GUID); err != nil || v.Mode != platform.ModeLive || v.Weight != 100 {
+		t.Errorf("it is %+v, %v", v.Version, err)
+	}
+	if want := "Version v2 of app shop is no shadow; Set the weights of app shop to v1 900, v2 100"; c.Text != want {
+		t.Errorf("it says %q, want %q", c.Text, want)
+	}
+}
+
+// What counts as evidence holds with the shares of a step, and no longer.
+func TestSetShares_SaysWhatCountsAsEvidence(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	v1, v2 := b.main(app), b.version(app, "v2", nil)
+	counting := func() *router.Counting {
+		b.router.mu.Lock()
+		defer b.router.mu.Unlock()
+		return b.router.routes[router.RouteKey{Host: "shop.apps.localhost"}].Destinations[0].Counting
+	}
+	opt := platform.SplitOptions{Keep: true, Counting: &platform.Counting{Statuses: []int{404}, Exclude: []string{"/health"}}}
+	_, err := b.e.SetShares(t.Context(), anna, app.GUID, map[string]int{v1.GUID: 90, v2.GUID: 10}, opt, nil)
+	b.must(err)
+	if c := counting(); c == nil || c.Statuses[0] != 404 || c.Exclude[0] != "/health" {
+		t.Errorf("the router counts by %+v", c)
+	}
+	_, err = b.e.Promote(t.Context(), anna, app.GUID, v2.GUID, platform.SplitOptions{}, nil)
+	b.must(err)
+	if c := counting(); c != nil {
+		t.Errorf("after the rollout the router counts by %+v", c)
+	}
+}
 
 func TestTraffic_IsTheTableOfTheNewestChangeOfAShadow(t *testing.T) {
 	b := newBench(t)
@@ -29,9 +105,8 @@ func TestTraffic_IsTheTableOfTheNewestChangeOfAShadow(t *testing.T) {
 	moves("a shadow", true)
 	change := func(c ShadowChange) platform.Change {
 		t.Helper()
-		done, err := b.e.ChangeShadow(t.Context(), anna, v2.GUID, c, platform.SplitOptions{})
-		b.must(err)
-		return done
+		b.must(b.e.ChangeVersion(t.Context(), anna, v2.GUID, VersionChange{Shadow: c}, platform.SplitOptions{}))
+		return b.lastChange(app)
 	}
 	before := b.router.updates
 	done := change(ShadowChange{Mode: platform.ModeShadow, Percent: 20, Options: &platform.ShadowOptions{AllMethods: true}})
@@ -61,6 +136,37 @@ func TestTraffic_IsTheTableOfTheNewestChangeOfAShadow(t *testing.T) {
 	moves("the end of a version that got nothing", false)
 }
 
+func TestShadow_RefusesWhatNoRequestHas(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	v2 := b.version(app, "v2", func(r *platform.VersionRequest) { r.Mode = platform.ModeShadow })
+	change := func(o platform.ShadowOptions) error {
+		return b.e.ChangeVersion(t.Context(), anna, v2.GUID, VersionChange{Shadow: ShadowChange{Options: &o}}, platform.SplitOptions{})
+	}
+	for _, bad := range []platform.ShadowOptions{
+		{Methods: []string{"get"}},
+		{Methods: []string{""}},
+		{Methods: []string{"CONNECT"}},
+		{Paths: []string{"search"}},
+		{Paths: []string{"/"}},
+		{Except: []string{""}},
+	} {
+		if err := change(bad); platform.KindOf(err) != platform.KindInvalid {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+	b.must(change(platform.ShadowOptions{Methods: []string{"GET", "POST"}, Paths: []string{"/search"}, Except: []string{"/search/me"}}))
+	if c := b.lastChange(app); !strings.HasSuffix(c.Text, ": requests with GET, POST") {
+		t.Errorf("it says %q", c.Text)
+	}
+	b.eventually("the router to know", func() bool {
+		b.router.mu.Lock()
+		defer b.router.mu.Unlock()
+		o := b.router.routes[router.RouteKey{Host: "shop.apps.localhost"}].Destinations[1].ShadowOptions
+		return o != nil && slices.Equal(o.Methods, []string{"GET", "POST"}) && slices.Equal(o.Paths, []string{"/search"}) && slices.Equal(o.Except, []string{"/search/me"})
+	})
+}
+
 // Only shadows give way to others, for as long as they are shadows.
 func TestShadow_GivesWay(t *testing.T) {
 	b := newBench(t)
@@ -85,15 +191,13 @@ func TestShadow_GivesWay(t *testing.T) {
 		})
 	}
 	givesWay(v2, true)
-	_, err := b.e.SetMode(t.Context(), anna, v2.GUID, platform.ModeLive, 0, platform.SplitOptions{})
-	b.must(err)
+	b.must(b.mode(v2, platform.ModeLive, 0))
 	givesWay(v2, false)
-	_, err = b.e.SetMode(t.Context(), anna, v2.GUID, platform.ModeShadow, 10, platform.SplitOptions{})
-	b.must(err)
+	b.must(b.mode(v2, platform.ModeShadow, 10))
 	givesWay(v2, true)
 	b.restart()
 	v1 := b.main(app)
-	_, err = b.e.Promote(t.Context(), anna, app.GUID, v2.GUID, platform.SplitOptions{Why: "assign"}, nil) // v1 is the shadow then
+	_, err := b.e.Promote(t.Context(), anna, app.GUID, v2.GUID, platform.SplitOptions{Why: "assign"}, nil) // v1 is the shadow then
 	b.must(err)
 	givesWay(v1, true)
 }

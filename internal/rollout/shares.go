@@ -206,8 +206,14 @@ func (t *traffic) main(app string) (*platform.Version, error) {
 func (t *traffic) store(ctx context.Context, and also) (platform.Change, error) {
 	c := platform.Change{
 		Resource: platform.NewResource(time.Now().UTC()), Verb: t.opt.Why, Text: t.text,
-		Before: t.before, After: t.state(), Table: t.table, By: t.who,
+		Before: t.before, After: t.state(), Table: t.table, By: t.who, RolloutGUID: t.opt.RolloutGUID,
 		Undone: t.opt.Why == verbUndo, // the next undo goes further back
+	}
+	if c.RolloutGUID != "" && c.Verb == verbRolloutRollback {
+		c.Undone = true
+		if err := passOver(ctx, t.tx, c.RolloutGUID); err != nil {
+			return c, err
+		}
 	}
 	if sameState(c.Before, c.After) {
 		c.Undone = true                       // it left nothing to undo
@@ -324,17 +330,17 @@ func (e *Engine) SetShares(ctx context.Context, who platform.Actor, app string, 
 		opt.Why = "weight"
 	}
 	return e.changeTraffic(ctx, who, opt, []string{app}, func(t *traffic) error {
+		t.app(app).Traffic.Counting = opt.Counting
+		if err := t.setModes(opt.Shadow); err != nil {
+			return err
+		}
 		if err := t.setShares(shares); err != nil {
 			return err
 		}
 		if err := t.setMatch(opt.Match); err != nil {
 			return err
 		}
-		t.text = "Set the weights of app " + t.app(app).Name + " to " + sharesText(t.versions, shares)
-		if len(shares) == 0 && len(opt.Match) > 0 {
-			t.text = "Set match rules of app " + t.app(app).Name
-			return nil
-		}
+		t.text = joinTexts(t.text, "Set the weights of app "+t.app(app).Name+" to "+sharesText(t.versions, shares))
 		next, ok := soleVersion(t.versions)
 		if opt.Keep || !ok || next.Main {
 			return nil
@@ -408,7 +414,7 @@ func (t *traffic) makeMain(ctx context.Context, guid, how string) error {
 	}
 	rev, err := t.tx.Revision(ctx, v.RevisionGUID)
 	if err == nil && how != verbRollback && how != verbUndo {
-		rev, err = t.withPending(ctx, rev, *app, *old)
+		rev, err = t.withPending(ctx, rev, *app, *v, *old)
 	}
 	if err != nil {
 		return err
@@ -425,10 +431,31 @@ func (t *traffic) makeMain(ctx context.Context, guid, how string) error {
 	if err := restore(ctx, t.tx, app, rev); err != nil {
 		return err
 	}
+	if err := t.noteSettings(ctx, *app, old); err != nil {
+		return err
+	}
 	if err := t.tx.UpdateApp(ctx, *app); err != nil {
 		return err
 	}
 	return t.e.promoted(ctx, t.tx, t.who, *v, how, t.table)
+}
+
+// noteSettings writes down beside which settings the former main version stands
+// from now on, and reads what that has changed of the others.
+func (t *traffic) noteSettings(ctx context.Context, app platform.App, old *platform.Version) error {
+	all, err := versionsOf(ctx, t.tx, app.GUID)
+	if err != nil {
+		return err
+	}
+	for _, now := range all {
+		if v, err := t.version(now.GUID); err == nil {
+			v.MadeBeside = now.MadeBeside
+		}
+	}
+	if old.MadeBeside, err = settingsOf(ctx, t.tx, app); err != nil {
+		return err
+	}
+	return t.tx.UpdateVersion(ctx, *old)
 }
 
 // checkNotMoving refuses to make another version the main one while a

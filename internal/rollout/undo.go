@@ -4,17 +4,19 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"weir/internal/platform"
 	"weir/internal/store"
 )
 
-// Undo takes the newest change of an app's traffic that was not undone back. A
-// state that somebody else changed meanwhile is a KindConflict error.
+// Undo takes the newest change of an app's traffic that was not undone back; of
+// a rollout all its steps. A state that somebody else changed meanwhile is a
+// KindConflict error.
 func (e *Engine) Undo(ctx context.Context, who platform.Actor, app string, opt platform.SplitOptions) (platform.Change, error) {
 	opt.Why = verbUndo
-	var last platform.Change
+	var last undoing
 	err := e.store.View(ctx, func(tx *store.Tx) (err error) {
 		a, err := tx.App(ctx, app)
 		if err != nil {
@@ -34,7 +36,7 @@ func (e *Engine) Undo(ctx context.Context, who platform.Actor, app string, opt p
 		if now, err := undoable(ctx, t.tx, a); err != nil {
 			return err
 		} else if now.GUID != last.GUID {
-			return overtaken(now)
+			return overtaken(now.Change)
 		}
 		return t.undo(ctx, last)
 	}, nil)
@@ -49,8 +51,9 @@ func overtaken(by platform.Change) error {
 	}
 }
 
-func (t *traffic) undo(ctx context.Context, last platform.Change) error {
-	if err := t.loadRoutesOf(ctx, last.Before); err != nil {
+func (t *traffic) undo(ctx context.Context, last undoing) error {
+	gone, err := t.loadRoutesOf(ctx, &last.Before, &last.After)
+	if err != nil {
 		return err
 	}
 	if err := t.checkUnchanged(last.After); err != nil {
@@ -59,7 +62,7 @@ func (t *traffic) undo(ctx context.Context, last platform.Change) error {
 	if err := refuseFirstWay(last); err != nil {
 		return err
 	}
-	t.text = fmt.Sprintf("Undid table %d: %s", last.Table, last.Text)
+	t.text = "Undid " + last.what + ": " + last.Text + withoutRoutes(gone)
 	how := verbRollback // what is undone is no state to go back to
 	if last.Verb == verbRollback {
 		how = verbUndo // and what was gone back from is one again
@@ -67,17 +70,22 @@ func (t *traffic) undo(ctx context.Context, last platform.Change) error {
 	if err := t.bring(ctx, last.Before, how); err != nil {
 		return err
 	}
-	last.Undone = true
-	return t.tx.UpdateChange(ctx, last)
+	for _, c := range last.parts {
+		c.Undone = true
+		if err := t.tx.UpdateChange(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // refuseFirstWay refuses to undo what made a route lead somewhere in the first
 // place, as a push does: who wants the state before does not want the app off
 // the net.
-func refuseFirstWay(last platform.Change) error {
+func refuseFirstWay(last undoing) error {
 	for i, r := range last.Before.Routes {
 		if len(r.Destinations) == 0 && i < len(last.After.Routes) && len(last.After.Routes[i].Destinations) > 0 {
-			return refuse("weir unmap-route takes an app off a route", "the change to undo, table %d, gave route %s its first app", last.Table, r.URL)
+			return refuse(fmt.Sprintf("weir rollback %s goes back to what it ran before, weir unmap-route takes an app off a route", last.app), "the change to undo, table %d, gave route %s its first app", last.Table, r.URL)
 		}
 	}
 	return nil
@@ -107,10 +115,11 @@ func (e *Engine) ReturnTo(ctx context.Context, who platform.Actor, app string, t
 		return platform.Change{}, err
 	}
 	return e.changeTraffic(ctx, who, opt, then.Apps, func(t *traffic) error {
-		if err := t.loadRoutesOf(ctx, then.After); err != nil {
+		gone, err := t.loadRoutesOf(ctx, &then.After)
+		if err != nil {
 			return err
 		}
-		t.text = fmt.Sprintf("Went back to table %d: %s", then.Table, then.Text)
+		t.text = fmt.Sprintf("Went back to table %d: %s", then.Table, then.Text) + withoutRoutes(gone)
 		return t.bring(ctx, then.After, verbRollback)
 	}, nil)
 }
@@ -133,24 +142,46 @@ func changeAt(ctx context.Context, tx *store.Tx, app platform.App, table uint64)
 	}
 }
 
-// loadRoutesOf adds the routes of a state to what the change may touch.
-func (t *traffic) loadRoutesOf(ctx context.Context, s platform.TrafficState) error {
+// loadRoutesOf adds the routes of states to what the change may touch. Those that
+// do not exist any more are taken out of the states, and returned.
+func (t *traffic) loadRoutesOf(ctx context.Context, states ...*platform.TrafficState) (gone []string, err error) {
 	var routes []platform.Route
-	for _, r := range s.Routes {
-		route, err := t.tx.Route(ctx, r.GUID)
-		if isNotFound(err) {
-			return &platform.Error{
-				Kind: platform.KindConflict, Msg: fmt.Sprintf("route %s does not exist any more", r.URL),
-				Hint: "weir events APP tells of the tables before, and weir rollback APP --table NUMBER goes back to one",
+	known := map[string]bool{}
+	for _, s := range states {
+		var left []platform.RouteTraffic
+		for _, r := range s.Routes {
+			if there, asked := known[r.GUID]; asked {
+				if there {
+					left = append(left, r)
+				}
+				continue
+			}
+			route, err := t.tx.Route(ctx, r.GUID)
+			known[r.GUID] = err == nil
+			switch {
+			case err == nil:
+				routes, left = append(routes, route), append(left, r)
+			case isNotFound(err):
+				gone = append(gone, r.URL)
+			default:
+				return nil, err
 			}
 		}
-		if err != nil {
-			return err
-		}
-		routes = append(routes, route)
+		s.Routes = left
 	}
 	t.loadRoutes(routes)
-	return nil
+	return gone, nil
+}
+
+// withoutRoutes says which routes a way back had to leave out.
+func withoutRoutes(gone []string) string {
+	switch len(gone) {
+	case 0:
+		return ""
+	case 1:
+		return "; route " + gone[0] + " does not exist any more"
+	}
+	return "; routes " + strings.Join(gone, ", ") + " do not exist any more"
 }
 
 // bring makes versions and routes what a state says of them. how is kept with
@@ -176,12 +207,12 @@ func (t *traffic) checkUnchanged(after platform.TrafficState) error {
 			continue
 		}
 		if i < 0 {
-			return versionGone(was)
+			return t.versionGone(was)
 		}
 		if !sameTraffic(now.Versions[i], was) {
 			return &platform.Error{
 				Kind: platform.KindConflict, Msg: fmt.Sprintf("version %s has another share or role by now", was.Label),
-				Hint: "set the shares you want: weir weight APP:VERSION=SHARE ...",
+				Hint: t.hintShares(was),
 			}
 		}
 	}
@@ -203,11 +234,20 @@ func getsNothing(v platform.VersionTraffic) bool {
 	return !v.Main && v.Mode == platform.ModeLive && v.Weight == 0 && len(v.Match) == 0
 }
 
-func versionGone(v platform.VersionTraffic) error {
+func (t *traffic) versionGone(v platform.VersionTraffic) error {
+	hint := t.hintShares(v)
+	if v.Main {
+		hint = fmt.Sprintf("weir rollback %s starts what it ran again", t.app(v.AppGUID).Name)
+	}
 	return &platform.Error{
 		Kind: platform.KindConflict, Msg: fmt.Sprintf("version %s, which got requests then, does not exist any more", v.Label),
-		Hint: "set the shares you want: weir weight APP:VERSION=SHARE ...",
+		Hint: hint,
 	}
+}
+
+// hintShares says how to give versions of the same app shares by hand.
+func (t *traffic) hintShares(v platform.VersionTraffic) string {
+	return fmt.Sprintf("set the shares you want: weir weight %s:VERSION=SHARE ...", t.app(v.AppGUID).Name)
 }
 
 // sameWays reports whether two routes lead to the same places, in any order.
@@ -229,7 +269,7 @@ func (t *traffic) restoreVersions(ctx context.Context, before []platform.Version
 			continue // nor would it by then
 		}
 		if err != nil {
-			return versionGone(was)
+			return t.versionGone(was)
 		}
 		v.Weight, v.Mode, v.ShadowPercent, v.Match, v.Shadow = was.Weight, was.Mode, was.ShadowPercent, was.Match, was.Shadow
 		if was.Main && !v.Main {
@@ -279,21 +319,4 @@ func (t *traffic) lead(ctx context.Context, n int, ds []platform.Destination) er
 	var err error
 	*r, err = t.tx.Route(ctx, r.GUID)
 	return err
-}
-
-// undoable returns the newest change of an app's traffic that was not undone.
-func undoable(ctx context.Context, tx *store.Tx, app platform.App) (platform.Change, error) {
-	found, _, err := tx.Changes(ctx, store.Query{
-		In: map[string][]string{"apps": {app.GUID}, "undone": {"false"}}, OrderBy: "table", Desc: true, PerPage: 1,
-	})
-	if err == nil && len(found) == 0 {
-		err = &platform.Error{
-			Kind: platform.KindNotFound, Msg: fmt.Sprintf("app %q has no change of traffic to undo", app.Name),
-			Hint: "weir rollback " + app.Name + " goes back to an earlier state",
-		}
-	}
-	if err != nil {
-		return platform.Change{}, err
-	}
-	return found[0], nil
 }

@@ -3,7 +3,6 @@ package rollout
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -184,11 +183,14 @@ func (e *Engine) servesNow(ctx context.Context, tx *store.Tx, d platform.Deploym
 
 // StartVersion makes a version of a running app beside its main one and
 // returns at once; its instances start in the background and the version gets
-// what its weight says once they are ready. also runs in the same transaction
-// and may be nil.
+// what its weight says once they are ready. One that is there already is left as
+// it is. also runs in the same transaction and may be nil.
 func (e *Engine) StartVersion(ctx context.Context, who platform.Actor, req platform.VersionRequest, also func(*store.Tx, platform.Version) error) (platform.Version, error) {
 	if err := checkVersionRequest(&req); err != nil {
 		return platform.Version{}, err
+	}
+	if req.VersionGUID != "" {
+		return e.takeVersion(ctx, req, also)
 	}
 	var v platform.Version
 	err := e.store.Tx(ctx, func(tx *store.Tx) error {
@@ -240,23 +242,25 @@ func (e *Engine) CheckVersion(ctx context.Context, who platform.Actor, req platf
 			if isNotFound(err) {
 				continue
 			}
-			v.Weight, v.Match = 0, nil
-			if err == nil {
-				err = tx.UpdateVersion(ctx, v)
-			}
 			if err != nil {
 				return err
 			}
+			v.Weight, v.Match = 0, nil
+			if err := tx.UpdateVersion(ctx, v); err != nil {
+				return err
+			}
 		}
-		if _, err := e.insertVersion(ctx, tx, who, app, req); err != nil {
+		if req.VersionGUID != "" {
+			_, err = mayTake(ctx, tx, app, req.VersionGUID)
+		} else {
+			_, err = e.insertVersion(ctx, tx, who, app, req)
+		}
+		if err != nil {
 			return err
 		}
 		return errDryRun
 	})
-	if errors.Is(err, errDryRun) {
-		return nil
-	}
-	return err
+	return unlessDry(err)
 }
 
 func checkVersionRequest(req *platform.VersionRequest) error {
@@ -273,6 +277,8 @@ func checkVersionRequest(req *platform.VersionRequest) error {
 		return platform.Invalidf("shadow_percent must be in the range 1 to 100 (got %d)", req.ShadowPercent)
 	case req.Instances != nil && (*req.Instances < 1 || *req.Instances > maxInstances):
 		return platform.Invalidf("instances must be in the range 1 to %d (got %d)", maxInstances, *req.Instances)
+	case req.VersionGUID != "" && (req.DropletGUID != "" || req.RevisionGUID != "" || req.Label != "" || req.Replace || !req.Config.IsZero()):
+		return platform.Invalidf("a version that is there already has its own label, droplet and settings")
 	case req.DropletGUID != "" && req.RevisionGUID != "":
 		return platform.Invalidf("Cannot set both fields 'droplet' and 'revision'")
 	case req.Label != "":
@@ -323,6 +329,9 @@ func (e *Engine) insertVersion(ctx context.Context, tx *store.Tx, who platform.A
 		Mode: req.Mode, Weight: req.Weight, ShadowPercent: req.ShadowPercent, Instances: max(1, main.Instances), State: platform.AppStarted,
 	}
 	v.Metadata = req.Metadata
+	if v.MadeBeside, err = settingsOf(ctx, tx, app); err != nil {
+		return v, err
+	}
 	if req.Instances != nil {
 		v.Instances = *req.Instances
 	}

@@ -243,18 +243,16 @@ func TestPromote_EndsTheRulesOfBothVersions(t *testing.T) {
 	first := b.main(app)
 	for _, label := range []string{"v2", "v3"} {
 		v := b.version(app, label, nil)
-		_, err := b.e.SetShares(t.Context(), anna, app.GUID, nil, platform.SplitOptions{Keep: true, Match: map[string][]platform.Match{v.GUID: ring}}, nil)
-		b.must(err)
-		_, err = b.e.Promote(t.Context(), anna, app.GUID, v.GUID, platform.SplitOptions{Why: "rollout"}, nil)
+		b.must(b.match(v, ring))
+		_, err := b.e.Promote(t.Context(), anna, app.GUID, v.GUID, platform.SplitOptions{Why: "rollout"}, nil)
 		b.must(err)
 		if left := rules(); len(left) > 0 {
 			t.Errorf("after %s became the main version, rules lead to %v", label, left)
 		}
 	}
 	main := b.main(app)
-	_, err := b.e.SetShares(t.Context(), anna, app.GUID, nil, platform.SplitOptions{Match: map[string][]platform.Match{main.GUID: ring}}, nil)
-	b.must(err)
-	_, err = b.e.RollBack(t.Context(), anna, RollBackRequest{AppGUID: app.GUID, VersionGUID: first.GUID}, nil)
+	b.must(b.match(main, ring))
+	_, err := b.e.RollBack(t.Context(), anna, RollBackRequest{AppGUID: app.GUID, VersionGUID: first.GUID}, nil)
 	b.must(err)
 	if left := rules(); len(left) > 0 {
 		t.Errorf("after the rollback rules lead to %v", left)
@@ -311,17 +309,13 @@ func TestStopVersion_HasRules(t *testing.T) {
 		"stop main":        func() error { _, err := b.e.StopVersion(t.Context(), anna, v1.GUID, true); return err },
 		"delete main":      func() error { _, err := b.e.DeleteVersion(t.Context(), anna, v1.GUID, true); return err },
 		"weight of shadow": func() error { return b.share(app, v2, 10) },
-		"main as shadow": func() error {
-			_, err := b.e.SetMode(t.Context(), anna, v1.GUID, platform.ModeShadow, 10, platform.SplitOptions{})
-			return err
-		},
+		"main as shadow":   func() error { return b.mode(v1, platform.ModeShadow, 10) },
 	} {
 		if e, ok := call().(*platform.Error); !ok || e.Title != titleRefused || e.Hint == "" {
 			t.Errorf("%s: %v", name, e)
 		}
 	}
-	_, err := b.e.SetMode(t.Context(), anna, v2.GUID, platform.ModeLive, 0, platform.SplitOptions{})
-	b.must(err)
+	b.must(b.mode(v2, platform.ModeLive, 0))
 	b.must(b.share(app, v2, 10))
 	if _, err := b.e.StopVersion(t.Context(), anna, v2.GUID, false); err == nil {
 		t.Error("a version with requests was stopped")
@@ -412,12 +406,11 @@ func TestVersion_IsPublishedWithAllTheRouterHasToKnow(t *testing.T) {
 	app := b.shop()
 	v2 := b.version(app, "2.0.0", func(r *platform.VersionRequest) { r.Mode = platform.ModeShadow; r.ShadowPercent = 20 })
 	match := []platform.Match{{Header: "X-Ring", Exact: "0"}}
-	c, err := b.e.SetShares(t.Context(), anna, app.GUID, nil, platform.SplitOptions{Match: map[string][]platform.Match{v2.GUID: match}}, nil)
-	b.must(err)
-	if c.Text != "Set match rules of app shop" {
+	b.must(b.match(v2, match))
+	if c := b.lastChange(app); c.Text != "Set match rules of app shop" {
 		t.Errorf("it says %q", c.Text)
 	}
-	_, _, err = b.e.UpdateTraffic(t.Context(), anna, app.GUID, func(t *platform.Traffic) error {
+	_, _, err := b.e.UpdateTraffic(t.Context(), anna, app.GUID, func(t *platform.Traffic) error {
 		t.Pause = &platform.Pause{Max: 7}
 		t.Maintenance = &platform.Maintenance{Allow: []string{"192.0.2.1"}}
 		return nil
