@@ -43,7 +43,7 @@ func runCreateAppManifest(ctx context.Context, c *call) error {
 		return usagef("%s is a directory", path)
 	}
 	if _, err := saveFile(path, 0o600, bytes.NewReader(yml)); err != nil {
-		return fmt.Errorf("writing the manifest: %w", err)
+		return fmt.Errorf("writing the manifest to %s: %w", path, unwrapPath(err))
 	}
 	return c.out.print("AppManifest", v, []string{path}, func(p *page) {
 		p.line("Manifest file created successfully at " + path)

@@ -18,7 +18,7 @@ func appCommands() []*command {
 		{
 			name: "apps", aliases: []string{"a"}, category: catApps,
 			usage:    "list the apps of the space",
-			examples: []string{"apps", "apps -o json", "apps -q"},
+			examples: []string{"apps", "apps -o wide", "apps -o json", "apps -q", "apps -o jsonpath='{.apps[*].name}'"},
 			run:      runApps,
 		},
 		{
@@ -111,9 +111,18 @@ func tableOfApps(p *page, items []appItem) {
 	}
 	var rows [][]string
 	for _, a := range items {
-		rows = append(rows, []string{a.Name, a.State, a.countText(), strings.Join(a.Routes, ", ")})
+		rows = append(rows, []string{a.Name, a.State, a.countText(), p.some(a.Routes), a.memoryText(), a.GUID})
 	}
-	p.table("", []string{"name", "requested state", "processes", "routes"}, rows)
+	p.table("", append([]string{"name", "requested state", "processes", "routes"}, p.more("memory", "guid")...), rows)
+}
+
+// memoryText is what all wanted instances may take together.
+func (a appItem) memoryText() string {
+	sum := int64(0)
+	for _, p := range a.Processes {
+		sum += p.Memory * int64(p.Wanted)
+	}
+	return formatBytes(sum)
 }
 
 // countText counts the instances of each type, those of all versions together.

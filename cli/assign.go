@@ -128,7 +128,7 @@ func (c *call) killNothing(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !c.out.json() {
+	if !c.out.machine() {
 		if err := c.printLs(rows); err != nil {
 			return err
 		}

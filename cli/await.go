@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	v3 "weir/api/v3"
@@ -32,7 +33,7 @@ func (p *push) await(ctx context.Context, app v3.App, deployment string) error {
 	if err != nil {
 		return p.gaveUp(ctx, err, "the start goes on")
 	}
-	if err := p.judge(f, app, d); err != nil {
+	if err := p.judge(ctx, f, app, d); err != nil {
 		return err
 	}
 	if d.Status.Reason == v3.ReasonPaused {
@@ -48,19 +49,17 @@ func (p *push) startLog(ctx context.Context, app v3.App) (*follower, error) {
 			return l.SourceType == "CELL" || l.SourceType == "API" || strings.HasPrefix(l.SourceType, "APP")
 		},
 		func(l v3.LogLine) {
-			if !p.c.out.quiet && !p.c.out.json() {
-				p.c.out.say("", fmt.Sprintf("   [%s] %s", sourceOf(l), plainLine(l)))
-			}
+			p.c.out.follow(l, fmt.Sprintf("   [%s] %s", sourceOf(l), plainLine(l)))
 		})
 }
 
 // judge turns the end of a deployment into success or an error.
-func (p *push) judge(f *follower, app v3.App, d v3.Deployment) error {
+func (p *push) judge(ctx context.Context, f *follower, app v3.App, d v3.Deployment) error {
 	why := "the new version did not become healthy"
 	if d.Error != nil && *d.Error != "" {
 		why = *d.Error
 	}
-	hint := "weir logs " + app.Name + " --recent shows what it said"
+	hint := startHint(app.Name, why)
 	switch d.Status.Reason {
 	case v3.ReasonDeployed, v3.ReasonPaused:
 		return nil
@@ -69,9 +68,19 @@ func (p *push) judge(f *follower, app v3.App, d v3.Deployment) error {
 	case v3.ReasonCanceled, v3.ReasonCanceling:
 		p.repeat(f)
 		if d.PreviousDroplet != nil && app.State == v3.AppStarted {
-			return newFailure(exitRolledBack, "rolled-back", why+"; the version before it serves", hint)
+			if p.serves(ctx, app) {
+				return newFailure(exitRolledBack, "rolled-back", why+"; the version before it serves", hint)
+			}
+			why += "; the version before it does not run either"
 		}
 		return newFailure(exitFailed, "start-failed", "Start unsuccessful: "+why, hint)
 	}
 	return newFailure(exitFailed, "failed", fmt.Sprintf("the deployment ended as %s", d.Status.Reason), hint)
+}
+
+// serves reports whether an instance of the app is ready. If that cannot be
+// known it is taken to be so.
+func (p *push) serves(ctx context.Context, app v3.App) bool {
+	versions, err := p.AppVersions(ctx, app.GUID)
+	return err != nil || slices.ContainsFunc(versions, func(v v3.Version) bool { return v.Instances.Ready > 0 })
 }

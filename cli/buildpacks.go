@@ -90,10 +90,10 @@ func runBuildpacks(ctx context.Context, c *call) error {
 	for _, b := range list {
 		v := viewBuildpack(b)
 		views, names = append(views, v), append(names, b.Name)
-		rows = append(rows, []string{fmt.Sprint(v.Position), v.Name, v.Stack, fmt.Sprint(v.Enabled), fmt.Sprint(v.Locked), v.State, v.Filename})
+		rows = append(rows, []string{fmt.Sprint(v.Position), v.Name, v.Stack, fmt.Sprint(v.Enabled), fmt.Sprint(v.Locked), v.State, v.Filename, v.GUID})
 	}
 	return c.out.print("BuildpackList", map[string]any{"buildpacks": views}, names, func(p *page) {
-		p.table("", []string{"position", "name", "stack", "enabled", "locked", "state", "filename"}, rows)
+		p.table("", append([]string{"position", "name", "stack", "enabled", "locked", "state", "filename"}, p.more("guid")...), rows)
 	})
 }
 

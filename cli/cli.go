@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"io"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 )
@@ -40,18 +41,26 @@ func (p Program) Main(ctx context.Context, args []string, stdin io.Reader, stdou
 	return sh.out.fail(ctx, err)
 }
 
-// formatOf looks for -o json among arguments that are not parsed yet.
+// formatOf looks for a format for programs among arguments that are not parsed
+// yet.
 func formatOf(args []string) string {
 	for i, a := range args {
-		switch a {
-		case "--":
+		value, found := "", false
+		switch {
+		case a == "--":
 			return formatTable
-		case "-o=json", "-ojson", "--output=json":
-			return formatJSON
-		case "-o", "--output":
-			if i+1 < len(args) && args[i+1] == formatJSON {
-				return formatJSON
+		case a == "-o" || a == "--output":
+			if found = i+1 < len(args); found {
+				value = args[i+1]
 			}
+		default:
+			if value, found = strings.CutPrefix(a, "--output="); !found {
+				value, found = strings.CutPrefix(a, "-o")
+				value = strings.TrimPrefix(value, "=")
+			}
+		}
+		if format, _, _ := strings.Cut(value, "="); found && isMachine(format) {
+			return format
 		}
 	}
 	return formatTable

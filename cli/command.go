@@ -75,7 +75,7 @@ type call struct {
 // globalFlags stand in every command.
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of the result: table or json", Value: formatTable},
+		&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT` of the result: table, wide, json, jsonl, yaml, name or jsonpath=TEMPLATE", Value: formatTable},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print names or ids only, and no progress"},
 		&cli.BoolFlag{Name: "verbose", Usage: "show the HTTP requests on standard error, without tokens, passwords and values of variables", Aliases: []string{"v"}},
 		&cli.BoolFlag{Name: "no-color", Usage: "no colours (as NO_COLOR and TERM=dumb do)"},
@@ -109,19 +109,18 @@ func (c *call) prepare() error {
 	if err := c.out.configure(c.String("output"), c.Bool("quiet"), c.Bool("verbose"), c.Bool("no-color")); err != nil {
 		return err
 	}
-	if c.out.json() && c.cmd.noJSON != "" {
-		return usagef("%s has no -o json: %s", c.cmd.name, c.cmd.noJSON)
+	if c.out.machine() && c.cmd.noJSON != "" {
+		return usagef("%s has no -o %s: %s", c.cmd.name, c.out.format, c.cmd.noJSON)
 	}
 	least, most := c.cmd.limits()
 	switch {
 	case len(c.args) < least:
-		words := strings.Fields(c.cmd.args)
-		return withHint(usagef("%s is missing", strings.Trim(words[len(c.args)], "[].")), c.cmd.usageHint())
+		return withHint(usagef("%s is missing", argumentAt(c.cmd, len(c.args))), c.cmd.usageHint())
 	case most >= 0 && len(c.args) > most:
 		return withHint(usagef("unexpected argument %q", c.args[most]), c.cmd.usageHint())
 	}
 	if len(c.args) > 0 && c.args[0] == "" && !c.cmd.hidden {
-		return withHint(usagef("%s is empty", strings.Fields(c.cmd.args)[0]), c.cmd.usageHint())
+		return withHint(usagef("%s is empty", argumentAt(c.cmd, 0)), c.cmd.usageHint())
 	}
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"weir/api/client"
+	v3 "weir/api/v3"
 	"weir/internal/platform"
 )
 
@@ -161,7 +163,7 @@ func TestMain_ShowsErrorsWithHints(t *testing.T) {
 		{"apps", exitLogin, "weir: not logged in, and no server was found on this machine\nweir: hint: start one here: weir serve; or log in to another: weir login -a URL -u USER\n"},
 		{"app", exitUsage, "weir: APP is missing\nweir: hint: usage: weir app APP\n"},
 		{"app a b", exitUsage, "weir: unexpected argument \"b\"\nweir: hint: usage: weir app APP\n"},
-		{"apps -o xml", exitUsage, "weir: there is no output format \"xml\"\nweir: hint: -o table or -o json\n"},
+		{"apps -o xml", exitUsage, "weir: there is no output format \"xml\"\nweir: hint: -o table, wide, json, jsonl, yaml, name, or jsonpath=TEMPLATE\n"},
 		{"curl /v3/apps -o json", exitUsage, "curl has no -o json: the answer is the server's, as it is"},
 		{"scale a -i many", exitUsage, "weir: --instances \"many\" is no whole number\nweir: hint: weir scale --help lists its flags\n"},
 		{"undo --if-table -3", exitUsage, "weir: --if-table \"-3\" is no whole number of 0 or more\n"},
@@ -242,6 +244,9 @@ func TestAsFailure_KnowsExitCodes(t *testing.T) {
 		{context.DeadlineExceeded, exitTimedOut, "timed-out"},
 		{errors.New("boom"), exitFailed, "failed"},
 		{os.ErrNotExist, exitFailed, "not-found"},
+		{&client.JobError{Operation: "x"}, exitFailed, "failed"},
+		{&client.JobError{Errors: []v3.Error{{Detail: "Instances must be an integer"}}}, exitFailed, "failed"},
+		{&client.JobError{Errors: []v3.Error{{Detail: "For application 'a': Cannot scale this process while a deployment is in flight."}}}, exitConflict, "conflict"},
 	} {
 		if f := asFailure(tc.err); f.exit != tc.exit || f.code != tc.code {
 			t.Errorf("%v: %d %s", tc.err, f.exit, f.code)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
 	"weir/api/client"
 )
 
@@ -33,15 +35,23 @@ complete -o default -F _weir weir
 _weir() {
   local -a found
   found=("${(@f)$(weir __complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
-  if [[ -n "$found" ]]; then compadd -a found; else _files; fi
+  if [[ -z "$found" ]]; then _files; return; fi
+  local -a open=("${(@M)found:#*[=:]}") whole=("${(@)found:#*[=:]}")
+  (( $#whole )) && compadd -a whole
+  (( $#open )) && compadd -S '' -a open
 }
 if [[ "$funcstack[1]" = "_weir" ]]; then _weir "$@"; else compdef _weir weir; fi
 `,
 	"fish": `function __weir_complete
   set -l words (commandline -opc) (commandline -ct)
-  weir __complete -- $words[2..-1] 2>/dev/null
+  set -l found (weir __complete -- $words[2..-1] 2>/dev/null)
+  if test (count $found) -gt 0
+    printf '%s\n' $found
+  else
+    __fish_complete_path (commandline -ct)
+  end
 end
-complete -c weir -a '(__weir_complete)'
+complete -c weir -f -a '(__weir_complete)'
 `,
 }
 
@@ -74,8 +84,14 @@ func runComplete(ctx context.Context, c *call) error {
 // completions returns what word may become after the words before it.
 func (c *call) completions(ctx context.Context, before []string, word string) []string {
 	line, err := c.shell.split(before)
+	if _, flag := positionOf(newFlagTable(globalFlags()), before); flag == "output" && (err != nil || line.cmd == nil) {
+		return matching(outputFormats(), word) // weir -o json apps
+	}
 	if err != nil {
 		return nil
+	}
+	if line.cmd == nil && strings.HasPrefix(word, "-") {
+		return matching(append(flagNames(globalFlags()), "--help", "--version"), word)
 	}
 	if line.cmd == nil {
 		var names []string
@@ -87,19 +103,20 @@ func (c *call) completions(ctx context.Context, before []string, word string) []
 		return matching(append(names, "help"), word)
 	}
 	table := newFlagTable(line.cmd.allFlags())
-	if strings.HasPrefix(word, "-") {
-		var names []string
-		for _, f := range line.cmd.allFlags() {
-			names = append(names, "--"+f.Names()[0])
-		}
-		return matching(append(names, "--help"), word)
-	}
 	place, flag := positionOf(table, line.args)
 	if flag != "" {
-		if list := versionWords("", flag); list != "" {
-			return matching(c.versionValues(ctx, list, firstArgument(table, line.args)), word)
+		return matching(c.valuesOf(ctx, line, table, flag), word)
+	}
+	if strings.HasPrefix(word, "-") {
+		given, _, hasValue := strings.Cut(word, "=")
+		if f := table.byName[strings.TrimLeft(given, "-")]; hasValue && f != nil { // --output=y
+			values := c.valuesOf(ctx, line, table, f.name)
+			for i, v := range values {
+				values[i] = given + "=" + v
+			}
+			return matching(values, word)
 		}
-		return matching(c.flagValues(ctx, line.cmd, flag), word)
+		return matching(append(flagNames(line.cmd.allFlags()), "--help"), word)
 	}
 	kind := argumentAt(line.cmd, place)
 	if kind == "APP" && strings.Contains(word, ":") {
@@ -110,6 +127,27 @@ func (c *call) completions(ctx context.Context, before []string, word string) []
 	}
 	return matching(c.argumentValues(ctx, kind), word)
 }
+
+// valuesOf returns what may be the value of a flag of a command line.
+func (c *call) valuesOf(ctx context.Context, line commandLine, table flagTable, flag string) []string {
+	if list := versionWords("", flag); list != "" {
+		return c.versionValues(ctx, list, firstArgument(table, line.args))
+	}
+	return c.flagValues(ctx, line.cmd, flag)
+}
+
+// flagNames returns the long names of those flags that the help shows.
+func flagNames(flags []cli.Flag) (names []string) {
+	for _, f := range flags {
+		if v, hides := f.(cli.VisibleFlag); !hides || v.IsVisible() {
+			names = append(names, "--"+f.Names()[0])
+		}
+	}
+	return names
+}
+
+// outputFormats are what may follow -o.
+func outputFormats() []string { return append(slices.Clone(formats), formatPath+"=") }
 
 func matching(list []string, prefix string) []string {
 	list = slices.DeleteFunc(list, func(s string) bool { return !strings.HasPrefix(s, prefix) })
@@ -152,12 +190,13 @@ func argumentAt(cmd *command, place int) string {
 func (c *call) flagValues(ctx context.Context, cmd *command, flag string) []string {
 	switch flag {
 	case "output":
-		return []string{formatTable, formatJSON}
+		return outputFormats()
 	case "strategy":
-		if cmd.hasName("push") {
-			return []string{"rolling", "canary", "all-at-once", "blue-green", "linear", "rings", "shadow", "canary-10-5m", "linear-10-1m"}
+		names := []string{"rolling", "canary"}
+		if cmd.canRollOut() {
+			names = append(names, rolloutPresets...)
 		}
-		return []string{"rolling", "canary"}
+		return names
 	case "role":
 		return []string{"admin", "reader", "auditor", "none"}
 	case "on-fail":

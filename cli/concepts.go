@@ -87,7 +87,7 @@ var clashes = [][2]string{
 	{"weight", "spawn and deploy without --weight give a version 100, as tenement does: with two versions that is half of the requests. push --no-traffic gives it 0. Unlike tenement's, weights outlive crashes, sleep and restarts, and 0 never gets a request."},
 	{"canary", "push --strategy canary is cf's: a share of the instances. weir weight, and a rollout with --steps, share requests: 1% is 1% with two instances too."},
 	{"stop", "APP stops all of it; APP:VERSION one version, which stays for weir start. weir kill forgets it."},
-	{"-o", "-o json and -o table choose the output; anything else is cf's: an org, a route option, a file."},
+	{"-o", "-o json, yaml, table and the like choose the output (weir --help); anything else is cf's: an org, a route option, a file."},
 }
 
 func drawConcepts(p *page) {

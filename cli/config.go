@@ -69,7 +69,8 @@ func loadConfig() (config, error) {
 }
 
 // save replaces the config file, without an instant in which it is half
-// written or readable by others.
+// written or readable by others. Its caller holds the lock: updateConfig and
+// replaceConfig do.
 func (c config) save() error {
 	dir, err := configDir()
 	if err != nil {
@@ -102,6 +103,36 @@ func (c config) save() error {
 		return fmt.Errorf("keeping the login: %w", err)
 	}
 	return nil
+}
+
+// updateConfig changes the config file while no other weir command does. It is
+// not written if nothing is changed in it.
+func updateConfig(change func(*config) error) error {
+	unlock, err := lockConfig()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	before, err := loadConfig()
+	if err != nil {
+		return err
+	}
+	after := before
+	if err := change(&after); err != nil || after == before {
+		return err
+	}
+	return after.save()
+}
+
+// replaceConfig puts c into the config file, whatever is there, even if it
+// cannot be read.
+func replaceConfig(c config) error {
+	unlock, err := lockConfig()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return c.save()
 }
 
 // local is a server on this machine, found by its data directory.

@@ -121,6 +121,9 @@ func TestContract_ArgumentsAreCompleted(t *testing.T) {
 				t.Errorf("weir %s --%s cannot be completed", cmd.name, flag)
 			}
 		}
+		if offered := c.flagValues(t.Context(), cmd, "strategy"); cmd.canRollOut() != slices.Contains(offered, "blue-green") {
+			t.Errorf("weir %s --strategy is completed with %q", cmd.name, offered)
+		}
 	}
 }
 

@@ -59,10 +59,10 @@ func runDomains(ctx context.Context, c *call) error {
 		if v.Internal {
 			internal = "true"
 		}
-		rows = append(rows, []string{d.Name, availability, internal, strings.Join(d.SupportedProtocols, ",")})
+		rows = append(rows, []string{d.Name, availability, internal, strings.Join(d.SupportedProtocols, ","), d.GUID})
 	}
 	return c.out.print("DomainList", map[string]any{"domains": views}, names, func(p *page) {
-		p.table("", []string{"name", "availability", "internal", "protocols"}, rows)
+		p.table("", append([]string{"name", "availability", "internal", "protocols"}, p.more("guid")...), rows)
 	})
 }
 

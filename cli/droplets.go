@@ -78,20 +78,20 @@ func runDroplets(ctx context.Context, c *call) error {
 			shown += " (current)"
 		}
 		views, names = append(views, v), append(names, d.GUID)
-		rows = append(rows, []string{shown, v.State, formatBytes(d.Size), stamp(v.CreatedAt)})
+		rows = append(rows, []string{shown, v.State, formatBytes(d.Size), stamp(v.CreatedAt), v.Digest})
 	}
 	return c.out.print("DropletList", map[string]any{"droplets": views}, names, func(p *page) {
 		if len(rows) == 0 {
 			p.line("No droplets found")
 			return
 		}
-		p.table("", []string{"guid", "state", "size", "created"}, rows)
+		p.table("", append([]string{"guid", "state", "size", "created"}, p.more("digest")...), rows)
 	})
 }
 
 func runDownloadDroplet(ctx context.Context, c *call) error {
 	path := c.String("path")
-	if path == "-" && (c.out.outTTY || c.out.json()) {
+	if path == "-" && (c.out.outTTY || c.out.machine()) {
 		return usagef("a droplet is no text; send it to a file")
 	}
 	s, sp, app, err := c.openApp(ctx)
@@ -130,7 +130,7 @@ func runDownloadDroplet(ctx context.Context, c *call) error {
 	}
 	n, err := saveFile(path, 0o644, from)
 	if err != nil {
-		return fmt.Errorf("saving the droplet: %w", err)
+		return fmt.Errorf("saving the droplet as %s: %w", path, unwrapPath(err))
 	}
 	bar.end()
 	v := map[string]any{"droplet": guid, "path": path, "sizeBytes": n}
@@ -149,26 +149,6 @@ type barReader struct {
 func (b *barReader) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
 	b.bar.add(int64(n))
-	return n, err
-}
-
-// saveFile writes r to a file that appears only once it is whole.
-func saveFile(path string, mode os.FileMode, r io.Reader) (int64, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".weir-*")
-	if err != nil {
-		return 0, err
-	}
-	defer os.Remove(f.Name()) // does nothing after the rename
-	n, err := io.Copy(f, r)
-	if err == nil {
-		err = f.Chmod(mode)
-	}
-	if closing := f.Close(); err == nil {
-		err = closing
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
 	return n, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -237,17 +238,32 @@ func (c *call) rollOutEnv(ctx context.Context, s *session, sp space, app v3.App,
 // envArguments reads "NAME VALUE" or any number of "NAME=VALUE".
 func envArguments(args []string) (map[string]*string, error) {
 	if len(args) == 2 && !strings.Contains(args[0], "=") {
-		return map[string]*string{args[0]: &args[1]}, nil
+		return map[string]*string{args[0]: &args[1]}, checkEnvName(args[0])
 	}
 	vars := map[string]*string{}
 	for _, a := range args {
 		name, value, ok := strings.Cut(a, "=")
-		if !ok || name == "" {
+		if !ok {
 			return nil, withHint(usagef("%q is not a name and a value", a), "weir set-env APP NAME VALUE, or weir set-env APP NAME=VALUE")
+		}
+		if err := checkEnvName(name); err != nil {
+			return nil, err
 		}
 		vars[name] = &value
 	}
 	return vars, nil
+}
+
+// envName are the names of variables that a shell or a program can be expected
+// to find. An environment could hold others, and the API takes them; on a
+// command line they are mistakes.
+var envName = regexp.MustCompile(`^[\pL_][^\s=\pC]*$`)
+
+func checkEnvName(name string) error {
+	if envName.MatchString(name) {
+		return nil
+	}
+	return withHint(usagef("%q cannot be the name of a variable", name), "a name begins with a letter or _ and has no blank and no = in it, such as LOG_LEVEL")
 }
 
 func runUnsetEnv(ctx context.Context, c *call) error {

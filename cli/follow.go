@@ -41,6 +41,17 @@ func (s *session) newFollower(ctx context.Context, app string, want func(v3.LogL
 	return f, err
 }
 
+// follow shows a line of a log beside the progress: as text, or with -o jsonl as
+// weir logs has it.
+func (u *ui) follow(l v3.LogLine, text string) {
+	switch {
+	case u.format == formatJSONL:
+		_ = u.emit("LogLine", viewLine(l))
+	case !u.quiet && !u.machine():
+		u.say("", text)
+	}
+}
+
 // while follows the log until work returns, then shows what was written up to
 // that moment and returns work's error.
 func (f *follower) while(ctx context.Context, work func(context.Context) error) error {

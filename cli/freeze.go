@@ -77,9 +77,9 @@ func runFreeze(ctx context.Context, c *call) error {
 			if r.Space == "" {
 				where = "everywhere"
 			}
-			cells = append(cells, []string{r.Window, where, r.Reason, r.CreatedBy, r.GUID})
+			cells = append(cells, []string{r.Window, where, r.Reason, r.CreatedBy, r.GUID, stamp(r.CreatedAt)})
 		}
-		p.table("", []string{"window", "space", "reason", "by", "guid"}, cells)
+		p.table("", append([]string{"window", "space", "reason", "by", "guid"}, p.more("created")...), cells)
 	})
 }
 

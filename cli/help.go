@@ -11,7 +11,7 @@ import (
 // help writes the help of a command, or of all. "weir help push" comes with
 // the command in line.args or line.cmd.
 func (sh *shell) help(line commandLine) error {
-	p := &page{color: sh.out.colorOut()}
+	p := sh.out.page()
 	if line.cmd == nil {
 		sh.overview(p)
 	} else {
@@ -51,7 +51,9 @@ func (sh *shell) overview(p *page) {
 	p.line(p.paint(bold, "Flags of every command:"))
 	columns(p, describeFlags(globalFlags()))
 	p.blank()
-	p.line("weir COMMAND --help tells more, weir help concepts what the words mean. Flags may stand before or after the other arguments.")
+	for _, line := range fold("weir COMMAND --help tells more, weir help concepts what the words mean. Flags may stand before or after the other arguments.", p.within(80)) {
+		p.line(line)
+	}
 }
 
 // allCategories returns the known categories and those of added commands.
@@ -80,12 +82,15 @@ func (c *command) help(p *page) {
 	}
 	if c.about != "" {
 		p.blank()
-		for _, par := range strings.Split(c.about, "\n\n") {
+		for i, par := range strings.Split(c.about, "\n\n") {
+			if i > 0 {
+				p.blank()
+			}
 			wrap(p, par, 78)
 		}
 	}
 	if c.noJSON != "" {
-		wrap(p, "It has no -o json: "+c.noJSON+".", 78)
+		wrap(p, "It has no -o json, yaml and the like: "+c.noJSON+".", 78)
 	}
 	if c.topic != nil {
 		p.blank()
@@ -97,7 +102,7 @@ func (c *command) help(p *page) {
 		columns(p, rows)
 	}
 	p.blank()
-	p.line("Every command also has -o json, -q, -v and --no-color: weir --help.")
+	p.line("Every command also has -o FORMAT, -q, -v and --no-color: weir --help.")
 }
 
 // exampleLine completes an example; those that begin with something else than
@@ -131,7 +136,7 @@ func describeFlags(flags []cli.Flag) (rows [][2]string) {
 		if value != "" {
 			left += " " + value
 		}
-		if v := d.GetDefaultText(); d.TakesValue() && d.GetValue() != "" && v != "" && v != "0" && !strings.Contains(usage, "default") {
+		if v := d.GetDefaultText(); d.TakesValue() && d.GetValue() != "" && v != "" && v != "0" && v != "0s" && !strings.Contains(usage, "default") {
 			if _, generic := f.(*cli.GenericFlag); !generic {
 				usage += " (default " + tidyDuration(strings.Trim(v, `"`)) + ")"
 			}
@@ -177,7 +182,7 @@ func columns(p *page, rows [][2]string) {
 			p.line("  " + r[0])
 			left = strings.Repeat(" ", width+4)
 		}
-		for i, text := range fold(r[1], max(30, 100-width)) {
+		for i, text := range fold(r[1], max(30, p.within(104)-width-4)) {
 			if i > 0 {
 				left = strings.Repeat(" ", width+4)
 			}
@@ -187,7 +192,7 @@ func columns(p *page, rows [][2]string) {
 }
 
 func wrap(p *page, text string, width int) {
-	for _, line := range fold(text, width) {
+	for _, line := range fold(text, p.within(width+2)-2) {
 		p.line("  " + line)
 	}
 }

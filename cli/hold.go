@@ -57,6 +57,9 @@ func holdCommands() []*command {
 			examples: []string{
 				"drain web 2m", "drain web default", "drain web",
 			},
+			about: "An instance that stops, or is replaced, gets no new request; those it has may take TIME, at most 24h, before it is ended. " +
+				"default is the server's, 30s unless weir serve was told otherwise. What becomes of WebSockets is a route's option: websocket-drain. " +
+				"Without TIME it shows what holds.",
 			run: runDrain,
 		},
 		{
@@ -184,10 +187,16 @@ func (v appTraffic) draw(p *page) {
 	p.pairs("paused", pause, "maintenance", maintenance, "drain", drain, "table", strconv.FormatUint(v.Table, 10))
 }
 
+// maxPause is how many seconds the router holds a request back at most.
+const maxPause = 600
+
 func runPause(ctx context.Context, c *call) error {
 	seconds, err := parseSeconds("--max", c.String("max"))
 	if err != nil {
 		return err
+	}
+	if seconds > maxPause {
+		return withHint(usagef("--max %s is too long", c.String("max")), "write at most 10m")
 	}
 	u := v3.AppTrafficUpdate{Pause: v3.NullOf(v3.Pause{MaxSeconds: seconds})}
 	if c.Bool("wait") {

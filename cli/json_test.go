@@ -101,6 +101,7 @@ const jsonRuns = `
 0 map-route side apps.localhost -n x --weight 5
 0 map-route side apps.localhost -n x --weight 5
 0 update-route apps.localhost -n x --weight side=7
+0 unmap-route side apps.localhost -n x --drain 5s
 0 unmap-route side apps.localhost -n x
 2 delete-route apps.localhost -n x
 0 delete-route apps.localhost -n x -f

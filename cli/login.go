@@ -70,7 +70,7 @@ func loginCommands() []*command {
 			name: "target", aliases: []string{"t"}, category: catStart,
 			usage:    "show or choose the server, org and space",
 			examples: []string{"target", "target -s staging", "target -o acme -s dev"},
-			about:    "-o json and -o table choose the output; any other -o NAME chooses the org, as with cf.",
+			about:    "-o followed by a format of the output (json, table, name, …: weir --help) chooses that; any other -o NAME chooses the org, as with cf. --org takes every name.",
 			dashO:    "org", flags: spaceFlags, run: runTarget,
 		},
 	}
@@ -190,12 +190,23 @@ func (c *call) checkServer(ctx context.Context, k *client.Client) error {
 	return newFailure(exitFailed, "invalid", "there is no weir API at "+k.URL(), "check the address; weir serve prints it when it is ready")
 }
 
-// errCredentials is the token server's refusal, in cf's words.
+// errCredentials is the token server's refusal, in cf's words, or its own if
+// the account is locked: then the password may well be right.
 func errCredentials(err error) error {
+	if isLocked(err) {
+		return asFailure(err)
+	}
 	return &failure{
 		exit: exitLogin, code: "not-logged-in", msg: "Credentials were rejected, please try again.", err: err,
 		hint: "the admin password of a new server is in DATA/admin-password",
 	}
+}
+
+// isLocked reports whether a login was refused because of too many wrong
+// passwords before.
+func isLocked(err error) bool {
+	e, ok := errors.AsType[*client.Error](err)
+	return ok && e.Status == http.StatusUnauthorized && strings.HasPrefix(e.Detail(), "Your account has been locked")
 }
 
 // password logs in, asking for what was not given.
@@ -237,7 +248,7 @@ func (c *call) password(ctx context.Context, k *client.Client, user, password st
 		if !client.IsUnauthorized(err) {
 			return t, err
 		}
-		if try == 3 {
+		if try == 3 || isLocked(err) {
 			return t, errCredentials(err)
 		}
 		c.out.say("", "Credentials were rejected, please try again.")
@@ -246,13 +257,7 @@ func (c *call) password(ctx context.Context, k *client.Client, user, password st
 
 // finishLogin chooses the space, keeps the login and shows it.
 func (c *call) finishLogin(ctx context.Context, cfg config) error {
-	unlock, err := lockConfig()
-	if err != nil {
-		return err
-	}
-	err = cfg.save() // so that the session below may refresh its token
-	unlock()
-	if err != nil {
+	if err := replaceConfig(cfg); err != nil { // first, so that the session below may refresh its token
 		return err
 	}
 	s, err := c.session(cfg)
@@ -281,17 +286,10 @@ func (c *call) choose(ctx context.Context, s *session) error {
 			return err
 		}
 	}
-	unlock, err := lockConfig()
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	cfg, err := loadConfig()
-	if err != nil {
-		return err
-	}
-	cfg.Org, cfg.Space = sp.Org.Name, sp.Name
-	if err := cfg.save(); err != nil {
+	if err := updateConfig(func(cfg *config) error {
+		cfg.Org, cfg.Space = sp.Org.Name, sp.Name
+		return nil
+	}); err != nil {
 		return err
 	}
 	return s.showTarget(ctx, sp)
@@ -350,19 +348,18 @@ func runAuth(ctx context.Context, c *call) error {
 	}
 	user := cmp.Or(c.arg(0), env("WEIR_USERNAME", "CF_USERNAME"))
 	password := cmp.Or(c.arg(1), env("WEIR_PASSWORD", "CF_PASSWORD"))
-	if cfg.Token, err = c.password(ctx, k, user, password); err != nil {
-		return err
-	}
-	cfg.Data = ""
-	unlock, err := lockConfig()
+	token, err := c.password(ctx, k, user, password)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	if err := cfg.save(); err != nil {
+	api := cfg.API
+	if err := updateConfig(func(cfg *config) error {
+		cfg.API, cfg.Token, cfg.Data = api, token, ""
+		return nil
+	}); err != nil {
 		return err
 	}
-	return c.out.done("Login", map[string]any{"api": cfg.API, "user": cmp.Or(user, adminUser)})
+	return c.out.done("Login", map[string]any{"api": api, "user": cmp.Or(user, adminUser)})
 }
 
 func runAPI(ctx context.Context, c *call) error {
@@ -394,15 +391,12 @@ func runAPI(ctx context.Context, c *call) error {
 	if err := c.checkServer(ctx, k); err != nil {
 		return err
 	}
-	unlock, err := lockConfig()
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if cfg.API != api {
-		cfg = config{API: api}
-	}
-	if err := cfg.save(); err != nil {
+	if err := updateConfig(func(cfg *config) error {
+		if cfg.API != api {
+			*cfg = config{API: api}
+		}
+		return nil
+	}); err != nil {
 		return err
 	}
 	return c.out.done("API", map[string]any{"api": api}, "API endpoint: "+api)
@@ -424,12 +418,10 @@ func runLogout(ctx context.Context, c *call) error {
 			}
 		}
 	}
-	unlock, err := lockConfig()
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if err := (config{API: cfg.API}).save(); err != nil {
+	if err := updateConfig(func(cfg *config) error {
+		*cfg = config{API: cfg.API}
+		return nil
+	}); err != nil {
 		return err
 	}
 	return c.out.done("Logout", struct{}{})

@@ -22,7 +22,7 @@ func logCommands() []*command {
 			examples: []string{
 				"logs hello", "logs hello --recent", "logs hello --recent -n 1000 --source APP,STG", "logs hello:v2", "logs hello -o json",
 			},
-			about: "With -o json each line is a JSON object. Sources: APP (the app, APP/PROC/WEB for one process), STG (builds), " +
+			about: "With -o json or jsonl each line is a JSON object. Sources: APP (the app, APP/PROC/WEB for one process), STG (builds), " +
 				"RTR (requests), API (changes), CELL (instances). With a VERSION only what its instances wrote.",
 			flags: []cli.Flag{
 				&cli.BoolFlag{Name: "recent", Usage: "show what there is and end"},
@@ -38,16 +38,21 @@ func logCommands() []*command {
 	}
 }
 
-// logLine is a line with -o json.
+// logSources are what writes lines.
+var logSources = []string{"APP", "STG", "RTR", "API", "CELL"}
+
+// logLine is a line of a log for programs.
 type logLine struct {
-	APIVersion string    `json:"apiVersion"`
-	Kind       string    `json:"kind"`
-	Time       time.Time `json:"time"`
-	Source     string    `json:"source"`
-	Instance   string    `json:"instance"`
-	Version    string    `json:"version"` // of the instance; "" if the app had one without a name
-	Type       string    `json:"type"`    // OUT or ERR
-	Text       string    `json:"text"`
+	Time     time.Time `json:"time"`
+	Source   string    `json:"source"`
+	Instance string    `json:"instance"`
+	Version  string    `json:"version"` // of the instance; "" if the app had one without a name
+	Type     string    `json:"type"`    // OUT or ERR
+	Text     string    `json:"text"`
+}
+
+func viewLine(l v3.LogLine) logLine {
+	return logLine{time.Unix(0, int64(l.Timestamp)).UTC(), l.SourceType, l.Instance, l.Version, l.Type, plainLine(l)}
 }
 
 func runLogs(ctx context.Context, c *call) error {
@@ -62,9 +67,13 @@ func runLogs(ctx context.Context, c *call) error {
 	}
 	var sources []string
 	for src := range strings.SplitSeq(strings.ToUpper(c.String("source")), ",") {
-		if src = strings.TrimSpace(src); src != "" {
-			sources = append(sources, src)
+		if src = strings.TrimSpace(src); src == "" {
+			continue
 		}
+		if kind, _, _ := strings.Cut(src, "/"); !slices.Contains(logSources, kind) {
+			return withHint(usagef("there is no source %q of log lines", src), "one of "+strings.Join(logSources, ", ")+", or APP/PROC/WEB")
+		}
+		sources = append(sources, src)
 	}
 	s, sp, app, version, err := c.openLog(ctx)
 	if err != nil {
@@ -148,17 +157,13 @@ func (c *call) stream(ctx context.Context, s *session, app v3.App, o client.LogS
 
 func (c *call) showLine(l v3.LogLine) error {
 	at := time.Unix(0, int64(l.Timestamp))
-	if c.out.json() {
-		b, err := marshal(logLine{apiVersion, "LogLine", at.UTC(), l.SourceType, l.Instance, l.Version, l.Type, plainLine(l)})
-		if err != nil {
-			return err
-		}
-		return c.out.write(b)
+	if c.out.machine() {
+		return c.out.emit("LogLine", viewLine(l))
 	}
 	if c.out.quiet {
 		return c.out.write([]byte(plainLine(l) + "\n"))
 	}
-	p := &page{color: c.out.colorOut()}
+	p := c.out.page()
 	head := fmt.Sprintf("   %s [%s] %s ", stamp(at), sourceOf(l), l.Type)
 	color := faint
 	switch {
@@ -211,14 +216,14 @@ func runEvents(ctx context.Context, c *call) error {
 			v.Data = map[string]any{}
 		}
 		views = append(views, v)
-		rows = append(rows, []string{stamp(v.Time), v.Type, v.Actor, v.About})
+		rows = append(rows, []string{stamp(v.Time), v.Type, v.Actor, v.About, v.Target})
 	}
 	return c.out.print("EventList", map[string]any{"events": views}, nil, func(p *page) {
 		if len(rows) == 0 {
 			p.line("No events for app " + app.Name)
 			return
 		}
-		p.table("", []string{"time", "event", "actor", "description"}, rows)
+		p.table("", append([]string{"time", "event", "actor", "description"}, p.more("target")...), rows)
 	})
 }
 

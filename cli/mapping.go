@@ -23,9 +23,10 @@ func mapCommands() []*command {
 			},
 			about: "When it returns, the router sends requests there. Weights are shares: against another app of weight 95, " +
 				"--weight 5 gets 5 of 100 requests; an app without one counts as 100; 0 gets no new request.\n\n" +
-				"-o json and -o table choose the output; -o NAME=VALUE sets a route option, as with cf: weir update-route --help lists them.",
+				"-o json, table and the like choose the output; -o NAME=VALUE sets a route option, as with cf: weir update-route --help lists them.",
 			flags: append(addressFlags(), optionFlag(),
 				&cli.IntFlag{Name: "weight", Usage: "share of the route's requests, `NUMBER` from 0 to 1000"},
+				&cli.StringFlag{Name: "shadow", Hidden: true, Usage: "not supported"},
 				&cli.StringFlag{Name: "app-protocol", Usage: "`PROTOCOL` the app speaks: http1 or http2"},
 				&cli.StringFlag{Name: "process", Usage: "`TYPE` of the process", Value: "web"},
 			),
@@ -33,10 +34,15 @@ func mapCommands() []*command {
 		},
 		{
 			name: "unmap-route", args: "APP DOMAIN", category: catRoutes,
-			usage: "take an app out of a route", examples: []string{"unmap-route web apps.localhost -n live"},
-			about: "When it returns, the router sends no new request there; those on their way are finished.",
-			flags: append(addressFlags(), &cli.StringFlag{Name: "process", Usage: "`TYPE` of the process", Value: "web"}),
-			run:   runUnmapRoute,
+			usage: "take an app out of a route", examples: []string{"unmap-route web apps.localhost -n live", "unmap-route web-blue apps.localhost -n live --drain 60s"},
+			about: "When it returns, the router sends no new request there; those on their way are finished. With --drain it also waits " +
+				"until they are, so that the app can be stopped: until no request of the app is in flight, on other routes neither. " +
+				"If there still are some after that time, it ends with 7, and they go on.",
+			flags: append(addressFlags(),
+				&cli.StringFlag{Name: "process", Usage: "`TYPE` of the process", Value: "web"},
+				&cli.StringFlag{Name: "drain", Usage: "wait at most `TIME`, 1s to 10m, until the app has no request in flight: 60s"},
+			),
+			run: runUnmapRoute,
 		},
 		{
 			name: "update-route", args: "DOMAIN", category: catRoutes,
@@ -50,7 +56,7 @@ func mapCommands() []*command {
 			},
 			topic: drawRouteOptions,
 			about: "All weights given change in one step; apps not named keep theirs.\n\n" +
-				"-o json and -o table choose the output; -o NAME=VALUE sets a route option, as with cf.",
+				"-o json, table and the like choose the output; -o NAME=VALUE sets a route option, as with cf.",
 			flags: append(addressFlags(), optionFlag(),
 				&cli.StringSliceFlag{Name: "weight", Usage: "`APP=NUMBER` from 0 to 1000; may be repeated"},
 				&cli.StringSliceFlag{Name: "remove-option", Aliases: []string{"r"}, Usage: "remove the route option `NAME`; may be repeated"},
@@ -76,9 +82,14 @@ type mapping struct {
 	Route   string `json:"route"`
 	Weight  *int   `json:"weight"` // null: none given, counts as 100
 	Changed bool   `json:"changed"`
+	Drained *bool  `json:"drained"` // no request is in flight any more; null but with --drain
 }
 
 func runMapRoute(ctx context.Context, c *call) error {
+	if c.has("shadow") {
+		return withHint(usagef("an app cannot be the shadow of another: what gets copies is a version of the app that answers"),
+			"weir push APP --version v2 --shadow 7%, or weir shadow APP:VERSION 7%")
+	}
 	var weight *int
 	if c.has("weight") {
 		n := c.Int("weight")
@@ -118,7 +129,7 @@ func runMapRoute(ctx context.Context, c *call) error {
 	case changes:
 		_, err = s.UpdateDestination(ctx, route.GUID, have.GUID, change)
 	default:
-		return c.out.done("RouteMapping", mapping{app.Name, route.URL, have.Weight, false},
+		return c.out.done("RouteMapping", mapping{App: app.Name, Route: route.URL, Weight: have.Weight},
 			fmt.Sprintf("App '%s' is already mapped to route '%s'. Nothing has been updated.", app.Name, route.URL))
 	}
 	if err != nil {
@@ -127,7 +138,7 @@ func runMapRoute(ctx context.Context, c *call) error {
 	if weight == nil && mapped {
 		weight = have.Weight
 	}
-	return c.out.done("RouteMapping", mapping{app.Name, route.URL, weight, true})
+	return c.out.done("RouteMapping", mapping{App: app.Name, Route: route.URL, Weight: weight, Changed: true})
 }
 
 func (c *call) addDestination(ctx context.Context, s *session, route v3.Route, app v3.App, weight *int) error {
@@ -164,7 +175,20 @@ func destination(r v3.Route, app, process string) (v3.Destination, bool) {
 	return v3.Destination{}, false
 }
 
+// maxUnmapDrain is as long as the server waits for requests to end.
+const maxUnmapDrain = 600
+
 func runUnmapRoute(ctx context.Context, c *call) error {
+	wait := 0
+	if c.has("drain") {
+		var err error
+		if wait, err = parseSeconds("--drain", c.String("drain")); err != nil {
+			return err
+		}
+		if wait > maxUnmapDrain {
+			return withHint(usagef("--drain %s is too long", c.String("drain")), "write at most 10m")
+		}
+	}
 	s, sp, app, err := c.openApp(ctx)
 	if err != nil {
 		return err
@@ -182,14 +206,38 @@ func runUnmapRoute(ctx context.Context, c *call) error {
 	}
 	c.out.banner("Removing route %s from app %s in org %s / space %s as %s...", route.URL, app.Name, sp.Org.Name, sp.Name, s.user)
 	have, mapped := destination(route, app.GUID, c.String("process"))
-	if !mapped {
-		return c.out.done("RouteMapping", mapping{app.Name, route.URL, nil, false},
-			"Route to be unmapped is not currently mapped to the application.")
+	result, notes := mapping{App: app.Name, Route: route.URL, Changed: mapped}, []string{}
+	if mapped {
+		if err := s.DeleteDestination(ctx, route.GUID, have.GUID); err != nil {
+			return err
+		}
+	} else {
+		notes = append(notes, "Route to be unmapped is not currently mapped to the application.")
 	}
-	if err := s.DeleteDestination(ctx, route.GUID, have.GUID); err != nil {
-		return err
+	if wait > 0 {
+		if result.Drained, err = s.drained(ctx, app, route, wait); err != nil {
+			return err
+		}
+		notes = append(notes, "No request of "+app.Name+" is in flight any more.")
 	}
-	return c.out.done("RouteMapping", mapping{app.Name, route.URL, nil, true})
+	return c.out.done("RouteMapping", result, notes...)
+}
+
+// drained waits until no request of an app is in flight.
+func (s *session) drained(ctx context.Context, app v3.App, route v3.Route, seconds int) (*bool, error) {
+	s.out.setStatus("Waiting for the requests of %s that are on their way…", app.Name)
+	defer s.out.clearStatus()
+	t, err := s.UpdateAppTraffic(ctx, app.GUID, v3.AppTrafficUpdate{WaitDrained: seconds})
+	switch {
+	case ctx.Err() != nil:
+		return nil, newFailure(exitInterrupted, "interrupted", "route "+route.URL+" does not lead to "+app.Name+" any more; stopped waiting for the requests on their way", "")
+	case err != nil:
+		return nil, err
+	case t.Drained == nil || !*t.Drained:
+		return nil, newFailure(exitTimedOut, "timed-out", fmt.Sprintf("route %s does not lead to %s any more, but after %ds there still are requests on their way", route.URL, app.Name, seconds),
+			"they go on; those of other routes of "+app.Name+" count as well: weir app "+app.Name+" shows them")
+	}
+	return t.Drained, nil
 }
 
 func runUpdateRoute(ctx context.Context, c *call) error {

@@ -39,9 +39,9 @@ func runOrgs(ctx context.Context, c *call) error {
 	views, names, rows := []orgView{}, []string{}, [][]string{}
 	for _, o := range all {
 		views = append(views, orgView{o.Name, o.GUID, o.CreatedAt.Time})
-		names, rows = append(names, o.Name), append(rows, []string{o.Name})
+		names, rows = append(names, o.Name), append(rows, []string{o.Name, stamp(o.CreatedAt.Time), o.GUID})
 	}
-	return c.out.print("OrgList", map[string]any{"orgs": views}, names, func(p *page) { p.table("", []string{"name"}, rows) })
+	return c.out.print("OrgList", map[string]any{"orgs": views}, names, func(p *page) { p.table("", append([]string{"name"}, p.more("created", "guid")...), rows) })
 }
 
 type spaceView struct {
@@ -73,9 +73,9 @@ func runSpaces(ctx context.Context, c *call) error {
 			star = "*"
 		}
 		views = append(views, spaceView{sp.Name, sp.GUID, sp.Org.Name, star != "", sp.CreatedAt.Time})
-		names, rows = append(names, sp.Name), append(rows, []string{sp.Name, sp.Org.Name, star})
+		names, rows = append(names, sp.Name), append(rows, []string{sp.Name, sp.Org.Name, star, stamp(sp.CreatedAt.Time), sp.GUID})
 	}
 	return c.out.print("SpaceList", map[string]any{"spaces": views}, names, func(p *page) {
-		p.table("", []string{"name", "org", ""}, rows)
+		p.table("", append([]string{"name", "org", ""}, p.more("created", "guid")...), rows)
 	})
 }

@@ -2,9 +2,7 @@ package cli
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,30 +11,19 @@ import (
 	"sync"
 
 	"golang.org/x/term"
+	"k8s.io/client-go/util/jsonpath"
 )
 
 // All terminal behaviour is in this file and in progress.go. The rules:
 //
-//   - Standard output carries the result and nothing else: a table, or with
-//     -o json one JSON object, or with -q names and ids, one a line.
+//   - Standard output carries the result and nothing else: a table, or what -o
+//     asks for (format.go), or with -q names and ids, one a line.
 //   - Standard error carries progress, warnings and errors. Colour and lines
 //     that are redrawn appear there only if it is a terminal; NO_COLOR,
 //     TERM=dumb, CF_COLOR=false and --no-color take the colour away.
-//   - An error is "weir: text" and perhaps "weir: hint: text". With -o json it
-//     is one JSON object, and standard error carries nothing but that.
+//   - An error is "weir: text" and perhaps "weir: hint: text". With a format for
+//     programs it is one JSON object, and standard error carries nothing but that.
 //   - Nothing is asked unless standard input is a terminal.
-
-// The output formats.
-const (
-	formatTable = "table"
-	formatJSON  = "json"
-)
-
-// apiVersion is part of every JSON result. Within it fields are added, never
-// renamed or removed.
-const apiVersion = "weir/v1"
-
-func isFormat(s string) bool { return s == formatTable || s == formatJSON }
 
 // ui reads from and writes to the user.
 type ui struct {
@@ -45,12 +32,13 @@ type ui struct {
 	inTTY          bool
 	outTTY, errTTY bool
 
-	format  string
+	format  string // without the template of jsonpath
+	path    *jsonpath.JSONPath
 	quiet   bool
 	verbose bool
 	noColor bool
 
-	mu     sync.Mutex // guards status and writes to stderr
+	mu     sync.Mutex // guards status and writes to stdout and stderr
 	status string     // the line that is redrawn at the bottom; "" for none
 }
 
@@ -68,24 +56,37 @@ func isTerminal(stream any) bool {
 
 // configure takes the global flags over.
 func (u *ui) configure(format string, quiet, verbose, noColor bool) error {
-	if !isFormat(format) {
-		return withHint(usagef("there is no output format %q", format), "-o table or -o json")
+	name, path, err := parseFormat(format)
+	if err != nil {
+		return err
 	}
-	u.format, u.quiet, u.noColor = format, quiet, u.noColor || noColor
+	u.format, u.path, u.quiet, u.noColor = name, path, quiet || name == formatName, u.noColor || noColor
 	trace := env("WEIR_TRACE", "CF_TRACE")
 	u.verbose = verbose || trace != "" && trace != "false"
 	return nil
 }
 
-func (u *ui) json() bool { return u.format == formatJSON }
+// machine reports whether the result is for a program.
+func (u *ui) machine() bool { return isMachine(u.format) }
 
-// print writes the result of a command: v, a struct, with -o json; the names
-// with -q; else what text draws.
+// page returns what text is drawn on.
+func (u *ui) page() *page {
+	p := &page{color: u.colorOut(), wide: u.format == formatWide}
+	if f, ok := u.stdout.(*os.File); ok && u.outTTY {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil {
+			p.width = width
+		}
+	}
+	return p
+}
+
+// print writes the result of a command: v, a struct or a map, to programs; the
+// names with -q and -o name; else what text draws.
 func (u *ui) print(kind string, v any, names []string, text func(p *page)) error {
 	u.clearStatus()
 	switch {
-	case u.json():
-		b, err := encode(kind, v)
+	case u.machine():
+		b, err := u.encode(kind, v)
 		if err != nil {
 			return err
 		}
@@ -96,7 +97,7 @@ func (u *ui) print(kind string, v any, names []string, text func(p *page)) error
 		}
 		return u.write([]byte(strings.Join(names, "\n") + "\n"))
 	}
-	p := &page{color: u.colorOut()}
+	p := u.page()
 	text(p)
 	return u.write(p.bytes())
 }
@@ -113,41 +114,15 @@ func (u *ui) done(kind string, v any, notes ...string) error {
 }
 
 func (u *ui) write(b []byte) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	if _, err := u.stdout.Write(b); err != nil {
 		return fmt.Errorf("writing the result: %w", err)
 	}
 	return nil
 }
 
-// encode returns v as an indented JSON object that begins with apiVersion and
-// kind.
-func encode(kind string, v any) ([]byte, error) {
-	body, err := marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	head := fmt.Sprintf(`{"apiVersion":%q,"kind":%q`, apiVersion, kind)
-	if body = bytes.TrimPrefix(bytes.TrimSpace(body), []byte("{")); !bytes.Equal(body, []byte("}")) {
-		head += ","
-	}
-	var out bytes.Buffer
-	if err := json.Indent(&out, append([]byte(head), body...), "", "  "); err != nil {
-		return nil, err
-	}
-	out.WriteByte('\n')
-	return out.Bytes(), nil
-}
-
-// marshal is json.Marshal without the escapes meant for HTML.
-func marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	err := e.Encode(v)
-	return b.Bytes(), err
-}
-
-// errorJSON is an error with -o json.
+// errorJSON is an error in the formats for programs.
 type errorJSON struct {
 	Code      string `json:"code"`
 	Message   string `json:"message"`
@@ -165,7 +140,7 @@ func (u *ui) fail(ctx context.Context, err error) int {
 	if ctx.Err() != nil && f.exit != exitUsage && f.code != "interrupted" {
 		f = &failure{exit: exitInterrupted, code: "interrupted", msg: "interrupted", hint: f.hint, err: err}
 	}
-	if u.json() {
+	if u.machine() {
 		b, merr := marshal(errorJSON{f.code, f.msg, f.hint, f.retryable})
 		if merr == nil {
 			u.stderr.Write(b)
@@ -204,23 +179,27 @@ func (u *ui) paint(color, s string) string {
 
 // banner says on a terminal what is being done: "Getting app x as admin…".
 func (u *ui) banner(format string, args ...any) {
-	if u.errTTY && !u.quiet && !u.json() {
+	if u.errTTY && !u.quiet && !u.machine() {
 		u.say(faint, fmt.Sprintf(format, args...))
 	}
 }
 
 // step reports progress.
 func (u *ui) step(format string, args ...any) {
-	if !u.quiet && !u.json() {
-		u.say("", "· "+fmt.Sprintf(format, args...))
+	text := fmt.Sprintf(format, args...)
+	u.event("Step", text)
+	if !u.quiet && !u.machine() {
+		u.say("", "· "+text)
 	}
 }
 
-// warn reports something to be careful about. It appears in every mode but
-// JSON, whose standard error holds one object at most.
+// warn reports something to be careful about. Formats for programs leave it
+// out, but for jsonl: their standard error holds one object at most.
 func (u *ui) warn(format string, args ...any) {
-	if !u.json() {
-		u.say("", u.paint(bold, "warning: ")+fmt.Sprintf(format, args...))
+	text := fmt.Sprintf(format, args...)
+	u.event("Warning", text)
+	if !u.machine() {
+		u.say("", u.paint(bold, "warning: ")+text)
 	}
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -10,6 +11,35 @@ import (
 type page struct {
 	buf   bytes.Buffer
 	color bool
+	wide  bool // with the columns of -o wide
+	width int  // of the terminal; 0: it is none
+}
+
+// some joins a list, on a terminal, unless -o wide asks for all, only the first
+// few of a long one.
+func (p *page) some(list []string) string {
+	const few = 3
+	if p.width <= 0 || p.wide || len(list) <= few+1 {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s, and %d more", strings.Join(list[:few], ", "), len(list)-few)
+}
+
+// within returns how wide a text may be: most, or as wide as a narrower
+// terminal.
+func (p *page) within(most int) int {
+	if p.width <= 0 {
+		return most
+	}
+	return max(40, min(most, p.width))
+}
+
+// more returns the cells of columns that only -o wide has.
+func (p *page) more(cells ...string) []string {
+	if p.wide {
+		return cells
+	}
+	return nil
 }
 
 func (p *page) bytes() []byte { return p.buf.Bytes() }
@@ -35,17 +65,18 @@ func (p *page) pairs(kv ...string) {
 }
 
 // table writes rows below a header, columns three blanks apart. The last
-// column is not padded.
+// column is not padded, and cells without a header are left out: those of -o wide.
 func (p *page) table(indent string, header []string, rows [][]string) {
 	width := make([]int, len(header))
 	for _, row := range append([][]string{header}, rows...) {
-		for i, cell := range row {
+		for i, cell := range row[:min(len(row), len(header))] {
 			width[i] = max(width[i], utf8.RuneCountInString(cell))
 		}
 	}
 	write := func(row []string, color string) {
 		var b strings.Builder
 		b.WriteString(indent)
+		row = row[:min(len(row), len(header))]
 		for i, cell := range row {
 			b.WriteString(cell)
 			if i < len(row)-1 {

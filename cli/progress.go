@@ -11,7 +11,7 @@ import (
 // setStatus draws a line at the bottom of a terminal that later calls
 // replace. Elsewhere it does nothing.
 func (u *ui) setStatus(format string, args ...any) {
-	if !u.errTTY || u.quiet || u.json() {
+	if !u.errTTY || u.quiet || u.machine() {
 		return
 	}
 	u.mu.Lock()

@@ -187,8 +187,12 @@ func (c *call) checkPushFlags() error {
 		return withHint(usagef("there is no health check of type %q", t), "choose port, http or process")
 	}
 	for _, e := range c.StringSlice("env") {
-		if name, _, ok := strings.Cut(e, "="); !ok || name == "" {
+		name, _, ok := strings.Cut(e, "=")
+		if !ok {
 			return withHint(usagef("--env %q is not a name and a value", e), "write --env NAME=VALUE")
+		}
+		if err := checkEnvName(name); err != nil {
+			return err
 		}
 	}
 	if err := c.checkVersionFlags(); err != nil {

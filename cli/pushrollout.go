@@ -31,7 +31,7 @@ func rolloutFlags() []cli.Flag {
 		&cli.StringFlag{Name: "min-endpoints", Usage: "share of the endpoints a step must see, `PERCENT`"},
 		&cli.StringFlag{Name: "max-bake", Usage: "`TIME` a step may wait for usage before the rollout pauses: 2h"},
 		&cli.StringFlag{Name: "warmup", Usage: "`TIME` at the beginning of a step that is no bake time: 30s"},
-		&cli.StringFlag{Name: "gate", Usage: "what opens each next step: approve, or a `URL`"},
+		&cli.StringFlag{Name: "gate", Usage: "`WHAT` opens each next step: approve, or a URL"},
 		&cli.StringSliceFlag{Name: "probe", Usage: "`PATH` that the new version must answer before it gets requests; may be repeated"},
 		&cli.StringFlag{Name: "on-fail", Usage: "`WHAT` to do when it is rejected: rollback (default), pause or report"},
 		&cli.StringFlag{Name: "on-silence", Usage: "`WHAT` to do without enough usage: extend (default), promote or rollback"},
@@ -55,7 +55,7 @@ var rolloutPresets = []string{"blue-green", "linear", "rings", "shadow", "all-at
 
 // canRollOut reports whether a command has the flags of a rollout.
 func (cmd *command) canRollOut() bool {
-	return cmd.hasName("push") || cmd.hasName("set-env") || cmd.hasName("unset-env")
+	return slices.ContainsFunc(cmd.flags, func(f cli.Flag) bool { return f.Names()[0] == "steps" })
 }
 
 // rollsOut reports whether a version is to be brought in judged steps.

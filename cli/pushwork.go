@@ -235,9 +235,7 @@ func (p *push) stagingLog(ctx context.Context, app v3.App) (*follower, error) {
 	return p.newFollower(ctx, app.GUID,
 		func(l v3.LogLine) bool { return l.SourceType == "STG" },
 		func(l v3.LogLine) {
-			if !p.c.out.quiet && !p.c.out.json() {
-				p.c.out.say("", "   "+plainLine(l))
-			}
+			p.c.out.follow(l, "   "+plainLine(l))
 		})
 }
 
@@ -296,7 +294,7 @@ func (p *push) buildFailed(f *follower, build v3.Build) error {
 
 // repeat shows the last log lines where they were not shown as they came.
 func (p *push) repeat(f *follower) {
-	if !p.c.out.quiet || p.c.out.json() {
+	if !p.c.out.quiet || p.c.out.machine() {
 		return
 	}
 	for _, line := range f.lastLines() {

@@ -87,14 +87,14 @@ func runRevisions(ctx context.Context, c *call) error {
 		if v.Deployed {
 			number += "(deployed)"
 		}
-		rows = append(rows, []string{number, v.Description, fmt.Sprint(v.Deployable), v.GUID, stamp(v.CreatedAt)})
+		rows = append(rows, []string{number, v.Description, fmt.Sprint(v.Deployable), v.GUID, stamp(v.CreatedAt), v.Droplet})
 	}
 	return c.out.print("RevisionList", map[string]any{"revisions": views}, names, func(p *page) {
 		if len(rows) == 0 {
 			p.line("No revisions found")
 			return
 		}
-		p.table("", []string{"revision", "description", "deployable", "revision guid", "created at"}, rows)
+		p.table("", append([]string{"revision", "description", "deployable", "revision guid", "created at"}, p.more("droplet")...), rows)
 	})
 }
 

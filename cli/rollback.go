@@ -68,11 +68,11 @@ func runRollback(ctx context.Context, c *call) error {
 	case r.Traffic != nil:
 		return c.showTraffic(*r.Traffic, app.Name)
 	case r.Version != nil && req.DryRun:
-		return c.wouldRollBack("Start version %s again, revision %d, and give it all requests", r.To.Label, revisionOf(r.To))
+		return c.would("Start version %s again, revision %d, and give it all requests", r.To.Label, revisionOf(r.To))
 	case r.Version != nil:
 		return c.rollbackByStarting(ctx, s, app, *r.Version, req)
 	case r.Deployment == nil: // --dry-run
-		return c.wouldRollBack("Start %s, revision %d, and give it all requests", r.To.Label, revisionOf(r.To))
+		return c.would("Start %s, revision %d, and give it all requests", r.To.Label, revisionOf(r.To))
 	}
 	return c.move(ctx, s, sp, app, "rollback", func(ctx context.Context, p *push) error {
 		c.out.step("Going back to revision %d of %s (%s)", revisionOf(r.To), app.Name, r.To.Label)
@@ -87,8 +87,8 @@ func revisionOf(p v3.Promotion) int {
 	return p.Revision.Version
 }
 
-// wouldRollBack says what --dry-run found.
-func (c *call) wouldRollBack(format string, args ...any) error {
+// would says what --dry-run found.
+func (c *call) would(format string, args ...any) error {
 	text := fmt.Sprintf(format, args...)
 	return c.out.print("TrafficChange", map[string]any{"traffic": viewTraffic(v3.Traffic{DryRun: true, Text: text})}, nil, func(p *page) {
 		p.line(text)
@@ -174,7 +174,7 @@ func (c *call) rollbackByMoving(ctx context.Context, s *session, sp space, app v
 		return err
 	}
 	if c.Bool("dry-run") {
-		return c.wouldRollBack("Start revision %d of %s (%s) and give it all requests", to.Version, app.Name, to.Description)
+		return c.would("Start revision %d of %s (%s) and give it all requests", to.Version, app.Name, to.Description)
 	}
 	return c.move(ctx, s, sp, app, "rollback", func(ctx context.Context, p *push) error {
 		d.Revision = &v3.RevisionRef{GUID: to.GUID}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -19,6 +20,17 @@ var rolloutActions = map[string]func(c *call, ctx context.Context, r *rolloutCal
 	"list": (*call).rolloutList, "status": (*call).rolloutStatus, "watch": (*call).rolloutWatch, "why": (*call).rolloutWhy, "history": (*call).rolloutHistory,
 	"replay": (*call).rolloutReplay, "simulate": (*call).rolloutSimulate,
 	"pause": (*call).rolloutAct, "resume": (*call).rolloutAct, "promote": (*call).rolloutAct, "abort": (*call).rolloutAct,
+}
+
+// elsewhereActions says what to type for actions that others have.
+var elsewhereActions = map[string]string{
+	"start":    "weir push APP --version v2 --steps 5,25,100 starts one",
+	"retry":    "weir push APP once more, with the same flags; weir rollout why APP shows why it ended",
+	"continue": "did you mean weir rollout promote?",
+	"cancel":   "did you mean weir rollout abort?",
+	"stop":     "did you mean weir rollout pause, or abort?",
+	"undo":     "weir undo APP",
+	"rollback": "weir rollout abort APP, or weir rollback APP once it is done",
 }
 
 func rolloutCommands() []*command {
@@ -72,7 +84,8 @@ func runRollout(ctx context.Context, c *call) error {
 			known = append(known, a)
 		}
 		slices.Sort(known)
-		return withHint(usagef("there is no action %q", action), didYouMean(action, known, "one of "+strings.Join(known, ", ")))
+		hint := cmp.Or(elsewhereActions[action], didYouMean(action, known, "one of "+strings.Join(known, ", ")))
+		return withHint(usagef("there is no action %q", action), hint)
 	}
 	r := &rolloutCall{action: action}
 	if action == "simulate" {
@@ -132,10 +145,7 @@ func (c *call) rolloutList(ctx context.Context, r *rolloutCall) error {
 	}
 	rows, names := []rolloutRow{}, []string{}
 	for _, one := range slices.Backward(all) {
-		rows = append(rows, rolloutRow{
-			GUID: one.GUID, Number: one.Number, From: one.From.Label, To: one.To.Label, State: one.State, Over: one.Over,
-			Step: one.Step, Steps: one.Steps, Since: one.Since.Time, Reason: one.Reason,
-		})
+		rows = append(rows, rowOf(one))
 		names = append(names, one.GUID)
 	}
 	return c.out.print("RolloutList", map[string]any{"rollouts": rows}, names, func(p *page) {
@@ -149,9 +159,9 @@ func (c *call) rolloutList(ctx context.Context, r *rolloutCall) error {
 			if v.Step > 0 {
 				step = fmt.Sprintf("%d of %d", v.Step, v.Steps)
 			}
-			cells = append(cells, []string{fmt.Sprintf("r-%d", v.Number), v.From, v.To, words(v.State), step, v.Since.Local().Format(time.DateTime), v.Reason})
+			cells = append(cells, []string{fmt.Sprintf("r-%d", v.Number), v.From, v.To, words(v.State), step, v.Since.Local().Format(time.DateTime), v.Reason, v.GUID})
 		}
-		p.table("", []string{"rollout", "from", "to", "state", "step", "since", "why"}, cells)
+		p.table("", append([]string{"rollout", "from", "to", "state", "step", "since", "why"}, p.more("guid")...), cells)
 	})
 }
 
@@ -314,7 +324,7 @@ func (c *call) watchRollout(ctx context.Context, s *session, app string, r v3.Ro
 			return r, err
 		}
 		r = now
-		text := fmt.Sprintf("%-11s %-6s %s", words(r.State), r.Share, r.Reason)
+		text := fmt.Sprintf("%-12s %-6s %s", words(r.State), r.Share, r.Reason)
 		if shape := digits.ReplaceAllString(text, "0"); shape != last { // counts that grow are the status line's
 			c.out.step("%s", strings.TrimRight(text, " "))
 			last = shape

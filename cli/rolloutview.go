@@ -2,31 +2,43 @@ package cli
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	v3 "weir/api/v3"
 )
 
+// rolloutRow is a rollout in a list.
+type rolloutRow struct {
+	GUID   string    `json:"guid"`
+	Number int       `json:"number"`
+	From   string    `json:"from"` // labels
+	To     string    `json:"to"`
+	State  string    `json:"state"`
+	Over   bool      `json:"over"`
+	Step   int       `json:"step"` // from 1; 0 before the first
+	Steps  int       `json:"steps"`
+	Since  time.Time `json:"since"`
+	Reason string    `json:"reason"`
+}
+
+func rowOf(r v3.Rollout) rolloutRow {
+	return rolloutRow{
+		GUID: r.GUID, Number: r.Number, From: r.From.Label, To: r.To.Label, State: r.State, Over: r.Over,
+		Step: r.Step, Steps: r.Steps, Since: r.Since.Time, Reason: r.Reason,
+	}
+}
+
 // rolloutView is a rollout as the command line shows it.
 type rolloutView struct {
+	rolloutRow
 	App       string              `json:"app"`
-	GUID      string              `json:"guid"`
-	Number    int                 `json:"number"`
-	From      string              `json:"from"` // labels
-	To        string              `json:"to"`
-	State     string              `json:"state"`
-	Over      bool                `json:"over"`
-	Step      int                 `json:"step"` // from 1; 0 before the first
-	Steps     int                 `json:"steps"`
-	Share     string              `json:"share"` // what the step gives the new version: "5%"
-	Reason    string              `json:"reason"`
+	Share     string              `json:"share"`  // what the step gives the new version: "5%"
+	Judged    bool                `json:"judged"` // both versions get requests in it
 	Why       string              `json:"why"`
 	Decided   time.Time           `json:"decidedAt"`     // zero as long as it is not
 	Switch    float64             `json:"switchSeconds"` // from then until the router ran it, of one that was taken back
-	Since     time.Time           `json:"since"`
-	Table     uint64              `json:"table"` // of its last change of traffic
+	Table     uint64              `json:"table"`         // of its last change of traffic
 	Baked     float64             `json:"bakedSeconds"`
 	Bake      float64             `json:"bakeSeconds"`
 	Missing   []string            `json:"missing"` // usage the step has not seen
@@ -45,20 +57,6 @@ type rolloutProcess struct {
 	Running   int    `json:"running"`
 	Instances int    `json:"instances"`
 	Details   string `json:"details"` // of the last one that crashed
-}
-
-// rolloutRow is a rollout in a list.
-type rolloutRow struct {
-	GUID   string    `json:"guid"`
-	Number int       `json:"number"`
-	From   string    `json:"from"` // labels
-	To     string    `json:"to"`
-	State  string    `json:"state"`
-	Over   bool      `json:"over"`
-	Step   int       `json:"step"` // from 1; 0 before the first
-	Steps  int       `json:"steps"`
-	Since  time.Time `json:"since"`
-	Reason string    `json:"reason"`
 }
 
 // rolloutUsage counts requests of a version in the step.
@@ -123,9 +121,8 @@ func viewRollout(app string, r v3.Rollout) rolloutView {
 		return rolloutUsage{Requests: u.Requests, Bad: u.Bad, Clients: u.Clients, P50: u.P50, P95: u.P95}
 	}
 	v := rolloutView{
-		App: app, GUID: r.GUID, Number: r.Number, From: r.From.Label, To: r.To.Label, State: r.State, Over: r.Over,
-		Step: r.Step, Steps: r.Steps, Share: r.Share, Reason: r.Reason, Why: r.Why,
-		Decided: r.Explanation.DecidedAt.Time, Switch: r.Explanation.SwitchSeconds, Since: r.Since.Time, Table: r.Table,
+		rolloutRow: rowOf(r), App: app, Share: r.Share, Judged: r.Judged, Why: r.Why,
+		Decided: r.Explanation.DecidedAt.Time, Switch: r.Explanation.SwitchSeconds, Table: r.Table,
 		Baked: r.BakedSeconds, Bake: r.BakeSeconds, Missing: append([]string{}, r.Missing...),
 		Stable: usage(r.StepUsage.Stable), Candidate: usage(r.StepUsage.Candidate),
 		Evidence: map[string]evidence{}, CouldSee: r.CouldSee, FirstBad: []rolloutBadRequest{}, Log: map[string][]string{},
@@ -178,16 +175,9 @@ func (v rolloutView) draw(p *page) {
 	}
 	if v.CouldSee > 0 {
 		p.line(fmt.Sprintf("with %d requests, %s as many failures would have been caught nine times of ten", v.Candidate.Requests, timesText(v.CouldSee)))
-	} else if !v.Over && isJudged(v.Share) {
+	} else if !v.Over && v.Judged {
 		p.line("too few requests yet to have caught even twenty times as many failures reliably")
 	}
-}
-
-// isJudged reports whether a step's share leaves requests to both versions.
-func isJudged(share string) bool {
-	weight := share[strings.LastIndex(share, " ")+1:]
-	n, err := strconv.ParseFloat(strings.TrimSuffix(weight, "%"), 64)
-	return err == nil && n < 100 && !strings.Contains(share, "shadow")
 }
 
 func timesText(f float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", f), ".0") + " times" }

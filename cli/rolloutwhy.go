@@ -106,10 +106,10 @@ func (r *rolloutCall) followers(ctx context.Context, versions []v3.Version) []ro
 		}
 		f := rolloutProcess{Type: p.Type, Instances: len(stats)}
 		for _, i := range stats {
-			switch i.State {
-			case v3.InstanceRunning:
+			switch {
+			case i.State == v3.InstanceRunning:
 				f.Running++
-			case v3.InstanceCrashed:
+			case i.State == v3.InstanceCrashed, i.InstanceGUID != "" && i.Details != nil: // or it is tried again
 				f.Details = crashText(i)
 			}
 		}

@@ -156,14 +156,14 @@ func runRoutes(ctx context.Context, c *call) error {
 	var rows [][]string
 	for _, v := range views {
 		names = append(names, v.Route)
-		rows = append(rows, []string{v.Host, v.Domain, v.Path, v.apps(), optionText(v.Options)})
+		rows = append(rows, []string{v.Host, v.Domain, v.Path, v.apps(), optionText(v.Options), v.URL, v.GUID})
 	}
 	return c.out.print("RouteList", map[string]any{"routes": views}, names, func(p *page) {
 		if len(rows) == 0 {
 			p.line("No routes found.")
 			return
 		}
-		p.table("", []string{"host", "domain", "path", "apps", "options"}, rows)
+		p.table("", append([]string{"host", "domain", "path", "apps", "options"}, p.more("url", "guid")...), rows)
 	})
 }
 
@@ -195,7 +195,7 @@ func (s *session) showRoute(ctx context.Context, r v3.Route) error {
 }
 
 func runRoute(ctx context.Context, c *call) error {
-	if c.has("from") || c.has("to") {
+	if c.has("from") || c.has("to") || c.has("over") {
 		return runMoveTraffic(ctx, c)
 	}
 	s, a, r, ok, err := c.openRoute(ctx, 0)

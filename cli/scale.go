@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -12,7 +13,7 @@ import (
 
 func scaleCommands() []*command {
 	return []*command{{
-		name: "scale", args: "APP", category: catApps,
+		name: "scale", args: "APP[:VERSION]", category: catApps,
 		usage:    "change the number or the size of an app's instances",
 		examples: []string{"scale hello -i 3", "scale hello -m 256M -k 1G", "scale hello --process worker -i 2", "scale hello:v2 -i 3", "scale hello"},
 		about: "New limits need new instances; they take over before the old ones stop. " +
@@ -103,28 +104,54 @@ func crashText(i v3.InstanceStats) string {
 	return "it crashed"
 }
 
+// stuckPolls is how often an instance is seen that cannot be started, for the
+// same reason, until nobody waits for it any more: for about five seconds.
+const stuckPolls = 50
+
+// isStuck reports whether starting an instance was tried and is not possible,
+// which may pass. One whose turn has not come yet has no GUID.
+func isStuck(i v3.InstanceStats) bool {
+	return i.State == v3.InstanceDown && i.InstanceGUID != "" && i.Details != nil && *i.Details != ""
+}
+
+// hopeless returns the instance for whose sake waiting for the others makes no
+// sense, nil for none: one that crashed or, seen often enough, is stuck.
+func hopeless(stats []v3.InstanceStats, polls int) *v3.InstanceStats {
+	i := slices.IndexFunc(stats, func(i v3.InstanceStats) bool {
+		return i.State == v3.InstanceCrashed || polls >= stuckPolls && isStuck(i)
+	})
+	if i < 0 {
+		return nil
+	}
+	return &stats[i]
+}
+
 // awaitInstances waits until every instance of a process runs. An instance
-// that crashed ends the wait with its reason.
+// that crashed, or cannot be started, ends the wait with its reason.
 func (p *push) awaitInstances(ctx context.Context, app v3.App, process string) error {
 	limited, stop := p.patience(ctx)
 	defer stop()
+	polls := 0 // since when an instance is stuck
 	for {
 		stats, err := persist(limited, func(ctx context.Context) ([]v3.InstanceStats, error) { return p.Stats(ctx, process) })
 		if err != nil {
 			return p.gaveUp(ctx, err, "the instances go on starting")
 		}
+		if i := hopeless(stats, polls); i != nil {
+			return newFailure(exitFailed, "start-failed", fmt.Sprintf("instance %d of %s: %s", i.Index, app.Name, crashText(*i)),
+				"the platform goes on trying; "+startHint(app.Name, crashText(*i)))
+		}
 		running := 0
 		for _, i := range stats {
-			switch i.State {
-			case v3.InstanceRunning:
+			if i.State == v3.InstanceRunning {
 				running++
-			case v3.InstanceCrashed:
-				return newFailure(exitFailed, "start-failed", fmt.Sprintf("instance %d of %s: %s", i.Index, app.Name, crashText(i)),
-					"weir logs "+app.Name+" --recent shows what it said; the platform goes on trying")
 			}
 		}
 		if running == len(stats) {
 			return nil
+		}
+		if polls++; !slices.ContainsFunc(stats, isStuck) {
+			polls = 0
 		}
 		p.c.out.setStatus("%d of %d instances running", running, len(stats))
 		if err := sleep(limited, 100*time.Millisecond); err != nil {

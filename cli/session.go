@@ -93,7 +93,7 @@ func (c *call) loginLocally(ctx context.Context, cfg config) (config, error) {
 	}
 	token, err := auth.Login(ctx, adminUser, l.password)
 	if err != nil {
-		if client.IsUnauthorized(err) {
+		if client.IsUnauthorized(err) && !isLocked(err) {
 			return cfg, newFailure(exitLogin, "not-logged-in", "the password in "+l.dir+"/admin-password is not admin's any more",
 				"weir login -a "+l.API+" -u "+adminUser)
 		}
@@ -103,12 +103,7 @@ func (c *call) loginLocally(ctx context.Context, cfg config) (config, error) {
 	if cfg.Data != next.Data {
 		next.Org, next.Space = "", ""
 	}
-	unlock, err := lockConfig()
-	if err != nil {
-		return cfg, err
-	}
-	defer unlock()
-	return next, next.save()
+	return next, replaceConfig(next)
 }
 
 const adminUser = "admin"
@@ -143,33 +138,26 @@ func (c *call) session(cfg config) (*session, error) {
 // the file meanwhile, or a refreshed one, or, for a server on this machine
 // that forgot us, one for the admin password.
 func (c *call) renew(ctx context.Context, current v3.Token, refresh func(v3.Token) (v3.Token, error)) (v3.Token, error) {
-	unlock, err := lockConfig()
-	if err != nil {
-		return v3.Token{}, err
-	}
-	cfg, err := loadConfig()
-	if err == nil && cfg.Token.AccessToken != "" && cfg.Token.AccessToken != current.AccessToken {
-		unlock()
-		return cfg.Token, nil
-	}
-	var token v3.Token
-	if err == nil {
-		if token, err = refresh(current); err == nil {
-			cfg.Token = token
-			err = cfg.save()
+	var now config
+	err := updateConfig(func(cfg *config) (err error) {
+		if cfg.Token.AccessToken == "" || cfg.Token.AccessToken == current.AccessToken {
+			var token v3.Token
+			if token, err = refresh(current); err == nil {
+				cfg.Token = token
+			}
 		}
-	}
-	unlock()
-	if errors.Is(err, client.ErrLogin) && cfg.Data != "" {
-		if l, ok := findLocal(); ok && l.dir == cfg.Data && l.password != "" {
-			cfg, err = c.loginLocally(ctx, cfg)
-			token = cfg.Token
+		now = *cfg
+		return err
+	})
+	if errors.Is(err, client.ErrLogin) && now.Data != "" {
+		if l, ok := findLocal(); ok && l.dir == now.Data && l.password != "" {
+			now, err = c.loginLocally(ctx, now)
 		}
 	}
 	if errors.Is(err, client.ErrLogin) {
-		return v3.Token{}, withHint(err, "weir login -a "+cfg.API)
+		return v3.Token{}, withHint(err, "weir login -a "+now.API)
 	}
-	return token, err
+	return now.Token, err
 }
 
 // client returns a client of the API at the given address.

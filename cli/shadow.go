@@ -19,10 +19,10 @@ func shadowCommands() []*command {
 		usage: "let a version get copies of the requests, or see how its answers differ",
 		examples: []string{
 			"shadow web:v2", "shadow web:v2 20%", "shadow web --report", "shadow web:v2 --ignore '$.ts' --ignore header:X-Node",
-			"shadow web:v2 --off",
+			"shadow web:v2 --methods GET,POST --except-paths /pay,/login", "shadow web:v2 --off",
 		},
 		about: "A shadow gets a copy of each request, or of a share of them, and its answers reach nobody; they are compared with those " +
-			"of the main version. Only GET, HEAD and OPTIONS are copied unless --all-methods. --report shows what differs: fields that " +
+			"of the main version. Only GET, HEAD and OPTIONS are copied unless --methods or --all-methods says otherwise. --report shows what differs: fields that " +
 			"differ more than the main version differs from itself are marked; noise is what differs between two of its own answers. --off makes it an ordinary version without requests. " +
 			"weir push APP --version v2 --shadow makes one from the start.",
 		flags: []cli.Flag{
@@ -30,6 +30,9 @@ func shadowCommands() []*command {
 			&cli.BoolFlag{Name: "reset", Usage: "begin the report anew"},
 			&cli.StringSliceFlag{Name: "ignore", Usage: "leave a `FIELD` out: '$.ts', '$.items[*].at', '$..ts', header:NAME, status, body; replaces former ones"},
 			&cli.BoolFlag{Name: "all-methods", Usage: "copy POST and other requests that change things as well, which then happen twice; asks before"},
+			&cli.StringFlag{Name: "methods", Usage: "copy only requests with these methods, `LIST` such as GET,POST; asks before if one changes things"},
+			&cli.StringFlag{Name: "paths", Usage: "copy only requests for these paths and all below, `LIST` such as /api,/search"},
+			&cli.StringFlag{Name: "except-paths", Usage: "copy none for these paths and all below, `LIST`; \"\" for none, as with the two before"},
 			&cli.StringFlag{Name: "noise", Usage: "ask the main version twice for `PERCENT` of the copies, to know by what it differs from itself (default 10%)"},
 			&cli.BoolFlag{Name: "strip-auth", Usage: "copies carry no Authorization and no Cookie"},
 			&cli.BoolFlag{Name: "off", Usage: "no copies any more"},
@@ -71,7 +74,7 @@ func runShadow(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if u.Shadow != nil && u.Shadow.AllMethods && !v.Shadow.AllMethods && !c.Bool("force") {
+	if u.Shadow != nil && changesThings(*u.Shadow) && !changesThings(v.Shadow) && !c.Bool("force") {
 		err := c.out.confirm(ctx, "-y", "Really copy requests that change something to %s too? Each of them happens twice then.", f.ref(v))
 		if err != nil {
 			return err
@@ -149,6 +152,17 @@ func (c *call) shadowUpdate(v v3.Version, share string) (v3.VersionUpdate, error
 	if c.IsSet("all-methods") {
 		options.AllMethods = c.Bool("all-methods")
 	}
+	for flag, list := range map[string]*[]string{"methods": &options.Methods, "paths": &options.Paths, "except-paths": &options.Except} {
+		if c.IsSet(flag) {
+			*list = listOf(c.String(flag))
+		}
+	}
+	for i, m := range options.Methods {
+		options.Methods[i] = strings.ToUpper(m)
+	}
+	if c.IsSet("methods") && !c.IsSet("all-methods") {
+		options.AllMethods = false // only these
+	}
 	if c.IsSet("noise") {
 		p, err := strconv.Atoi(strings.TrimSuffix(c.String("noise"), "%"))
 		if err != nil || p < 1 || p > 100 {
@@ -159,12 +173,31 @@ func (c *call) shadowUpdate(v v3.Version, share string) (v3.VersionUpdate, error
 	if c.IsSet("strip-auth") {
 		options.StripAuth = c.Bool("strip-auth")
 	}
-	for _, flag := range []string{"ignore", "all-methods", "noise", "strip-auth"} {
+	for _, flag := range []string{"ignore", "all-methods", "methods", "paths", "except-paths", "noise", "strip-auth"} {
 		if c.IsSet(flag) {
 			u.Shadow = &options
 		}
 	}
 	return u, nil
+}
+
+// changesThings reports whether a shadow gets copies of requests that may change
+// something, and then do so twice.
+func changesThings(o v3.ShadowOptions) bool {
+	return o.AllMethods || slices.ContainsFunc(o.Methods, func(m string) bool {
+		return !slices.Contains([]string{"GET", "HEAD", "OPTIONS"}, strings.ToUpper(m))
+	})
+}
+
+// listOf splits a list at its commas, without empty elements.
+func listOf(s string) []string {
+	list := []string{}
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			list = append(list, part)
+		}
+	}
+	return list
 }
 
 // showReport draws the report of the version ref names.

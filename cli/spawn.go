@@ -92,6 +92,9 @@ func (c *call) versionRequest(label string) (v3.VersionCreate, error) {
 	}
 	for _, e := range c.StringSlice("env") {
 		name, value, ok := strings.Cut(e, "=")
+		if err := checkEnvName(name); err != nil {
+			return req, err
+		}
 		if !ok {
 			if value, ok = os.LookupEnv(name); !ok {
 				return req, withHint(usagef("--env %s: there is no such variable here", name), "write --env NAME=VALUE")
@@ -329,7 +332,7 @@ func (c *call) unhealthy(ctx context.Context, s *session, f fleet, v v3.Version,
 	if why == "" {
 		why = "it is " + now.Health
 	}
-	hint := "weir logs " + f.app.Name + " --recent shows what it said"
+	hint := startHint(f.app.Name, why)
 	if limit == 0 {
 		return newFailure(exitFailed, "start-failed", fmt.Sprintf("%s did not become healthy: %s", f.ref(v), why), hint)
 	}

@@ -37,7 +37,8 @@ func trafficCommands() []*command {
 			usage:    "take the last change of an app's traffic back",
 			examples: []string{"undo web", "undo web --dry-run"},
 			about: "Weights, roles of versions and routes become what they were before the last weight, route, assign, swap, " +
-				"shadow or rollback. Doing it again takes the change before that back; weir rollback APP --table NUMBER goes forth again.",
+				"shadow or rollback; after a rollout what they were before its first step, with the settings of then. Doing it again takes the change before " +
+				"that back; weir rollback APP --table NUMBER goes forth again.",
 			flags: trafficFlags(), run: runUndo,
 		},
 	}

@@ -119,10 +119,10 @@ func runUsers(ctx context.Context, c *call) error {
 	for _, u := range all {
 		v := viewUser(u)
 		views, names = append(views, v), append(names, v.Name)
-		rows = append(rows, []string{v.Name, v.Role, v.Origin, v.CreatedAt.Local().Format("2006-01-02 15:04:05")})
+		rows = append(rows, []string{v.Name, v.Role, v.Origin, v.CreatedAt.Local().Format("2006-01-02 15:04:05"), v.GUID})
 	}
 	return c.out.print("UserList", map[string]any{"users": views}, names, func(p *page) {
-		p.table("", []string{"name", "role", "origin", "created"}, rows)
+		p.table("", append([]string{"name", "role", "origin", "created"}, p.more("guid")...), rows)
 	})
 }
 
@@ -282,17 +282,10 @@ func (c *call) loginAgain(ctx context.Context, s *session, user, password string
 	if err != nil {
 		return err
 	}
-	unlock, err := lockConfig()
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	cfg, err := loadConfig()
-	if err != nil {
-		return err
-	}
-	cfg.Token = token
-	return cfg.save()
+	return updateConfig(func(cfg *config) error {
+		cfg.Token = token
+		return nil
+	})
 }
 
 // newPassword asks for a new password, twice on a terminal.

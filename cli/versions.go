@@ -119,10 +119,10 @@ func drawVersions(p *page, rows []versionRow) {
 	for _, r := range rows {
 		cells = append(cells, []string{
 			r.Version, r.shareText(), strconv.Itoa(r.Weight), fmt.Sprintf("%d/%d", r.Ready, r.Wanted), r.Role, r.Health,
-			strconv.Itoa(r.Revision), firstOf(r.URLs),
+			strconv.Itoa(r.Revision), firstOf(r.URLs), stamp(r.Since), r.GUID,
 		})
 	}
-	p.table("", []string{"version", "share", "weight", "instances", "role", "health", "revision", "url"}, cells)
+	p.table("", append([]string{"version", "share", "weight", "instances", "role", "health", "revision", "url"}, p.more("since", "guid")...), cells)
 	for _, r := range rows {
 		if r.Details != "" {
 			p.line(r.Version + ": " + r.Details)
@@ -218,13 +218,13 @@ func (c *call) printLs(rows []versionRow) error {
 				traffic += fmt.Sprintf(" %d%%", r.Shadow)
 			}
 		}
-		cells = append(cells, []string{star, r.App, r.Version, r.status(), running, traffic})
+		cells = append(cells, []string{star, r.App, r.Version, r.status(), running, traffic, r.GUID})
 	}
 	if rows == nil {
 		rows = []versionRow{}
 	}
 	return c.out.print("VersionList", map[string]any{"versions": rows}, names, func(p *page) {
-		p.table("", []string{"MAIN", "NAME", "VERSION", "STATUS", "RUNNING", "TRAFFIC"}, cells)
+		p.table("", append([]string{"MAIN", "NAME", "VERSION", "STATUS", "RUNNING", "TRAFFIC"}, p.more("GUID")...), cells)
 	})
 }
 
@@ -267,10 +267,11 @@ func runPs(ctx context.Context, c *call) error {
 		names = append(names, r.App+":"+r.Version)
 		cells = append(cells, []string{
 			r.App + ":" + r.Version, orDash(firstOf(r.Addresses)), r.uptime(time.Now()), r.Health, strconv.Itoa(r.Weight), r.shareText(),
+			strconv.Itoa(r.Revision), r.GUID,
 		})
 	}
 	return c.out.print("VersionList", map[string]any{"versions": kept}, names, func(p *page) {
-		p.table("", []string{"INSTANCE", "LISTEN", "UPTIME", "HEALTH", "WEIGHT", "SHARE"}, cells)
+		p.table("", append([]string{"INSTANCE", "LISTEN", "UPTIME", "HEALTH", "WEIGHT", "SHARE"}, p.more("REVISION", "GUID")...), cells)
 	})
 }
 

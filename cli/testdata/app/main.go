@@ -34,6 +34,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "app was told to die")
 		os.Exit(42)
 	})
+	http.HandleFunc("/wait", func(w http.ResponseWriter, r *http.Request) {
+		d, _ := time.ParseDuration(r.URL.RawQuery)
+		fmt.Println("waiting", d)
+		time.Sleep(d)
+	})
 	http.HandleFunc("/say", func(_ http.ResponseWriter, r *http.Request) { fmt.Println("said:", r.URL.RawQuery) })
 	fmt.Fprintln(os.Stderr, http.ListenAndServe(":"+os.Getenv("PORT"), nil))
 	os.Exit(1)
