@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A hundred visitors, each with cookies of their own, look at the page five times
-# and come again whenever this runs again. It says how many saw which button, and
-# how many saw another one than before. URL is where the page is.
+# and come again whenever this runs again; one in ten presses the button. It says
+# how many saw which button, and how many saw another one than before. URL is where the page is.
 set -euo pipefail
 url=${URL:-http://button.apps.localhost:8080/}
 dir=${VISITORS:-${TMPDIR:-/tmp}/sticky-ab-visitors}
@@ -9,6 +9,9 @@ mkdir -p "$dir"
 for i in $(seq 100); do
 	curl -s -b "$dir/$i.jar" -c "$dir/$i.jar" "$url" "$url" "$url" "$url" "$url" |
 		grep -oE 'blue$|green$' | sort -u | tr '\n' ' ' >"$dir/$i.now"
+	if [ $((i % 10)) = 0 ]; then
+		curl -s -o /dev/null -b "$dir/$i.jar" -c "$dir/$i.jar" -X POST "${url%/}/buy"
+	fi
 done
 changed=0
 for i in $(seq 100); do
