@@ -38,7 +38,7 @@ func (e *Engine) Undo(ctx context.Context, who platform.Actor, app string, opt p
 		} else if now.GUID != last.GUID {
 			return overtaken(now.Change)
 		}
-		return t.undo(ctx, last)
+		return t.undo(ctx, app, last)
 	}, nil)
 }
 
@@ -51,7 +51,7 @@ func overtaken(by platform.Change) error {
 	}
 }
 
-func (t *traffic) undo(ctx context.Context, last undoing) error {
+func (t *traffic) undo(ctx context.Context, app string, last undoing) error {
 	gone, err := t.loadRoutesOf(ctx, &last.Before, &last.After)
 	if err != nil {
 		return err
@@ -60,6 +60,9 @@ func (t *traffic) undo(ctx context.Context, last undoing) error {
 		return err
 	}
 	if err := refuseFirstWay(last); err != nil {
+		return err
+	}
+	if err := t.refuseOlder(ctx, app, last); err != nil {
 		return err
 	}
 	t.text = "Undid " + last.what + ": " + last.Text + withoutRoutes(gone)
@@ -89,6 +92,28 @@ func refuseFirstWay(last undoing) error {
 		}
 	}
 	return nil
+}
+
+// refuseOlder refuses to undo what lies behind a push, a restart with other
+// settings or the like: who undoes then may mean that.
+func (t *traffic) refuseOlder(ctx context.Context, app string, last undoing) error {
+	a, err := t.tx.App(ctx, app)
+	if err != nil {
+		return err
+	}
+	d, err := t.tx.Deployment(ctx, a.DeploymentGUID)
+	if isNotFound(err) {
+		return nil // nothing runs
+	}
+	if err != nil || !d.CreatedAt.After(last.CreatedAt) {
+		return err
+	}
+	all, err := promotionsOf(ctx, t.tx, app)
+	if err != nil || len(all) == 0 || !all[0].CreatedAt.After(last.CreatedAt) {
+		return err
+	}
+	return refuse(fmt.Sprintf("weir rollback %[1]s goes back to what it ran before that; weir weight and weir rollback %[1]s --table NUMBER change where requests go", last.app),
+		"app %q got revision %d after the change to undo, table %d", last.app, all[0].RevisionVersion, last.Table)
 }
 
 // ReturnTo gives the versions and routes that the newest change of an app's

@@ -163,3 +163,23 @@ func TestUndo_PassesOverRoutesThatAreGone(t *testing.T) {
 		t.Errorf("after undo: %s", got)
 	}
 }
+
+// Who pushes and types undo may mean the push, and not what was shared out before.
+func TestUndo_RefusesWhatLiesBehindAPush(t *testing.T) {
+	b := newBench(t)
+	app := b.shop()
+	b.version(app, "v2", nil)
+	b.setShares(app, map[string]int{"v1": 70, "v2": 30})
+	b.deployed(b.restartApp(app))
+	_, err := b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{DryRun: true})
+	b.must(err) // it runs what it did
+	b.use(app, b.droplet(app, "two"))
+	b.deployed(b.restartApp(app))
+	_, err = b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{})
+	if e, ok := err.(*platform.Error); !ok || e.Title != titleRefused || !strings.Contains(e.Hint, "weir rollback shop goes back") {
+		t.Errorf("undo: %v", err)
+	}
+	b.setShares(app, map[string]int{"v2": 10})
+	_, err = b.e.Undo(t.Context(), anna, app.GUID, platform.SplitOptions{})
+	b.must(err)
+}
