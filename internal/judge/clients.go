@@ -39,11 +39,16 @@ func (c *Clients) Forget() {
 	c.old.clear()
 }
 
+// markedSalt makes a client whose answers are marked another one than the
+// same client whose requests fail: a stream forgets nothing for the other.
+const markedSalt = 0xD1B54A32D192ED03
+
 // count returns how many clients of each version failed for the first time.
-func (c *Clients) count(bad []BadClient) (stable, candidate uint64) {
+// Failures of another kind have another salt.
+func (c *Clients) count(bad []BadClient, salt uint64) (stable, candidate uint64) {
 	for _, b := range bad {
 		switch {
-		case !c.First(b.Client):
+		case !c.First(b.Client ^ salt):
 		case b.Candidate:
 			candidate++
 		default:

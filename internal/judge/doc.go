@@ -41,6 +41,26 @@
 // δ as in a sequential probability ratio test with a normal mixture. The first
 // family sees tails, the second shifts.
 //
+// Custom events are bad events as errors are: answers that the app marks,
+// whatever their status, and events that somebody reports who sees more than a
+// router does, such as orders that could not be paid. The same formula judges
+// them, so the same must hold: chance alone decides whose an event is.
+//
+// A marked answer belongs to a request, and counts under the share in force when
+// that was assigned, each request once. A good candidate marks no more of them
+// than the stable version, so each is the candidate's with probability w.
+//
+// Of a reported event only the moment of the report is known, and the share in
+// force then is taken for that of the request. A rollout's shares only grow: the
+// one in force then, w₀, was not more than w. The event was the candidate's
+// with probability w₀ and multiplies the evidence by
+// w₀θ/w + (1−w₀)(1−θ)/(1−w) ≤ 1 in the mean, since θ > w: a late report may hide
+// something, but never speaks against a good candidate. What must not happen is
+// that when and whether an event is reported depends on the version. Counts of
+// one version told before those of the other for the same time would be that:
+// the evidence in between is none. So counts belong into one Batch, those of
+// both versions together, and only single events may be told as they happen.
+//
 // Requests that wait for the same thing are alike, too: an instance that stands
 // still for a moment makes all those slow that it has, and where clients wait for
 // an answer before they ask again, they gather there. So of the requests that
@@ -55,7 +75,7 @@
 // multiplied by the same factors, so that one number keeps their sum.
 //
 // Requests of one client are alike. Where a client stays with a version, each
-// counts at most one failure, see Clients; what is random is then where the
+// counts at most one failure and one marked answer, see Clients; what is random is then where the
 // client is, and the guarantee holds for clients.
 //
 // # Source

@@ -9,7 +9,7 @@ type Stream int
 const (
 	Errors Stream = iota
 	Slowness
-	Custom // events that the app or somebody else reports
+	Custom // bad events that the app marks its answers with, or somebody reports
 	streams
 )
 
@@ -36,9 +36,9 @@ type Config struct {
 	// reported about it; together they bound that of rejecting it at all.
 	// Defaults: 0.005, 0.003 and 0.002. Negative: the stream is not judged.
 	ErrorAlpha, LatencyAlpha, CustomAlpha float64
-	// ErrorTolerance and LatencyTolerance are by how much the candidate may be
-	// worse: 0.1 is 10 %. Default 0.
-	ErrorTolerance, LatencyTolerance float64
+	// ErrorTolerance, LatencyTolerance and CustomTolerance are by how much the
+	// candidate may be worse: 0.1 is 10 %. Default 0.
+	ErrorTolerance, LatencyTolerance, CustomTolerance float64
 	// LatencySlack is by how much the candidate's requests may take longer
 	// however short they are: a version with few requests meets colder caches,
 	// and on a busy machine waits for a processor that others keep warm.
@@ -52,7 +52,8 @@ type Config struct {
 	// negative: none.
 	Warmup int64
 	// Sticky says that clients stay with a version: each counts one failure
-	// per step, and Batch.BadClients is read instead of Counts.Bad.
+	// per step and stream, and Batch.BadClients and Batch.MarkedClients are read
+	// instead of Counts.Bad and Counts.Marked.
 	Sticky bool
 }
 
@@ -94,7 +95,10 @@ type Counts struct {
 	Requests uint64
 	// Bad are those that failed: status 5xx, or no answer.
 	Bad uint64
-	// Custom are bad events of another kind, reported from elsewhere.
+	// Marked are those whose answer the app marked as a bad event, each of them
+	// once; whether they failed besides does not matter.
+	Marked uint64
+	// Custom are bad events of that kind that somebody reported.
 	Custom uint64
 	// Latency are the latencies of those that did not fail. It may count fewer
 	// requests, if chance or order decided which, equally for both versions.
@@ -117,8 +121,9 @@ type Batch struct {
 	Share             float64
 	Stable, Candidate Counts
 	// BadClients are the failures in order of arrival, if clients are sticky.
-	// If some are missing, it must not depend on whose they were.
-	BadClients []BadClient
+	// If some are missing, it must not depend on whose they were. MarkedClients
+	// are the same for marked answers.
+	BadClients, MarkedClients []BadClient
 }
 
 // Finding is what one stream says.
@@ -157,7 +162,8 @@ type Judge struct {
 	clients *Clients // nil unless clients are sticky
 }
 
-// Totals are the counts of one version over the whole rollout.
+// Totals are the counts of one version over the whole rollout. Custom are
+// marked and reported events together.
 type Totals struct{ Requests, Bad, Custom uint64 }
 
 // New returns a Judge that knows nothing.
@@ -165,6 +171,7 @@ func New(cfg Config) *Judge {
 	j := &Judge{cfg: cfg.withDefaults()}
 	j.errors.Tolerance = cfg.ErrorTolerance
 	j.latency.Tolerance, j.latency.Slack = cfg.LatencyTolerance, max(j.cfg.LatencySlack, 0)
+	j.custom.Tolerance = cfg.CustomTolerance
 	j.cold = j.cfg.Warmup
 	if cfg.Sticky {
 		j.clients = NewClients(clientsKept)
@@ -208,11 +215,13 @@ func (j *Judge) Add(b *Batch) Verdict {
 		return j.Verdict()
 	}
 	stable, candidate := b.Stable.Bad, b.Candidate.Bad
+	markedStable, markedCandidate := b.Stable.Marked, b.Candidate.Marked
 	if j.clients != nil {
-		stable, candidate = j.clients.count(b.BadClients)
+		stable, candidate = j.clients.count(b.BadClients, 0)
+		markedStable, markedCandidate = j.clients.count(b.MarkedClients, markedSalt)
 	}
 	j.reject(Errors, j.errors.Add(b.Share, stable, candidate))
-	j.reject(Custom, j.custom.Add(b.Share, b.Stable.Custom, b.Candidate.Custom))
+	j.reject(Custom, j.custom.Add(b.Share, markedStable+b.Stable.Custom, markedCandidate+b.Candidate.Custom))
 	if j.cold > 0 {
 		// Both versions are left out: a batch without one of them would be
 		// evidence about the other.
@@ -230,7 +239,7 @@ func (j *Judge) Add(b *Batch) Verdict {
 func (t *Totals) add(c *Counts) {
 	t.Requests += c.Requests
 	t.Bad += c.Bad
-	t.Custom += c.Custom
+	t.Custom += c.Marked + c.Custom
 }
 
 // reject notes the first stream whose evidence reaches its limit.

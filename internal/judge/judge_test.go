@@ -14,6 +14,7 @@ type traffic struct {
 	rnd               *rand.Rand
 	share             float64
 	stable, candidate float64 // share of requests that fail
+	marked            float64 // share of the candidate's whose answer is marked; 0: nothing is
 	median            time.Duration
 	slower            float64
 }
@@ -32,10 +33,23 @@ func (t traffic) batch(n int) *judge.Batch {
 			b.BadClients = append(b.BadClients, judge.BadClient{Client: t.rnd.Uint64(), Candidate: candidate})
 			continue
 		}
+		if t.marked > 0 && t.rnd.Float64() < t.markRate(candidate) {
+			counts.Marked++
+			b.MarkedClients = append(b.MarkedClients, judge.BadClient{Client: t.rnd.Uint64(), Candidate: candidate})
+		}
 		took := float64(t.median) * factor * math.Exp(0.5*t.rnd.NormFloat64())
 		counts.Latency[judge.Bucket(time.Duration(took))]++
 	}
 	return b
+}
+
+// markRate is the share of a version's answers that are marked: 1 % of the
+// stable version's.
+func (t traffic) markRate(candidate bool) float64 {
+	if candidate {
+		return t.marked
+	}
+	return 0.01
 }
 
 func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 7)) }
@@ -71,6 +85,7 @@ func TestJudge_RejectsErrorsAndSlowness(t *testing.T) {
 	}{
 		{"errors", traffic{share: 0.05, stable: 0.01, candidate: 0.05, median: 10 * time.Millisecond}, judge.Errors},
 		{"latency", traffic{share: 0.05, stable: 0.01, candidate: 0.01, median: 100 * time.Millisecond, slower: 0.3}, judge.Slowness},
+		{"marked", traffic{share: 0.05, stable: 0.01, candidate: 0.01, median: 10 * time.Millisecond, marked: 0.05}, judge.Custom},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.tr.rnd = seeded(1)

@@ -15,6 +15,9 @@ import (
 //	a share stable candidate clients
 //	            Add; versions are requests, bad, custom and the latencies as
 //	            pairs of distance to the last bucket and count, ended by 0
+//	m share stable candidate clients marked marked clients
+//	            Add with marked answers: how many of the stable version and of
+//	            the candidate, and their clients
 //
 // Numbers are varints, the share is eight bytes, little-endian.
 
@@ -32,11 +35,25 @@ func AppendRestart(record []byte) []byte { return append(record, 'r') }
 
 // AppendBatch appends a batch.
 func AppendBatch(record []byte, b *Batch) []byte {
-	record = binary.LittleEndian.AppendUint64(append(record, 'a'), math.Float64bits(b.Share))
+	op, isMarked := byte('a'), b.Stable.Marked+b.Candidate.Marked+uint64(len(b.MarkedClients)) > 0
+	if isMarked {
+		op = 'm'
+	}
+	record = binary.LittleEndian.AppendUint64(append(record, op), math.Float64bits(b.Share))
 	record = appendCounts(record, &b.Stable)
 	record = appendCounts(record, &b.Candidate)
-	record = binary.AppendUvarint(record, uint64(len(b.BadClients)))
-	for _, c := range b.BadClients {
+	record = appendClients(record, b.BadClients)
+	if isMarked {
+		record = binary.AppendUvarint(record, b.Stable.Marked)
+		record = binary.AppendUvarint(record, b.Candidate.Marked)
+		record = appendClients(record, b.MarkedClients)
+	}
+	return record
+}
+
+func appendClients(record []byte, bad []BadClient) []byte {
+	record = binary.AppendUvarint(record, uint64(len(bad)))
+	for _, c := range bad {
 		of := byte(0)
 		if c.Candidate {
 			of = 1
@@ -80,8 +97,8 @@ func Replay(cfg Config, record []byte, each func(at int, j *Judge)) (*Judge, err
 			if j.clients != nil {
 				j.clients.Forget()
 			}
-		case 'a':
-			if b := r.batch(); !r.bad {
+		case 'a', 'm':
+			if b := r.batch(op == 'm'); !r.bad {
 				j.Add(&b)
 			}
 		default:
@@ -133,22 +150,31 @@ func (r *reader) fixed() uint64 {
 	return v
 }
 
-func (r *reader) batch() (b Batch) {
+func (r *reader) batch(isMarked bool) (b Batch) {
 	b.Share = math.Float64frombits(r.fixed())
 	r.counts(&b.Stable)
 	r.counts(&b.Candidate)
+	b.BadClients = r.clients()
+	if isMarked {
+		b.Stable.Marked, b.Candidate.Marked = r.number(), r.number()
+		b.MarkedClients = r.clients()
+	}
+	return b
+}
+
+func (r *reader) clients() (all []BadClient) {
 	n := r.number()
 	if n > uint64(len(r.rest)/9) {
 		r.bad = true
-		return b
+		return nil
 	}
 	for range n {
 		c := BadClient{Client: r.fixed()}
 		c.Candidate = len(r.rest) > 0 && r.rest[0] == 1
 		r.take(1)
-		b.BadClients = append(b.BadClients, c)
+		all = append(all, c)
 	}
-	return b
+	return all
 }
 
 func (r *reader) counts(c *Counts) {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -22,6 +23,9 @@ type saved struct {
 	Cold     int64
 	Steps    uint32
 	Totals   [2]Totals
+	// CustomTolerance is of the configuration. It came with format 3, which is
+	// format 2 and this.
+	CustomTolerance float64
 }
 
 type savedConfig struct {
@@ -32,13 +36,31 @@ type savedConfig struct {
 	Sticky                                                                  bool
 }
 
-const savedFormat = 2
+const savedFormat, formatBefore = 3, 2
+
+func (c Config) saved() savedConfig {
+	return savedConfig{
+		ErrorAlpha: c.ErrorAlpha, LatencyAlpha: c.LatencyAlpha, CustomAlpha: c.CustomAlpha,
+		ErrorTolerance: c.ErrorTolerance, LatencyTolerance: c.LatencyTolerance, LatencySlack: c.LatencySlack,
+		Renew: c.Renew, Warmup: c.Warmup, Sticky: c.Sticky,
+	}
+}
+
+// config returns what the Judge was made with.
+func (s *saved) config() Config {
+	c := &s.Config
+	return Config{
+		ErrorAlpha: c.ErrorAlpha, LatencyAlpha: c.LatencyAlpha, CustomAlpha: c.CustomAlpha,
+		ErrorTolerance: c.ErrorTolerance, LatencyTolerance: c.LatencyTolerance, CustomTolerance: s.CustomTolerance,
+		LatencySlack: c.LatencySlack, Renew: c.Renew, Warmup: c.Warmup, Sticky: c.Sticky,
+	}
+}
 
 // MarshalBinary returns everything the Judge knows, which clients have failed
 // apart. It is about 2 KiB, whatever was told.
 func (j *Judge) MarshalBinary() ([]byte, error) {
 	return binary.Append(nil, binary.LittleEndian, &saved{
-		Format: savedFormat, Config: savedConfig(j.cfg),
+		Format: savedFormat, Config: j.cfg.saved(), CustomTolerance: j.cfg.CustomTolerance,
 		Errors: j.errors.rateState, Latency: j.latency.latencyState, Custom: j.custom.rateState,
 		Rejected: j.rejected, Cause: uint8(j.cause), Since: j.since, Cold: j.cold, Steps: j.steps, Totals: j.totals,
 	})
@@ -47,6 +69,10 @@ func (j *Judge) MarshalBinary() ([]byte, error) {
 // UnmarshalBinary makes j what MarshalBinary was called on.
 func (j *Judge) UnmarshalBinary(data []byte) error {
 	var s saved
+	if len(data) > 0 && data[0] == formatBefore {
+		data = append(slices.Clone(data), make([]byte, 8)...) // no tolerance
+		data[0] = savedFormat
+	}
 	n, err := binary.Decode(data, binary.LittleEndian, &s)
 	switch {
 	case err != nil:
@@ -59,7 +85,7 @@ func (j *Judge) UnmarshalBinary(data []byte) error {
 			return errors.New("judge: what was kept is damaged")
 		}
 	}
-	*j = *New(Config(s.Config))
+	*j = *New(s.config())
 	j.errors.rateState, j.latency.latencyState, j.custom.rateState = s.Errors, s.Latency, s.Custom
 	j.rejected, j.cause, j.since, j.cold, j.steps, j.totals = s.Rejected, Stream(s.Cause), s.Since, s.Cold, s.Steps, s.Totals
 	return nil

@@ -13,13 +13,16 @@ func recorded(t *testing.T, cfg judge.Config, seed uint64) (*judge.Judge, []byte
 	t.Helper()
 	j := judge.New(cfg)
 	var record []byte
-	tr := traffic{rnd: seeded(seed), stable: 0.01, candidate: 0.015, median: 8 * time.Millisecond, slower: 0.02}
+	tr := traffic{rnd: seeded(seed), stable: 0.01, candidate: 0.015, median: 8 * time.Millisecond, slower: 0.02, marked: 0.015}
 	for i, share := range []float64{0, 0.01, 0.05, 0.25, 0.5} {
 		tr.share = share
 		j.Begin()
 		record = judge.AppendBegin(record)
 		for k := range 100 {
 			b := tr.batch(100)
+			if k%20 == 0 {
+				b.Stable.Custom, b.Candidate.Custom = 2, 1
+			}
 			j.Add(b)
 			record = judge.AppendBatch(record, b)
 			if k == 50 {
@@ -46,7 +49,7 @@ func recorded(t *testing.T, cfg judge.Config, seed uint64) (*judge.Judge, []byte
 }
 
 func TestReplay_GivesTheSameBits(t *testing.T) {
-	for _, cfg := range []judge.Config{{}, {Sticky: true}, {ErrorTolerance: 0.25, LatencyTolerance: 0.1, Renew: 300}} {
+	for _, cfg := range []judge.Config{{}, {Sticky: true}, {ErrorTolerance: 0.25, LatencyTolerance: 0.1, CustomTolerance: 0.2, Renew: 300}} {
 		for seed := range uint64(5) {
 			want, record := recorded(t, cfg, seed)
 			entries := 0
@@ -78,8 +81,10 @@ func TestJudge_RefusesWhatAnotherVersionKept(t *testing.T) {
 }
 
 func FuzzReplay(f *testing.F) {
-	b := traffic{rnd: seeded(9), share: 0.1, stable: 0.2, candidate: 0.2, median: time.Millisecond}.batch(20)
-	f.Add(judge.AppendBatch(judge.AppendCool(judge.AppendRestart(judge.AppendBegin(nil)), 3), b))
+	tr := traffic{rnd: seeded(9), share: 0.1, stable: 0.2, candidate: 0.2, median: time.Millisecond}
+	f.Add(judge.AppendBatch(judge.AppendCool(judge.AppendRestart(judge.AppendBegin(nil)), 3), tr.batch(20)))
+	tr.marked = 0.5
+	f.Add(judge.AppendBatch(nil, tr.batch(20)))
 	f.Add([]byte("a"))
 	f.Fuzz(func(_ *testing.T, record []byte) {
 		judge.Replay(judge.Config{}, record, nil)             //nolint // it must not panic
