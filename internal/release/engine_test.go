@@ -38,13 +38,7 @@ func TestRollout_AGoodCandidateGetsEverythingInSteps(t *testing.T) {
 		table = ev.Table
 	}
 	g.set(func() { g.now = g.now.Add(time.Minute) })
-	deadline := time.Now().Add(time.Minute)
-	for v1, _ := g.weights(); v1 >= 0; v1, _ = g.weights() { // it is kept for 30 s
-		if time.Now().After(deadline) {
-			t.Fatal("the old version was never taken away")
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	g.wait("the end of the old version", func() bool { v1, _ := g.weights(); return v1 < 0 }) // it is kept for 30 s
 }
 
 func TestRollout_ABadCandidateIsTakenBackAndTheRecordSaysWhy(t *testing.T) {
@@ -201,13 +195,7 @@ func TestRollout_CommandsOfPeople(t *testing.T) {
 		t.Errorf("a word about another step was heard: %v", err)
 	}
 	must(e.PromoteFrom(ctx, platform.System, row.GUID, 1, false, ""))
-	deadline := time.Now().Add(time.Minute)
-	for _, v2 := g.weights(); v2 != 500; _, v2 = g.weights() {
-		if time.Now().After(deadline) {
-			t.Fatalf("the next step never came: weight %d", v2)
-		}
-		time.Sleep(time.Millisecond)
-	}
+	g.wait("the next step", func() bool { _, v2 := g.weights(); return v2 == 500 })
 	must(e.Promote(ctx, platform.System, row.GUID, true, ""))
 	g.until(row.GUID, platform.RolloutDone)
 	if _, err := e.Promote(ctx, platform.System, row.GUID, true, ""); platform.KindOf(err) != platform.KindInvalid {
@@ -361,20 +349,11 @@ func TestRollout_GoesWithItsApp(t *testing.T) {
 	if err := g.store.Tx(t.Context(), func(tx *store.Tx) error { return tx.DeleteRollout(t.Context(), row.GUID) }); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	for {
+	g.wait("its conductor noticing", func() bool {
 		e.mu.Lock()
-		n := len(e.conductors)
-		e.mu.Unlock()
-		if n == 0 {
-			return
-		}
-		if ctx.Err() != nil {
-			t.Fatal("the conductor never noticed")
-		}
-		time.Sleep(time.Millisecond)
-	}
+		defer e.mu.Unlock()
+		return len(e.conductors) == 0
+	})
 }
 
 func TestRollout_RingsAndShadowComeBeforeUsers(t *testing.T) {

@@ -3,6 +3,8 @@ package release
 import (
 	"context"
 	"fmt"
+	"math"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -16,6 +18,8 @@ import (
 
 // stage is an app with versions, traffic and a clock that runs a second with
 // every look at the traffic. It stands for the rollout engine and the router.
+// A second of it is over at once, so the clock runs only while the test waits for
+// what is to come of it, and stands while somebody outside is asked, for real.
 type stage struct {
 	t     *testing.T
 	store *store.Store
@@ -42,7 +46,8 @@ type stage struct {
 	gone     uint64 // requests that routers counted that were killed
 	lost     uint64 // of those, nobody was told of
 	away     bool   // the platform is dead: nobody counts
-	stands   bool   // the clock: only the test moves it
+	leave    int    // how many seconds the clock may still run
+	outside  int    // requests to somebody outside that are under way
 	lines    []string
 	path     string // of the store
 	compared uint64 // answers of the shadow
@@ -99,6 +104,7 @@ func (g *stage) engine() (*Engine, func()) {
 			return g.compared, g.differs, nil
 		},
 		Line: func(_, text string) { g.mu.Lock(); g.lines = append(g.lines, text); g.mu.Unlock() },
+		HTTP: &http.Client{Transport: outside{g}},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -127,6 +133,32 @@ func (g *stage) clock() time.Time {
 	return g.now
 }
 
+// outside asks others while the clock of its stage stands.
+type outside struct{ *stage }
+
+func (o outside) RoundTrip(req *http.Request) (*http.Response, error) {
+	o.set(func() { o.outside++ })
+	defer o.set(func() { o.outside-- })
+	return http.DefaultTransport.RoundTrip(req)
+}
+
+// passing lets the clock run until what it returns is called.
+func (g *stage) passing() (stand func()) {
+	g.set(func() { g.leave = math.MaxInt })
+	return func() { g.set(func() { g.leave = 0 }) }
+}
+
+// wait lets the clock run until something is so.
+func (g *stage) wait(what string, is func() bool) {
+	g.t.Helper()
+	defer g.passing()()
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			g.t.Fatalf("a minute passed without %s", what)
+		}
+	}
+}
+
 // start begins a rollout of v2 with a plan.
 func (g *stage) start(e *Engine, plan string) platform.Rollout {
 	g.t.Helper()
@@ -144,6 +176,7 @@ func (g *stage) start(e *Engine, plan string) platform.Rollout {
 // until waits until the rollout is in one of the states.
 func (g *stage) until(guid string, states ...platform.RolloutState) platform.Rollout {
 	g.t.Helper()
+	defer g.passing()()
 	var row platform.Rollout
 	ctx, cancel := context.WithTimeout(g.t.Context(), 60*time.Second)
 	defer cancel()
@@ -168,6 +201,7 @@ func (g *stage) until(guid string, states ...platform.RolloutState) platform.Rol
 // await waits until a rollout's progress is as it should be.
 func (g *stage) await(guid string, is func(Progress) bool) {
 	g.t.Helper()
+	defer g.passing()()
 	ctx, cancel := context.WithTimeout(g.t.Context(), 60*time.Second)
 	defer cancel()
 	err := g.store.Wait(ctx, func(ctx context.Context) (bool, error) {
@@ -361,17 +395,19 @@ func (g *stage) DeleteVersion(_ context.Context, _ platform.Actor, version strin
 	return platform.Version{}, platform.NotFound("Version")
 }
 
-// Evidence sends a second of requests and tells what was counted of all.
+// Evidence sends a second of requests, if the clock may run for one, and tells
+// what was counted of all.
 func (g *stage) Evidence(_ context.Context, q router.EvidenceQuery) (router.Evidence, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.away {
 		return router.Evidence{}, &platform.Error{Kind: platform.KindUnavailable, Msg: "the platform is dead"}
 	}
-	if !g.stands {
+	if g.leave > 0 && g.outside == 0 {
+		g.leave--
 		g.now = g.now.Add(time.Second)
+		g.send()
 	}
-	g.send()
 	ev := router.Evidence{Router: g.router}
 	for _, c := range q.After {
 		s := router.SplitEvidence{App: g.app.GUID, Split: c.Split}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -37,10 +38,7 @@ func TestRollout_GateProbesAndHooks(t *testing.T) {
 	if asked.Load() < 3 {
 		t.Errorf("the gate was asked %d times", asked.Load())
 	}
-	deadline := time.Now().Add(10 * time.Second)
-	for hooks.Load() < 2 && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
-	}
+	g.wait("the second hook", func() bool { return hooks.Load() >= 2 })
 	if hooks.Load() != 2 {
 		t.Errorf("hooks were told %d times, want 2", hooks.Load())
 	}
@@ -51,13 +49,14 @@ func TestRollout_GateProbesAndHooks(t *testing.T) {
 func TestRollout_AGateThatAnswersLateSaysNothingAboutTheNextStep(t *testing.T) {
 	g := newStage(t)
 	asked, answer := make(chan struct{}), make(chan struct{})
+	once := sync.OnceFunc(func() { close(asked) })
 	var second atomic.Int32
 	outside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/two" {
 			second.Add(1)
 			return
 		}
-		close(asked)
+		once()
 		<-answer
 		w.WriteHeader(http.StatusForbidden)
 	}))
@@ -65,7 +64,9 @@ func TestRollout_AGateThatAnswersLateSaysNothingAboutTheNextStep(t *testing.T) {
 	e, _ := g.engine()
 	row := g.start(e, `{"steps":[{"weight":10,"gate":"`+outside.URL+`/one"},{"weight":50,"gate":"`+outside.URL+`/two"},{"weight":100}],`+
 		`"bake":"5s","warmup":"0s","min-requests":0}`)
+	stand := g.passing()
 	<-asked
+	stand()
 	if _, err := e.Promote(t.Context(), platform.System, row.GUID, false, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +94,6 @@ func TestRollout_PausesWhenItsGateGivesNoAnswer(t *testing.T) {
 	}))
 	defer outside.Close()
 	e, _ := g.engine()
-	g.stands = true // a real answer takes its time, in which a clock that runs is a minute further
 	row := g.start(e, `{"steps":[{"weight":10,"gate":"`+outside.URL+`"},{"weight":100}],"bake":"5s","warmup":"0s","min-requests":0,"gate-timeout":"30s"}`)
 	// pass lets time pass and returns the rollout once until says that it saw that.
 	pass := func(d time.Duration, until func(platform.Rollout) bool) platform.Rollout {
@@ -133,7 +133,6 @@ func TestRollout_PausesWhenItsGateGivesNoAnswer(t *testing.T) {
 	if !strings.HasSuffix(row.Reason, "has given no answer for 30s: 502") {
 		t.Fatalf("it is %s: %s", row.State, row.Reason)
 	}
-	g.set(func() { g.stands = false })
 	status.Store(http.StatusOK)
 	if _, err := e.Resume(t.Context(), platform.System, row.GUID, ""); err != nil {
 		t.Fatal(err)

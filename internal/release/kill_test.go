@@ -51,12 +51,14 @@ func (g *stage) evidence(guid string) uint64 {
 	return p.All[0].Requests + p.All[1].Requests
 }
 
-// looks waits until the conductors have looked n more times.
+// looks waits until the conductors have looked n more times, which takes at
+// most so many seconds of their clock.
 func (g *stage) looks(n int) {
 	g.t.Helper()
 	var now, until int
-	g.set(func() { until = g.looked + n })
-	for deadline := time.Now().Add(30 * time.Second); now < until; time.Sleep(time.Millisecond) {
+	g.set(func() { until, g.leave = g.looked+n, n })
+	defer g.set(func() { g.leave = 0 })
+	for deadline := time.Now().Add(2 * time.Minute); now < until; time.Sleep(time.Millisecond) {
 		if g.set(func() { now = g.looked }); time.Now().After(deadline) {
 			g.t.Fatalf("nobody looks any more: %d of %d", now, until)
 		}
@@ -75,7 +77,8 @@ func (g *stage) row(guid string) platform.Rollout {
 // finish helps a rollout to its end as a person would.
 func (g *stage) finish(e *Engine, guid string) platform.Rollout {
 	g.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	defer g.passing()()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		row := g.row(guid)
 		switch row.State {
 		case platform.RolloutDone, platform.RolloutRolledBack, platform.RolloutAborted:
@@ -136,7 +139,8 @@ var stops = []struct {
 // reach drives a rollout to a stop.
 func (g *stage) reach(e *Engine, guid string, state platform.RolloutState, step int) {
 	g.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	defer g.passing()()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		row := g.row(guid)
 		if row.State == state && row.Step == step {
 			return
@@ -361,7 +365,9 @@ func TestKilled_AroundTheTransactionThatMovesTraffic(t *testing.T) {
 				if move != "rollback" {
 					skipBake(g, e, guid, step, true)
 				}
+				stand := g.passing()
 				<-met
+				stand()
 				e, _ = g.kill(stop, func() { met <- struct{}{} })
 				row := g.row(guid)
 				if move == "rollback" {
