@@ -129,7 +129,7 @@ func (s *secured) over(protocol string) *http.Client {
 		TLSClientConfig: &tls.Config{RootCAs: s.roots}, Protocols: &p, DisableCompression: true,
 	}
 	s.t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
+	return &http.Client{Transport: tr, Timeout: time.Minute}
 }
 
 func TestTLS_ServesBothProtocolsAndTellsTheInstance(t *testing.T) {

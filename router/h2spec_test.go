@@ -538,7 +538,7 @@ func TestH2_ServesNothingNewBehindTheLastGoAway(t *testing.T) {
 }
 
 func TestH2_GivesUpConnectionsThatAskNothing(t *testing.T) {
-	g := run(t, func(c *Config) { c.IdleTimeout, c.HeadTimeout = 200*time.Millisecond, 200*time.Millisecond })
+	g := run(t, func(c *Config) { c.IdleTimeout, c.HeadTimeout = time.Second, time.Second })
 	g.mapRoute("a.test", "", to("a", serveApp(t, sayName("a"))))
 	for name, send := range map[string]func(*h2conn){
 		"after the greeting": func(*h2conn) {},

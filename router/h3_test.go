@@ -26,7 +26,7 @@ func (s *secured) h3(addr string) *http.Client {
 		},
 	}
 	s.t.Cleanup(func() { _ = tr.Close() })
-	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
+	return &http.Client{Transport: tr, Timeout: time.Minute}
 }
 
 func udpSocket(t *testing.T) *net.UDPConn {

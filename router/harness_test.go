@@ -3,6 +3,7 @@ package router
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -116,7 +118,7 @@ func (g *rig) stop() {
 		if err != nil {
 			g.t.Errorf("Run returned %v", err)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(30 * time.Second): // less than the minute of some limits
 		g.t.Error("Run did not return")
 	}
 }
@@ -317,14 +319,22 @@ func readRequestHead(c net.Conn) (string, *bufio.Reader) {
 	}
 }
 
-// deadAddr returns an address nobody listens on.
+// deadAddr returns an address nobody listens on, nor can while the test runs.
 func deadAddr(t testing.TB) string {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	syscall.CloseOnExec(fd)
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	addr, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", addr.(*syscall.SockaddrInet4).Port)
 }
 
 // client returns an HTTP/1.1 client that finds every host at the router.
@@ -337,7 +347,7 @@ func (g *rig) client() *http.Client {
 		DisableCompression: true, MaxIdleConnsPerHost: 100,
 	}
 	g.t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
+	return &http.Client{Transport: tr, Timeout: time.Minute}
 }
 
 // h2c returns an HTTP/2 client with prior knowledge.
@@ -386,7 +396,8 @@ func request1(t testing.TB, method, url string, body io.Reader, header ...string
 	return req
 }
 
-// raw sends bytes to the router and returns everything that comes back.
+// raw sends bytes to the router and returns everything that comes back until
+// the connection ends.
 func (g *rig) raw(send string) string {
 	g.t.Helper()
 	c := g.dial()
@@ -394,8 +405,11 @@ func (g *rig) raw(send string) string {
 	if _, err := io.WriteString(c, send); err != nil {
 		g.t.Fatal(err)
 	}
-	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
-	b, _ := io.ReadAll(c)
+	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+	b, err := io.ReadAll(c)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		g.t.Errorf("the connection stays open behind %.200q", b)
+	}
 	return string(b)
 }
 
@@ -410,10 +424,10 @@ func (g *rig) dial() net.Conn {
 
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	end := time.Now().Add(30 * time.Second)
+	end := time.Now().Add(time.Minute)
 	for !cond() {
 		if time.Now().After(end) {
-			t.Fatalf("not so after 30s: %s", what)
+			t.Fatalf("not so after a minute: %s", what)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}

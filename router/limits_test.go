@@ -252,8 +252,17 @@ func TestRouter_EndsSlowClientsAndServesTheOthersMeanwhile(t *testing.T) {
 	var healthy sync.WaitGroup
 	defer healthy.Wait()
 	defer close(stop)
-	c := g.client()
 	for range 4 {
+		// They are connected when the others come: none is late with its first head.
+		c := g.client()
+		eventually(t, "a client is served", func() bool {
+			res, err := c.Get("http://a.test/")
+			if err != nil {
+				return false
+			}
+			_, _ = io.Copy(io.Discard, res.Body)
+			return res.Body.Close() == nil && res.StatusCode == 200
+		})
 		healthy.Go(func() {
 			for {
 				select {

@@ -195,13 +195,14 @@ func TestRouter_ForwardsTheTargetByteForByte(t *testing.T) {
 func TestRouter_TimesOutAnInstanceThatDoesNotAnswer(t *testing.T) {
 	g := run(t, func(c *Config) { c.ResponseTimeout = 100 * time.Millisecond })
 	app := serveApp(t, func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case <-r.Context().Done():
-		case <-time.After(400 * time.Millisecond):
+		if r.Host == "patient.test" {
+			time.Sleep(400 * time.Millisecond)
+			return
 		}
+		<-r.Context().Done()
 	})
 	g.mapRoute("slow.test", "", to("slow", app))
-	g.upsert(Route{Host: "patient.test", Options: map[string]string{"timeout": "10s"}, Destinations: []Destination{to("slow", app)}})
+	g.upsert(Route{Host: "patient.test", Options: map[string]string{"timeout": "60s"}, Destinations: []Destination{to("slow", app)}})
 	c := g.client()
 	if got := get(t, c, "http://slow.test/"); got.status != 504 || got.header.Get("X-Cf-RouterError") != "timeout" {
 		t.Errorf("got %+v", got)

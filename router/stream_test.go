@@ -206,7 +206,7 @@ func TestRouter_RelaysContinueAndStartsTheBodyOnlyThen(t *testing.T) {
 	send := func(path string) (c net.Conn, in *textproto.Reader, line string) {
 		c = g.dial()
 		t.Cleanup(func() { _ = c.Close() })
-		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 		fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n", path)
 		in = textproto.NewReader(bufio.NewReader(c))
 		line, err := in.ReadLine()
@@ -345,10 +345,11 @@ func TestRouter_AnswersARefusedUpgradeAndAnUnaskedOne(t *testing.T) {
 
 // The time limit of a head must not outlive the head.
 func TestRouter_KeepsConnectionsBeyondTheHeadTimeout(t *testing.T) {
-	g := run(t, func(c *Config) { c.HeadTimeout = 100 * time.Millisecond })
+	const limit, longer = time.Second, 1500 * time.Millisecond
+	g := run(t, func(c *Config) { c.HeadTimeout = limit })
 	app := serveApp(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") == "" {
-			time.Sleep(150 * time.Millisecond)
+			time.Sleep(longer)
 			fmt.Fprint(w, "ok")
 			return
 		}
@@ -367,7 +368,7 @@ func TestRouter_KeepsConnectionsBeyondTheHeadTimeout(t *testing.T) {
 	}
 	defer ws.CloseNow()
 	for _, c := range []*http.Client{g.client(), g.h2c()} {
-		for range 4 {
+		for range 2 {
 			if got := get(t, c, "http://a.test/"); got.body != "ok" {
 				t.Errorf("got %+v", got)
 			}
@@ -394,7 +395,7 @@ func TestRouter_KeepsConnectionsBeyondTheHeadTimeout(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = io.Copy(io.Discard, res.Body)
-		time.Sleep(150 * time.Millisecond)
+		time.Sleep(longer)
 	}
 }
 
@@ -405,10 +406,9 @@ func TestTunnel_EndsWhenTheInstanceDies(t *testing.T) {
 		fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nlast words")
 	})
 	g.mapRoute("a.test", "", to("a", app))
-	begun := time.Now()
 	got := g.raw("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-	if !strings.HasPrefix(got, "HTTP/1.1 101 ") || !strings.HasSuffix(got, "last words") || time.Since(begun) > 3*time.Second {
-		t.Errorf("got %q after %s", got, time.Since(begun))
+	if !strings.HasPrefix(got, "HTTP/1.1 101 ") || !strings.HasSuffix(got, "last words") {
+		t.Errorf("got %q", got)
 	}
 }
 
