@@ -47,7 +47,7 @@ func closedPort(t *testing.T) endpoint {
 // outcomeOf runs a probe until its first report and returns what it saw.
 func outcomeOf(t *testing.T, p *probe) run {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var r run
 	p.note = func(string, ...any) {}
@@ -82,29 +82,32 @@ func TestProbe_SaysWhereTheAppListensInstead(t *testing.T) {
 
 func TestProbe_Start(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/slow" {
+		switch r.URL.Path {
+		case "/silent":
+			<-r.Context().Done()
+		case "/slow":
 			time.Sleep(1500 * time.Millisecond)
-		}
-		if r.URL.Path == "/away" {
+		case "/away":
 			http.Redirect(w, r, "/", http.StatusFound)
 		}
 	}))
 	t.Cleanup(srv.Close)
 	up := at(t, srv.Listener.Addr())
 	long := time.Now().Add(-time.Minute)
+	const patient = 60 // a machine with much to do answers late, too
 	for name, c := range map[string]struct {
 		at    endpoint
 		check platform.HealthCheck
 		want  string
 	}{
-		"port":         {up, platform.HealthCheck{Type: "port"}, ""},
-		"http":         {up, platform.HealthCheck{Type: "http", Endpoint: "/"}, ""},
-		"http no path": {up, platform.HealthCheck{Type: "http"}, ""},
+		"port":         {up, platform.HealthCheck{Type: "port", InvocationTimeout: patient}, ""},
+		"http":         {up, platform.HealthCheck{Type: "http", Endpoint: "/", InvocationTimeout: patient}, ""},
+		"http no path": {up, platform.HealthCheck{Type: "http", InvocationTimeout: patient}, ""},
 		"process":      {closedPort(t), platform.HealthCheck{Type: "process"}, ""},
-		"redirect":     {up, platform.HealthCheck{Type: "http", Endpoint: "/away"}, "GET /away answered 302"},
-		"slow":         {up, platform.HealthCheck{Type: "http", Endpoint: "/slow"}, "no answer within 1s"},
-		"slow enough":  {up, platform.HealthCheck{Type: "http", Endpoint: "/slow", InvocationTimeout: 5}, ""},
-		"nobody there": {closedPort(t), platform.HealthCheck{Type: "http"}, "did not listen on its port"},
+		"redirect":     {up, platform.HealthCheck{Type: "http", Endpoint: "/away", InvocationTimeout: patient}, "GET /away answered 302"},
+		"silent":       {up, platform.HealthCheck{Type: "http", Endpoint: "/silent"}, "no answer within 1s"},
+		"slow enough":  {up, platform.HealthCheck{Type: "http", Endpoint: "/slow", InvocationTimeout: patient}, ""},
+		"nobody there": {closedPort(t), platform.HealthCheck{Type: "http", InvocationTimeout: patient}, "did not listen on its port"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -178,7 +181,8 @@ func TestReadiness_NeverPassingFailsTheDeployment(t *testing.T) {
 	b.push(app)
 	_, err := b.e.UpdateProcess(t.Context(), anna, app.GUID, func(p *platform.Process) error {
 		p.Health.Timeout = 1
-		p.Readiness = platform.HealthCheck{Type: "http", Endpoint: "/ready"}
+		p.Health.InvocationTimeout = 60 // the last check of that second may take its time
+		p.Readiness = platform.HealthCheck{Type: "http", Endpoint: "/ready", InvocationTimeout: 60}
 		return nil
 	})
 	b.must(err)
