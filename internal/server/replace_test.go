@@ -168,7 +168,7 @@ func (s *kept) client(keepAlive, h2 bool) *http.Client {
 		DisableKeepAlives: !keepAlive, Protocols: &p,
 	}
 	s.t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: 30 * time.Second}
+	return &http.Client{Transport: tr, Timeout: time.Minute}
 }
 
 // traffic is requests of all kinds, at a steady rate, from several clients.
@@ -244,7 +244,7 @@ func (l *traffic) repeat(every time.Duration, one func() error) {
 // talk is a WebSocket with a few messages.
 func talk(c *http.Client, url string) func() error {
 	return func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		ws, _, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: c})
 		if err != nil {
@@ -283,20 +283,18 @@ func (l *traffic) stop() {
 	l.all.Wait()
 }
 
+// pid returns which router answers.
 func (s *kept) pid() int {
-	st, err := s.ctl.Status(s.t.Context())
-	if err != nil {
-		return 0
-	}
-	return st.PID
+	s.t.Helper()
+	return s.awaitAnother(0)
 }
 
-// awaitAnother waits until a router other than pid answers.
-func (s *kept) awaitAnother(pid int) {
+// awaitAnother waits until a router other than pid answers, and returns which.
+func (s *kept) awaitAnother(pid int) int {
 	s.t.Helper()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
-		if p := s.pid(); p != 0 && p != pid {
-			return
+		if st, err := s.ctl.Status(s.t.Context()); err == nil && st.PID != 0 && st.PID != pid {
+			return st.PID
 		}
 		if time.Now().After(end) {
 			s.t.Fatal("no other router came")
@@ -363,6 +361,18 @@ func figure(t *testing.T, what string, got, most int64, why map[string]int) {
 }
 
 func TestRouter_StopsForGoodWithoutWaitingForIdleConnections(t *testing.T) {
+	var took time.Duration
+	for range 5 { // a machine with much to do takes its time now and then
+		if took = stopsWithIdleConnections(t); took < 4500*time.Millisecond {
+			return
+		}
+	}
+	t.Errorf("stopping takes %s, with the grace it would be five seconds", took)
+}
+
+// stopsWithIdleConnections returns how long that takes a router.
+func stopsWithIdleConnections(t *testing.T) time.Duration {
+	t.Helper()
 	s := keep(t, nil)
 	for _, c := range []*http.Client{s.client(true, false), s.client(true, true)} {
 		for _, url := range []string{"http://app.apps.test/", "https://app.apps.test/"} {
@@ -372,16 +382,12 @@ func TestRouter_StopsForGoodWithoutWaitingForIdleConnections(t *testing.T) {
 		}
 	}
 	pid := s.pid()
-	// With the grace it would be five seconds; the router itself says how
-	// long it took, whatever else the machine does.
 	begun := time.Now()
 	s.stop()
 	if syscall.Kill(pid, 0) == nil {
 		t.Error("the router is still there")
 	}
-	if d := time.Since(begun); d > 4500*time.Millisecond {
-		t.Errorf("stopping took %s", d)
-	}
+	return time.Since(begun)
 }
 
 func TestRouter_ChangesReachConnectionsOfTheRouterBefore(t *testing.T) {
@@ -428,7 +434,7 @@ func TestRouter_HandsHTTP3Over(t *testing.T) {
 			},
 		}
 		defer tr.Close()
-		c := &http.Client{Transport: tr, Timeout: 30 * time.Second}
+		c := &http.Client{Transport: tr, Timeout: time.Minute}
 		res, err := c.Get("https://app.apps.test/")
 		if err != nil {
 			return err
@@ -443,7 +449,7 @@ func TestRouter_HandsHTTP3Over(t *testing.T) {
 		t.Helper()
 		// Who comes while one router finishes and the next has not begun is
 		// refused, and comes again.
-		for end := time.Now().Add(30 * time.Second); ; {
+		for end := time.Now().Add(time.Minute); ; {
 			err := knock()
 			if err == nil {
 				return
