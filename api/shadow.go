@@ -67,12 +67,23 @@ func shadowChange(v platform.Version, b v3.VersionUpdate) (change rollout.Shadow
 		}
 	}
 	if o := b.Shadow; o != nil {
-		if _, err := shadow.ParseIgnores(o.Ignore); err != nil {
+		options, err := parseShadowOptions(*o)
+		if err != nil {
 			return change, err
 		}
-		change.Options = &platform.ShadowOptions{AllMethods: o.AllMethods, StripAuth: o.StripAuth, Noise: o.Noise, Ignore: o.Ignore, Methods: o.Methods, Paths: o.Paths, Except: o.Except}
+		change.Options = &options
 	}
 	return change, nil
+}
+
+// parseShadowOptions reads a shadow's settings, and refuses fields to ignore
+// that cannot be read.
+func parseShadowOptions(o v3.ShadowOptions) (platform.ShadowOptions, error) {
+	_, err := shadow.ParseIgnores(o.Ignore)
+	return platform.ShadowOptions{
+		AllMethods: o.AllMethods, StripAuth: o.StripAuth, Noise: o.Noise,
+		Methods: o.Methods, Paths: o.Paths, Except: o.Except, Ignore: o.Ignore,
+	}, err
 }
 
 func presentShadowOptions(o platform.ShadowOptions) v3.ShadowOptions {

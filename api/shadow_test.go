@@ -90,4 +90,11 @@ func TestShadow_ReportAndSettings(t *testing.T) {
 	}
 	f.wants(200, "POST", v2+"/actions/reset_shadow_report", "")
 	f.wants(404, "GET", "/v3/versions/nothing/shadow_report", "")
+	v3rd := `{"label":"v3","mode":"shadow","shadow":`
+	f.wants(422, "POST", all, v3rd+`{"ignore":["ts"]}}`)
+	f.wants(422, "POST", all, v3rd+`{"paths":["search"]}}`)
+	f.get("/v3/versions/"+f.wants(201, "POST", all, v3rd+`{"methods":["GET"],"paths":["/search"]}}`).guid(t), &v)
+	if !slices.Equal(v.Shadow.Methods, []string{"GET"}) || !slices.Equal(v.Shadow.Paths, []string{"/search"}) {
+		t.Errorf("%+v", v.Shadow)
+	}
 }

@@ -133,6 +133,18 @@ func (a *API) versionRequest(ctx context.Context, app string, b v3.VersionCreate
 		}
 		r.Config.Health = &health
 	}
+	if b.ReadinessHealthCheck != nil {
+		readiness := web.Readiness
+		if err := applyHealth(&readiness, b.ReadinessHealthCheck, "readiness_health_check", false); err != nil {
+			return r, err
+		}
+		r.Config.Readiness = &readiness
+	}
+	if b.Shadow != nil {
+		if r.Shadow, err = parseShadowOptions(*b.Shadow); err != nil {
+			return r, err
+		}
+	}
 	what := rollout.DeployRequest{AppGUID: app}
 	if err := a.deployWhat(ctx, &what, v3.DeploymentCreate{Droplet: b.Droplet, Revision: b.Revision}); err != nil {
 		return r, err

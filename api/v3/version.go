@@ -88,13 +88,16 @@ type VersionCreate struct {
 	Mode          string       `json:"mode,omitempty"` // live if empty
 	Weight        int          `json:"weight,omitempty"`
 	ShadowPercent int          `json:"shadow_percent,omitempty"` // 100 if 0
-	Instances     *int         `json:"instances,omitempty"`      // null: as many as the main one has
+	// Shadow says what a shadow gets copies of and how it is compared.
+	Shadow    *ShadowOptions `json:"shadow,omitempty"`
+	Instances *int           `json:"instances,omitempty"` // null: as many as the main one has
 	// The rest differs from the app's own configuration where it is given.
 	EnvironmentVariables map[string]*string `json:"environment_variables,omitempty"` // null removes
 	Command              *string            `json:"command,omitempty"`
 	MemoryMB             *int               `json:"memory_in_mb,omitempty"`
 	DiskMB               *int               `json:"disk_in_mb,omitempty"`
 	HealthCheck          *HealthCheckUpdate `json:"health_check,omitempty"`
+	ReadinessHealthCheck *HealthCheckUpdate `json:"readiness_health_check,omitempty"`
 	// Replace takes a version of the same label that has no requests away.
 	Replace  bool           `json:"replace,omitempty"`
 	Metadata *MetadataPatch `json:"metadata,omitempty"`

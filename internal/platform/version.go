@@ -172,6 +172,7 @@ type VersionRequest struct {
 	// Weight is the share from the moment it is ready to get requests.
 	Weight        int
 	ShadowPercent int // of a shadow; 0 means 100
+	Shadow        ShadowOptions
 	// Instances nil means as many as the main version has.
 	Instances *int
 	// Config is what of the app's configuration the version has otherwise.
@@ -189,11 +190,13 @@ type ConfigChange struct {
 	MemoryMB *int
 	DiskMB   *int
 	Health   *HealthCheck
+	// Readiness is the check of whether an instance may get requests.
+	Readiness *HealthCheck
 }
 
 // IsZero reports whether all is the app's own.
 func (c ConfigChange) IsZero() bool {
-	return len(c.Env) == 0 && c.Command == nil && c.MemoryMB == nil && c.DiskMB == nil && c.Health == nil
+	return len(c.Env) == 0 && c.Command == nil && c.MemoryMB == nil && c.DiskMB == nil && c.Health == nil && c.Readiness == nil
 }
 
 // The health of a version, in a word.

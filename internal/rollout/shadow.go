@@ -26,25 +26,22 @@ type ShadowChange struct {
 	Options *platform.ShadowOptions
 }
 
-func (c *ShadowChange) check() error {
-	o := c.Options
-	if o != nil && (o.Noise < 0 || o.Noise > 100) {
+// checkShadowOptions refuses settings that no shadow can have.
+func checkShadowOptions(o platform.ShadowOptions) error {
+	switch {
+	case o.Noise < 0 || o.Noise > 100:
 		return platform.Invalidf("noise_percent must be in the range 1 to 100 (got %d)", o.Noise)
-	}
-	if o != nil {
-		if err := checkCopies(o); err != nil {
-			return err
-		}
-	}
-	if o != nil && len(o.Ignore) > maxIgnores {
+	case len(o.Ignore) > maxIgnores:
 		return platform.Invalidf("a shadow ignores at most %d fields (got %d)", maxIgnores, len(o.Ignore))
 	}
-	return nil
+	return checkCopies(o)
 }
 
 func (t *traffic) changeShadow(version string, c ShadowChange) error {
-	if err := c.check(); err != nil {
-		return err
+	if c.Options != nil {
+		if err := checkShadowOptions(*c.Options); err != nil {
+			return err
+		}
 	}
 	v, err := t.version(version)
 	if err != nil {
@@ -75,7 +72,7 @@ func (t *traffic) changeShadow(version string, c ShadowChange) error {
 }
 
 // checkCopies refuses what no request has. A shadow's methods and paths are few.
-func checkCopies(o *platform.ShadowOptions) error {
+func checkCopies(o platform.ShadowOptions) error {
 	if len(o.Methods) > maxIgnores || len(o.Paths)+len(o.Except) > maxIgnores {
 		return platform.Invalidf("a shadow has at most %d methods and paths", maxIgnores)
 	}

@@ -282,9 +282,11 @@ func checkVersionRequest(req *platform.VersionRequest) error {
 	case req.DropletGUID != "" && req.RevisionGUID != "":
 		return platform.Invalidf("Cannot set both fields 'droplet' and 'revision'")
 	case req.Label != "":
-		return platform.CheckLabel(req.Label)
+		if err := platform.CheckLabel(req.Label); err != nil {
+			return err
+		}
 	}
-	return nil
+	return checkShadowOptions(req.Shadow)
 }
 
 // insertVersion writes the rows of a version: revision, deployment, version.
@@ -326,7 +328,8 @@ func (e *Engine) insertVersion(ctx context.Context, tx *store.Tx, who platform.A
 	}
 	v := platform.Version{
 		Resource: platform.NewResource(now), AppGUID: app.GUID, Label: label, Labelled: true, DeploymentGUID: d.GUID,
-		Mode: req.Mode, Weight: req.Weight, ShadowPercent: req.ShadowPercent, Instances: max(1, main.Instances), State: platform.AppStarted,
+		Mode: req.Mode, Weight: req.Weight, ShadowPercent: req.ShadowPercent, Shadow: req.Shadow,
+		Instances: max(1, main.Instances), State: platform.AppStarted,
 	}
 	v.Metadata = req.Metadata
 	if v.MadeBeside, err = settingsOf(ctx, tx, app); err != nil {
@@ -429,6 +432,9 @@ func (c *candidate) apply(change platform.ConfigChange) error {
 		scale.apply(p)
 		if change.Health != nil {
 			p.Health = *change.Health
+		}
+		if change.Readiness != nil {
+			p.Readiness = *change.Readiness
 		}
 		if err := checkHealth(*p); err != nil {
 			return err
