@@ -25,6 +25,7 @@ func pushCommands() []*command {
 			"push hello -m 256M -i 2 -n www --env MODE=live",
 			"push hello --version v2 --no-traffic           # beside what runs; weir assign hello v2 -y switches",
 			"push hello --version 2.0.0 --shadow 20%        # gets copies, answers nobody",
+			"push hello --version 2.0.0 --shadow --except-paths /login --ignore '$.ts'",
 			"push hello --version v2 --strategy canary --steps 5,25,100 --bake 5m",
 			"push -f manifest.yml --var domain=example.com  # all apps of a manifest",
 		},
@@ -40,7 +41,7 @@ func pushCommands() []*command {
 }
 
 func pushFlags() []cli.Flag {
-	return append([]cli.Flag{
+	return slices.Concat([]cli.Flag{
 		&cli.StringFlag{Name: "path", Aliases: []string{"p"}, Usage: "`DIR` or archive (zip, tar, tar.gz, tar.zst) to push"},
 		&cli.StringFlag{Name: "ref", Usage: "push the commit that `REF` (tag, branch, commit) names, whatever the working tree holds"},
 		&cli.StringFlag{Name: "git", Usage: "let the server fetch the repository at `URL`; --ref chooses the commit"},
@@ -74,10 +75,11 @@ func pushFlags() []cli.Flag {
 		&cli.GenericFlag{Name: "shadow", Value: &percentFlag{}, Usage: "start it as a shadow that gets copies of `PERCENT` of the requests, of all without a number"},
 		&cli.IntFlag{Name: "weight", Usage: "start it beside the main version with this share of the requests, `NUMBER` from 0 to 1000"},
 		&cli.BoolFlag{Name: "replace", Usage: "take a version of that label away first, if it gets no requests"},
+		&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask before requests that change things are copied to a shadow"},
 		&cli.BoolFlag{Name: "attach", Usage: "go on with a push of APP that was interrupted"},
 		&cli.DurationFlag{Name: "wait-timeout", Usage: "give up waiting after `TIME` (exit code 7); the work goes on", Value: defaultWait},
 		&cli.StringFlag{Name: "docker-image", Hidden: true},
-	}, rolloutFlags()...)
+	}, copyFlags(), rolloutFlags())
 }
 
 const defaultWait = 20 * time.Minute
@@ -109,6 +111,13 @@ type uploadView struct {
 func runPush(ctx context.Context, c *call) error {
 	if err := c.checkPushFlags(); err != nil {
 		return err
+	}
+	if o, err := c.copyOptions(v3.ShadowOptions{}); err != nil {
+		return err
+	} else if o != nil && !c.Bool("yes") {
+		if err := c.confirmCopies(ctx, *o, cmp.Or(c.String("version"), "the shadow")); err != nil {
+			return declined(c, err)
+		}
 	}
 	s, sp, err := c.open(ctx)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -68,6 +69,9 @@ func (c *call) checkVersionFlags() error {
 	}
 	if c.has("replace") && !c.beside() {
 		return usagef("--replace needs --no-traffic, --shadow, --weight or a rollout")
+	}
+	if i := slices.IndexFunc(copyFlagNames, c.has); i >= 0 && c.shadowPercent() == 0 {
+		return usagef("--%s needs --shadow: it is about the copies that a shadow gets", copyFlagNames[i])
 	}
 	if !c.beside() {
 		return nil
@@ -198,6 +202,10 @@ func (p *push) versionRequest() (v3.VersionCreate, error) {
 	}
 	if n := c.shadowPercent(); n > 0 {
 		req.Mode, req.ShadowPercent, req.Weight = v3.ModeShadow, n, 0
+		var err error
+		if req.Shadow, err = c.copyOptions(v3.ShadowOptions{}); err != nil {
+			return req, err
+		}
 	}
 	if env := lookup(entry.node, "env"); env != nil && env.Kind == yaml.MappingNode {
 		req.EnvironmentVariables = map[string]*string{}

@@ -24,20 +24,13 @@ func shadowCommands() []*command {
 		about: "A shadow gets a copy of each request, or of a share of them, and its answers reach nobody; they are compared with those " +
 			"of the main version. Only GET, HEAD and OPTIONS are copied unless --methods or --all-methods says otherwise. --report shows what differs: fields that " +
 			"differ more than the main version differs from itself are marked; noise is what differs between two of its own answers. --off makes it an ordinary version without requests. " +
-			"weir push APP --version v2 --shadow makes one from the start.",
-		flags: []cli.Flag{
+			"weir push APP --version v2 --shadow makes one from the start, and has the same flags for what is copied and compared.",
+		flags: slices.Concat([]cli.Flag{
 			&cli.BoolFlag{Name: "report", Usage: "show what comparing the answers has found"},
 			&cli.BoolFlag{Name: "reset", Usage: "begin the report anew"},
-			&cli.StringSliceFlag{Name: "ignore", Usage: "leave a `FIELD` out: '$.ts', '$.items[*].at', '$..ts', header:NAME, status, body; replaces former ones"},
-			&cli.BoolFlag{Name: "all-methods", Usage: "copy POST and other requests that change things as well, which then happen twice; asks before"},
-			&cli.StringFlag{Name: "methods", Usage: "copy only requests with these methods, `LIST` such as GET,POST; asks before if one changes things"},
-			&cli.StringFlag{Name: "paths", Usage: "copy only requests for these paths and all below, `LIST` such as /api,/search"},
-			&cli.StringFlag{Name: "except-paths", Usage: "copy none for these paths and all below, `LIST`; \"\" for none, as with the two before"},
-			&cli.StringFlag{Name: "noise", Usage: "ask the main version twice for `PERCENT` of the copies, to know by what it differs from itself (default 10%)"},
-			&cli.BoolFlag{Name: "strip-auth", Usage: "copies carry no Authorization and no Cookie"},
 			&cli.BoolFlag{Name: "off", Usage: "no copies any more"},
 			forceFlag(),
-		},
+		}, copyFlags()),
 		run: runShadow,
 	}}
 }
@@ -74,10 +67,9 @@ func runShadow(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if u.Shadow != nil && changesThings(*u.Shadow) && !changesThings(v.Shadow) && !c.Bool("force") {
-		err := c.out.confirm(ctx, "-y", "Really copy requests that change something to %s too? Each of them happens twice then.", f.ref(v))
-		if err != nil {
-			return err
+	if u.Shadow != nil && !changesThings(v.Shadow) && !c.Bool("force") {
+		if err := c.confirmCopies(ctx, *u.Shadow, f.ref(v)); err != nil {
+			return declined(c, err)
 		}
 	}
 	if v, err = s.UpdateVersion(ctx, v.GUID, u); err != nil {
@@ -144,60 +136,8 @@ func (c *call) shadowUpdate(v v3.Version, share string) (v3.VersionUpdate, error
 		}
 	}
 	mode := v3.ModeShadow
-	u := v3.VersionUpdate{Mode: &mode, ShadowPercent: &n}
-	options := v.Shadow
-	if c.IsSet("ignore") {
-		options.Ignore = c.StringSlice("ignore")
-	}
-	if c.IsSet("all-methods") {
-		options.AllMethods = c.Bool("all-methods")
-	}
-	for flag, list := range map[string]*[]string{"methods": &options.Methods, "paths": &options.Paths, "except-paths": &options.Except} {
-		if c.IsSet(flag) {
-			*list = listOf(c.String(flag))
-		}
-	}
-	for i, m := range options.Methods {
-		options.Methods[i] = strings.ToUpper(m)
-	}
-	if c.IsSet("methods") && !c.IsSet("all-methods") {
-		options.AllMethods = false // only these
-	}
-	if c.IsSet("noise") {
-		p, err := strconv.Atoi(strings.TrimSuffix(c.String("noise"), "%"))
-		if err != nil || p < 1 || p > 100 {
-			return v3.VersionUpdate{}, usagef("--noise %s is no percentage from 1%% to 100%%", c.String("noise"))
-		}
-		options.Noise = p
-	}
-	if c.IsSet("strip-auth") {
-		options.StripAuth = c.Bool("strip-auth")
-	}
-	for _, flag := range []string{"ignore", "all-methods", "methods", "paths", "except-paths", "noise", "strip-auth"} {
-		if c.IsSet(flag) {
-			u.Shadow = &options
-		}
-	}
-	return u, nil
-}
-
-// changesThings reports whether a shadow gets copies of requests that may change
-// something, and then do so twice.
-func changesThings(o v3.ShadowOptions) bool {
-	return o.AllMethods || slices.ContainsFunc(o.Methods, func(m string) bool {
-		return !slices.Contains([]string{"GET", "HEAD", "OPTIONS"}, strings.ToUpper(m))
-	})
-}
-
-// listOf splits a list at its commas, without empty elements.
-func listOf(s string) []string {
-	list := []string{}
-	for part := range strings.SplitSeq(s, ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			list = append(list, part)
-		}
-	}
-	return list
+	options, err := c.copyOptions(v.Shadow)
+	return v3.VersionUpdate{Mode: &mode, ShadowPercent: &n, Shadow: options}, err
 }
 
 // showReport draws the report of the version ref names.
