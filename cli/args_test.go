@@ -69,7 +69,7 @@ func TestReorder_RefusesWhatItDoesNotKnow(t *testing.T) {
 		{"pusj web", `no command "pusj"`, "did you mean weir push?"},
 		{"xyzzy", `no command "xyzzy"`, "weir help"},
 		{"promote web", `no command "promote"`, "weir rollout promote"},
-		{"set-health-check web http", `no command "set-health-check"`, "--health-check-type"},
+		{"set-org-role dana", `no command "set-org-role"`, "weir update-user"},
 		{"--nonsense apps", "unknown flag --nonsense", ""},
 	} {
 		line, err := sh.split(strings.Fields(tc.args))

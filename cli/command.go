@@ -51,7 +51,7 @@ var categories = []string{catStart, catApps, catVersions, catRoutes, catHistory,
 // commands returns all commands of this package.
 func commands() []*command {
 	return slices.Concat(
-		loginCommands(), pushCommands(), appCommands(), lifecycleCommands(), scaleCommands(), envCommands(),
+		loginCommands(), pushCommands(), appCommands(), lifecycleCommands(), scaleCommands(), envCommands(), healthCheckCommands(),
 		logCommands(), routeCommands(), mapCommands(), domainCommands(), dropletCommands(), revisionCommands(),
 		versionCommands(), weightCommands(), spawnCommands(), shadowCommands(), assignCommands(), trafficCommands(), rollbackCommands(), rolloutCommands(), freezeCommands(), holdCommands(),
 		diffCommands(), conceptCommands(),

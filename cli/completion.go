@@ -208,7 +208,7 @@ func (c *call) flagValues(ctx context.Context, cmd *command, flag string) []stri
 	case "route":
 		return c.argumentValues(ctx, "ROUTE")
 	case "health-check-type":
-		return []string{"port", "http", "process"}
+		return checkTypes
 	case "buildpack":
 		return c.argumentValues(ctx, "BUILDPACK")
 	case "domain":
@@ -238,6 +238,8 @@ func (c *call) argumentValues(ctx context.Context, word string) (names []string)
 	switch word {
 	case "SHELL":
 		return []string{"bash", "zsh", "fish"}
+	case "port|http|process":
+		return checkTypes
 	case "on|off":
 		return []string{"on", "off"}
 	case "MODE":

@@ -3,13 +3,10 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/urfave/cli/v2"
 
 	v3 "weir/api/v3"
 )
@@ -112,127 +109,32 @@ func runSetEnv(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	waits, err := c.mayRelease(ctx, s, app, before, vars)
-	if err != nil {
+	what := envSetting(before, vars)
+	if what.waits, err = c.mayRelease(ctx, s, app, what); err != nil {
 		return err
 	}
-	if waits && c.rollsOut() {
-		return c.rollOutEnv(ctx, s, sp, app, vars)
+	if what.waits && c.rollsOut() {
+		return c.rollOutSetting(ctx, s, sp, app, v3.VersionCreate{EnvironmentVariables: vars})
 	}
 	after, err := s.SetEnv(ctx, app.GUID, vars)
 	if err != nil {
 		return err
 	}
-	return c.release(ctx, s, sp, app, waits, envChange{app.Name, !maps.Equal(before, after), after})
+	what.changed = !maps.Equal(before, after)
+	return c.release(ctx, s, sp, app, what, "EnvChange", envChange{app.Name, what.changed, after})
 }
 
-// releaseFlags are those of commands that change what the next start takes.
-func releaseFlags() []cli.Flag {
-	return slices.Concat([]cli.Flag{&cli.BoolFlag{Name: "release", Usage: "release it at once"}}, moveFlags(), rolloutFlags())
-}
-
-// mayRelease refuses a change of an app's environment that is to be released
-// and cannot be now, before anything is set. It reports whether there is
-// anything to release: what is set already may still wait for a start.
-func (c *call) mayRelease(ctx context.Context, s *session, app v3.App, before map[string]string, vars map[string]*string) (bool, error) {
-	if _, err := c.strategy(); err != nil {
-		return false, err
-	}
-	if c.rollsOut() && !c.Bool("release") {
-		return false, withHint(usagef("a rollout is asked for, and no release"), "add --release")
-	}
-	if !c.Bool("release") || app.State != v3.AppStarted {
-		return false, nil
-	}
-	waits := false
-	for name, value := range vars {
-		was, had := before[name]
-		waits = waits || had != (value != nil) || had && was != *value
-	}
-	if !waits {
-		var err error
-		if waits, err = s.envWaits(ctx, app, vars); err != nil || !waits {
-			return false, err
-		}
-	}
-	if c.rollsOut() {
-		plan, err := c.planBy(map[string]any{})
-		if err != nil {
-			return false, err
-		}
-		return true, s.CheckRollout(ctx, app.GUID, plan)
-	}
-	return true, s.checkNoRollout(ctx, app, fmt.Sprintf("; without --release it is set for the next start of %s", app.Name))
-}
-
-// envWaits reports whether the instances of an app's main version run with
-// other values of some variables than the next start would.
-func (s *session) envWaits(ctx context.Context, app v3.App, vars map[string]*string) (bool, error) {
-	versions, err := s.AppVersions(ctx, app.GUID)
-	if err != nil {
-		return false, err
-	}
-	f := fleet{app, versions}
-	main, runs := f.main()
-	if !runs {
-		return false, nil
-	}
-	number, err := f.revisionNumber(main.Label)
-	if err != nil {
-		return false, err
-	}
-	d, err := s.RevisionDiff(ctx, app.GUID, number, pending)
-	return slices.ContainsFunc(d.Changes, func(ch v3.RevisionChange) bool {
+// envSetting is a change of an app's variables from what they are before.
+func envSetting(before map[string]string, vars map[string]*string) setting {
+	what := setting{noun: "environment", is: func(ch v3.RevisionChange) bool {
 		_, is := vars[ch.Name]
 		return ch.What == "env" && is
-	}), err
-}
-
-// release ends a change of an app's environment: by replacing the instances if
-// --release asks for it and something waits for that, else with a word on how to.
-func (c *call) release(ctx context.Context, s *session, sp space, app v3.App, waits bool, change envChange, notes ...string) error {
-	d, err := c.strategy()
-	switch {
-	case err != nil:
-		return err
-	case !waits && (!change.Changed || app.State != v3.AppStarted):
-		return c.out.done("EnvChange", change, notes...)
-	case !waits:
-		r, ok, err := s.rolloutOf(ctx, app)
-		if err != nil {
-			return err
-		}
-		if ok {
-			c.out.step("Rollout r-%d of %s is on its way: when it is over (weir rollout watch %s), weir restart %s makes the running app see it",
-				r.Number, r.To.Label, app.Name, app.Name)
-			return c.out.done("EnvChange", change, notes...)
-		}
-		c.out.step("weir restart %s makes the running app see it; weir restage %s the build", app.Name, app.Name)
-		return c.out.done("EnvChange", change, notes...)
+	}}
+	for name, value := range vars {
+		was, had := before[name]
+		what.changed = what.changed || had != (value != nil) || had && was != *value
 	}
-	for _, note := range notes {
-		c.out.step("%s", note)
-	}
-	return c.move(ctx, s, sp, app, "restart", func(ctx context.Context, p *push) error {
-		d.Relationships = v3.Relationships{"app": v3.To(app.GUID)}
-		got, err := s.CreateDeployment(ctx, d)
-		if err != nil {
-			return err
-		}
-		c.out.step("Releasing the new environment of %s", app.Name)
-		return p.settle(ctx, app, got.GUID)
-	})
-}
-
-// rollOutEnv brings a version with other variables in judged steps. Those of the
-// app stay as they are until it is the main version.
-func (c *call) rollOutEnv(ctx context.Context, s *session, sp space, app v3.App, vars map[string]*string, notes ...string) error {
-	for _, note := range notes {
-		c.out.step("%s", note)
-	}
-	return c.move(ctx, s, sp, app, c.cmd.name, func(ctx context.Context, p *push) error {
-		return p.rollOut(ctx, app, v3.VersionCreate{EnvironmentVariables: vars})
-	})
+	return what
 }
 
 // envArguments reads "NAME VALUE" or any number of "NAME=VALUE".
@@ -285,12 +187,12 @@ func runUnsetEnv(ctx context.Context, c *call) error {
 			notes = append(notes, "Env variable "+name+" was not set.")
 		}
 	}
-	waits, err := c.mayRelease(ctx, s, app, before, named)
-	if err != nil {
+	what := envSetting(before, named)
+	if what.waits, err = c.mayRelease(ctx, s, app, what); err != nil {
 		return err
 	}
-	if waits && c.rollsOut() {
-		return c.rollOutEnv(ctx, s, sp, app, vars, notes...)
+	if what.waits && c.rollsOut() {
+		return c.rollOutSetting(ctx, s, sp, app, v3.VersionCreate{EnvironmentVariables: vars}, notes...)
 	}
 	after := before
 	if len(vars) > 0 {
@@ -301,5 +203,6 @@ func runUnsetEnv(ctx context.Context, c *call) error {
 	if after == nil {
 		after = map[string]string{}
 	}
-	return c.release(ctx, s, sp, app, waits, envChange{app.Name, len(vars) > 0, after}, notes...)
+	what.changed = len(vars) > 0
+	return c.release(ctx, s, sp, app, what, "EnvChange", envChange{app.Name, what.changed, after}, notes...)
 }

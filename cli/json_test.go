@@ -56,6 +56,11 @@ const jsonRuns = `
 0 set-env web A b
 0 env web
 0 unset-env web A
+0 get-health-check web
+0 get-readiness-health-check web
+0 set-health-check web http --endpoint /x --interval 30
+0 set-health-check web port
+0 set-readiness-health-check web process
 0 logs web --recent
 0 events web
 0 diff web v1 v2

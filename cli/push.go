@@ -192,7 +192,7 @@ func (c *call) checkPushFlags() error {
 	case c.Int("instances") < 0:
 		return usagef("--instances must not be negative")
 	}
-	if t := c.String("health-check-type"); t != "" && !slices.Contains([]string{"port", "http", "process"}, t) {
+	if t := c.String("health-check-type"); t != "" && !slices.Contains(checkTypes, t) {
 		return withHint(usagef("there is no health check of type %q", t), "choose port, http or process")
 	}
 	for _, e := range c.StringSlice("env") {
