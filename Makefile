@@ -16,7 +16,7 @@ TESTFLAGS  ?= -shuffle=on -timeout 20m
 # Tests of memory and time that mean nothing under the race detector, which has memory of its own.
 NO_RACE    := ^(TestFastPath_AllocatesNothing|TestRouter_KeepsTenThousandIdle|TestClock_GivesUpAfter)
 
-.PHONY: help build demo test check fuzz bench e2e-release e2e-router bench-router bench-routes bench-slow profile judge-sim tools release clean
+.PHONY: help build demo test check fuzz bench e2e-release e2e-router e2e-walk bench-router bench-routes bench-slow profile judge-sim tools release clean
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
@@ -62,6 +62,9 @@ bench-slow: build ## slowhttptest in its four modes, one over TLS too, beside he
 
 e2e-release: ## releases with real processes and real requests: figures and bars (LONG=1: the long form)
 	WEIR_LONG=$(LONG) $(GO) test -count=1 -timeout 180m -parallel 8 -v -run '^(TestRelease|TestKilled)' ./internal/acceptance ./internal/release | grep -E 'FIGURE|^(---|FAIL|ok|PASS)'; exit $${PIPESTATUS[0]}
+
+e2e-walk: ## commands at random under load, each answer held against them (SEED=n MINUTES=m CHAOS=1 RACES=1)
+	WEIR_WALK_MINUTES=$(or $(MINUTES),1) WEIR_WALK_SEED=$(SEED) WEIR_WALK_CHAOS=$(CHAOS) WEIR_RACE=$(RACES) $(GO) test -count=1 -timeout 180m -v -run '^TestWalk$$' ./internal/acceptance | grep -v '^=== '; exit $${PIPESTATUS[0]}
 
 judge-sim: ## simulate rollouts: false alarms and time to detection of the judge, beside other tests
 	$(GO) run ./internal/judge/sim

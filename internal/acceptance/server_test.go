@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -39,6 +40,10 @@ func run(m *testing.M) int {
 	os.Setenv("WEIR_BUILD_CACHE", filepath.Join(os.TempDir(), fmt.Sprintf("weir-build-cache-%d", os.Getuid())))
 	build := exec.Command("go", "build", "-trimpath", "-o", binary, "weir")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if raced() { // static, as the other one is: apps do not see the libraries of the host
+		build.Args = slices.Insert(build.Args, 3, "-race", "-tags", "osusergo,netgo", "-ldflags", "-linkmode external -extldflags -static")
+		build.Env = append(os.Environ(), "CGO_ENABLED=1")
+	}
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "building weir: %v\n%s", err, out)
 		return 1
