@@ -30,20 +30,20 @@ func forceFlag() cli.Flag {
 func lifecycleCommands() []*command {
 	return []*command{
 		{
-			name: "start", aliases: []string{"st"}, args: "APP[:VERSION]", category: catApps,
-			usage: "start an app, or a version that was stopped", examples: []string{"start hello", "start hello:v2"},
+			name: "start", aliases: []string{"st"}, args: "APP [VERSION]", category: catApps,
+			usage: "start an app, or a version that was stopped", examples: []string{"start hello", "start hello v2", "start hello:v2"},
 			flags: moveFlags(), run: runStart,
 		},
 		{
-			name: "stop", aliases: []string{"sp"}, args: "APP[:VERSION]", category: catApps,
-			usage: "stop an app, or a version of it that is not the main one", examples: []string{"stop hello", "stop hello:v2", "stop hello:v2 -f"},
+			name: "stop", aliases: []string{"sp"}, args: "APP [VERSION]", category: catApps,
+			usage: "stop an app, or a version of it that is not the main one", examples: []string{"stop hello", "stop hello v2", "stop hello:v2 -f"},
 			about: "A version that gets requests is refused (exit code 4) unless -f is given.",
 			flags: []cli.Flag{&cli.BoolFlag{Name: "force", Aliases: []string{"f", "y", "yes"}, Usage: "even if the version gets requests"}},
 			run:   runStop,
 		},
 		{
-			name: "restart", aliases: []string{"rs"}, args: "APP[:VERSION]", category: catApps,
-			usage: "replace the instances of an app by new ones", examples: []string{"restart hello", "restart hello:v2"},
+			name: "restart", aliases: []string{"rs"}, args: "APP [VERSION]", category: catApps,
+			usage: "replace the instances of an app by new ones", examples: []string{"restart hello", "restart hello v2", "restart hello:v2"},
 			about: "The new instances take over before the old ones stop: no request fails. A version that is not the main one is " +
 				"stopped and started; others get its requests meanwhile.",
 			flags: moveFlags(), run: runRestart,
@@ -167,7 +167,10 @@ func runRestart(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	name, label := splitRef(c.arg(0))
+	name, label, err := c.refArguments()
+	if err != nil {
+		return err
+	}
 	s, sp, f, err := c.openFleet(ctx, name)
 	if err != nil {
 		return err

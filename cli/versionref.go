@@ -118,12 +118,12 @@ func (f fleet) labels() []string {
 // ref names a version as tenement does.
 func (f fleet) ref(v v3.Version) string { return f.app.Name + ":" + v.Label }
 
-// onlyVersion returns the version that an argument APP:VERSION names; ok is
-// false if it names an app alone.
+// onlyVersion returns the version that APP:VERSION or APP VERSION names; ok is
+// false if an app alone is named.
 func (c *call) onlyVersion(ctx context.Context) (s *session, f fleet, v v3.Version, ok bool, err error) {
-	name, label := splitRef(c.arg(0))
-	if label == "" {
-		return nil, f, v, false, nil
+	name, label, err := c.refArguments()
+	if err != nil || label == "" {
+		return nil, f, v, err != nil, err
 	}
 	if s, _, f, err = c.openFleet(ctx, name); err != nil {
 		return nil, f, v, true, err

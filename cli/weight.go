@@ -165,7 +165,22 @@ func runWeight(ctx context.Context, c *call) error {
 	if !slices.ContainsFunc(t.Versions, func(x v3.VersionChange) bool { return x.After.Weight > 0 && x.After.Mode != v3.ModeShadow }) {
 		c.out.warn("with these weights no version of %s gets requests: they are answered 503", f.app.Name)
 	}
+	for _, v := range f.versions {
+		if change.Weights[v.GUID] > 0 && v.Mode == v3.ModeLive {
+			c.warnNotReady(f, v)
+		}
+	}
 	return c.showTraffic(t, f.app.Name)
+}
+
+// warnNotReady says what becomes of the requests of a version that has a share
+// and no instance for them.
+func (c *call) warnNotReady(f fleet, v v3.Version) {
+	if v.Instances.Ready > 0 {
+		return
+	}
+	c.out.warn("version %s has no instance that is ready: until it has one the others with a share get its requests, or they are answered 503; weir versions %s shows why, weir logs %s what it says",
+		v.Label, f.app.Name, f.ref(v))
 }
 
 // perMille is what weights that come of percentages add up to.
