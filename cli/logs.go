@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -84,10 +86,39 @@ func runLogs(ctx context.Context, c *call) error {
 	if o.NoFollow && lines == 0 {
 		return nil
 	}
-	if version == "" {
-		return c.stream(ctx, s, app, o, c.showLine)
+	return c.whileRead(ctx, func(ctx context.Context) error {
+		if version == "" {
+			return c.stream(ctx, s, app, o, c.showLine)
+		}
+		return c.versionLog(ctx, s, app, o)
+	})
+}
+
+// errUnread is why work ends whose output nobody reads any more.
+var errUnread = errors.New("nobody reads the output any more")
+
+// whileRead runs work, which may be silent for long, until it is done or nobody
+// reads standard output any more, as with weir logs hello | head -1.
+func (c *call) whileRead(ctx context.Context, work func(context.Context) error) error {
+	f, ok := c.out.stdout.(*os.File)
+	if !ok {
+		return work(ctx)
 	}
-	return c.versionLog(ctx, s, app, o)
+	ctx, cancel := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		if awaitUnread(ctx, f) {
+			cancel(errUnread)
+		}
+	}()
+	err := work(ctx)
+	cancel(nil)
+	<-watched
+	if context.Cause(ctx) == errUnread {
+		return nil
+	}
+	return err
 }
 
 // versionLog shows the log of one version. One that is gone may have left
