@@ -111,7 +111,7 @@ func (w *world) start() {
 	}
 	w.t.Cleanup(w.stop)
 	// The built-in buildpacks are there once it has begun.
-	limited, enough := context.WithTimeout(w.t.Context(), 30*time.Second)
+	limited, enough := context.WithTimeout(w.t.Context(), time.Minute)
 	defer enough()
 	if err := w.store.Wait(limited, func(ctx context.Context) (bool, error) {
 		_, n, err := w.store.Buildpacks(ctx, store.Query{})
@@ -232,7 +232,7 @@ func (w *world) log(app string) string {
 func (w *world) logHas(app, text string) {
 	w.t.Helper()
 	// The last lines are written after the build's row.
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		got := w.log(app)
 		if strings.Contains(got, text) {
 			return
@@ -250,7 +250,7 @@ func (w *world) clean() {
 	w.t.Helper()
 	for _, dir := range []string{w.cfg.Dir, filepath.Join(w.dir, "instances")} {
 		var left []string
-		for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 			left = nil
 			filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
 				if err == nil && p != dir {

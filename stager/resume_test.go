@@ -25,7 +25,7 @@ touch ` + dir + `/begun; sleep 300`})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Stat(dir + "/begun"); err == nil {
 			break
 		}

@@ -96,7 +96,7 @@ func TestPackage_FromGit(t *testing.T) {
 
 func (w *world) waitPackage(p platform.Package) platform.Package {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
 	defer cancel()
 	if err := w.store.Wait(ctx, func(ctx context.Context) (bool, error) {
 		var err error
@@ -392,7 +392,7 @@ func TestSweep_ComesAtOnceWhenThereWasNoRoom(t *testing.T) {
 	}
 	app := w.app("new", w.pack(map[string]string{"bin/compile": "echo no space left on device; exit 1"}))
 	p := w.upload(app, map[string]string{"notes.txt": "x"})
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		if b := w.build(p); !strings.Contains(b.Error, "NoSpace") {
 			t.Fatalf("%s: %s", b.State, b.Error)
 		}

@@ -64,7 +64,7 @@ func TestBuild_OutputIsFollowedWhileItRuns(t *testing.T) {
 	pack := w.pack(map[string]string{"bin/compile": "echo first; echo to-stderr >&2; until [ -e " + gate + " ]; do sleep 0.01; done; echo last"})
 	app := w.app("live", pack)
 	p := w.upload(app, map[string]string{"x": "x"})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	seen := make(chan string, 100) // more than the lines there are
 	go w.logs.Follow(ctx, app.GUID, 0, func(e logs.Envelope) error { seen <- string(e.Payload); return nil })
