@@ -219,7 +219,7 @@ func (h *testHost) end(inst *Instance) {
 
 func (h *testHost) wait(inst *Instance) Exit {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
 	defer cancel()
 	exit, err := inst.Wait(ctx)
 	if err != nil {
@@ -252,7 +252,7 @@ func (h *testHost) run(s Spec) (stdout, stderr string, exit Exit) {
 // eventually waits for something that announces itself to nobody.
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if cond() {
 			return
 		}
@@ -262,7 +262,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 
 func readUntil(t *testing.T, f *os.File, want string) string {
 	t.Helper()
-	f.SetReadDeadline(time.Now().Add(30 * time.Second))
+	f.SetReadDeadline(time.Now().Add(time.Minute))
 	defer f.SetReadDeadline(time.Time{})
 	var got []byte
 	b := make([]byte, 4096)

@@ -200,7 +200,7 @@ func TestKeeper_AdoptedRouterEndsWhenTheAddressWasChanged(t *testing.T) {
 func TestKeeper_KilledAtRandomLosesNoInstance(t *testing.T) {
 	data := dataDir(t)
 	makeTree(t, data)
-	r := local.New(local.Config{DataDir: data, DialTimeout: 30 * time.Second})
+	r := local.New(local.Config{DataDir: data, DialTimeout: time.Minute})
 	c := keeperConfig{Data: data, HTTP: "127.0.0.1:0", API: "127.0.0.1:0"}
 	k := start(t, c)
 	marker := fmt.Sprintf("6%d", os.Getpid())

@@ -131,7 +131,7 @@ func answer(l *net.TCPListener, wg *sync.WaitGroup) {
 		}
 		wg.Go(func() {
 			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(5 * time.Second))
+			conn.SetDeadline(time.Now().Add(30 * time.Second))
 			if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
 				return
 			}
@@ -217,7 +217,7 @@ func start(t *testing.T, c keeperConfig) *keeperProcess {
 // expect waits for a line that begins with a word, and returns the rest.
 func (k *keeperProcess) expect(word string) string {
 	k.t.Helper()
-	timeout := time.After(30 * time.Second)
+	timeout := time.After(time.Minute)
 	for {
 		select {
 		case line, ok := <-k.lines:
@@ -249,7 +249,7 @@ func (k *keeperProcess) stop() {
 }
 
 // client makes a new connection for each request.
-var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 30 * time.Second}
+var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 
 // pidAt returns the process ID that answers at a URL.
 func pidAt(t *testing.T, url string) int {
@@ -266,7 +266,7 @@ func pidAt(t *testing.T, url string) int {
 
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if cond() {
 			return
 		}

@@ -191,7 +191,7 @@ func TestFollow_SeesOldNewAndForeignEnvelopesOnce(t *testing.T) {
 			r.Append(Envelope{App: app, SourceType: "RTR", Payload: fmt.Appendf(nil, "r%d", i)})
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	err := c.Follow(ctx, app, 0, func(e Envelope) error {
 		seen[string(e.Payload)]++
@@ -220,7 +220,7 @@ func TestFollow_FindsTheNextEnvelopeWhateverTheTagsHold(t *testing.T) {
 	if err := add("1"); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	done := errors.New("all seen")
 	var got []string
@@ -285,7 +285,7 @@ func TestWriter_TellsHowManyLinesWereLost(t *testing.T) {
 func wantLost(t *testing.T, s *Store, w io.Writer, lost int) {
 	t.Helper()
 	before := len(read(t, s, ReadOptions{}))
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		w.Write([]byte("d\n"))
 		if got := payloads(read(t, s, ReadOptions{}))[before:]; len(got) > 0 {
 			want := []string{fmt.Sprintf("weir: %d log lines were lost: the log could not be written", lost), "d"}

@@ -107,7 +107,7 @@ func TestWait_WakesOnCommitAndEndsWithContext(t *testing.T) {
 	select {
 	case err := <-done:
 		must(t, err)
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("Wait did not wake")
 	}
 	select {
