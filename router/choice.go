@@ -98,6 +98,7 @@ type decision struct {
 	other  *destination // to be asked for a file that first does not have
 	headAt int64        // when an instance began its answer; 0: none did
 	blamed bool         // an attempt failed and the instance was to blame
+	event  string       // that the instance marked its answer with, if it counts
 
 	location   string // of a redirect
 	retryAfter int    // seconds; 0: nothing is said about it

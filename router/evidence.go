@@ -42,11 +42,15 @@ type VersionEvidence struct {
 	Bad      uint64    `json:"bad"`
 	Status   [6]uint64 `json:"status"`             // other, 1xx … 5xx, as the client saw them
 	Failover uint64    `json:"failover,omitempty"` // assigned here, answered by another version
+	// Marked are the requests whose answer the version marked with an event that
+	// counts, whether they were bad or not.
+	Marked uint64 `json:"marked,omitempty"`
 	// Matched are the requests that a match rule sent here, and MatchedBad those
-	// of them that were bad; they are in none of the other counts but Clients and
-	// Endpoints.
-	Matched    uint64 `json:"matched,omitempty"`
-	MatchedBad uint64 `json:"matched_bad,omitempty"`
+	// of them that were bad, MatchedMarked those that were marked; they are in
+	// none of the other counts but Clients and Endpoints.
+	Matched       uint64 `json:"matched,omitempty"`
+	MatchedBad    uint64 `json:"matched_bad,omitempty"`
+	MatchedMarked uint64 `json:"matched_marked,omitempty"`
 	// Latency counts times to the response head of requests that were not
 	// bad, in the buckets of package judge; zeros at the end are left out. On
 	// sticky routes only the first request of a client counts.
@@ -56,7 +60,8 @@ type VersionEvidence struct {
 }
 
 // BadEvent is a request that a version failed: status 5xx, an error of the
-// router's about the instance, or an answer cut off.
+// router's about the instance, or an answer cut off; or, with Event, a request
+// whose answer it marked. One that was both is two of them.
 type BadEvent struct {
 	Seq       uint64    `json:"seq"` // from 1
 	Version   string    `json:"version"`
@@ -67,31 +72,8 @@ type BadEvent struct {
 	Status    int       `json:"status"`
 	Reason    string    `json:"reason,omitempty"`
 	Matched   bool      `json:"matched,omitempty"` // a match rule sent it there
+	Event     string    `json:"event,omitempty"`   // of a marked answer
 	At        time.Time `json:"at"`
-}
-
-// Counting says which requests are evidence, and which of those are bad.
-type Counting struct {
-	Statuses []int    `json:"statuses,omitempty"` // 400 to 499 that are bad, too
-	Exclude  []string `json:"exclude,omitempty"`  // paths that are no evidence, with all below them
-}
-
-func (c *Counting) isBad(status int) bool { return c != nil && slices.Contains(c.Statuses, status) }
-
-func (c *Counting) excludes(path string) bool { return c != nil && isUnder(c.Exclude, path) }
-
-// isUnder reports whether a path is one of those given, or below one.
-func isUnder(paths []string, path string) bool {
-	for _, p := range paths {
-		if rest, ok := strings.CutPrefix(path, strings.TrimSuffix(p, "/")); ok && (rest == "" || rest[0] == '/') {
-			return true
-		}
-	}
-	return false
-}
-
-func sameCounting(a, b *Counting) bool {
-	return a == b || a != nil && b != nil && slices.Equal(a.Statuses, b.Statuses) && slices.Equal(a.Exclude, b.Exclude)
 }
 
 // EvidenceQuery asks for evidence.
@@ -161,12 +143,12 @@ type arm struct {
 	split   *split
 	version string
 
-	requests, bad, failover atomic.Uint64
-	matched, matchedBad     atomic.Uint64
-	status                  [6]atomic.Uint64
-	latency                 [judge.Buckets]atomic.Uint32
-	clients                 [clientBits / 64]atomic.Uint64
-	endpoints               [endpointBits / 64]atomic.Uint64
+	requests, bad, marked, failover    atomic.Uint64
+	matched, matchedBad, matchedMarked atomic.Uint64
+	status                             [6]atomic.Uint64
+	latency                            [judge.Buckets]atomic.Uint32
+	clients                            [clientBits / 64]atomic.Uint64
+	endpoints                          [endpointBits / 64]atomic.Uint64
 }
 
 func newEvidence(r *Router) *evidence {
@@ -292,6 +274,7 @@ func (e *evidence) count(t *trip, why reason) {
 		return
 	}
 	bad := t.made.blamed || elsewhere || t.rec.status >= 500 || why == reasonTruncated || counting.isBad(t.rec.status)
+	marked := t.made.event != ""
 	client := t.client()
 	setBit(a.clients[:], client)
 	setBit(a.endpoints[:], endpoint(t.ask.method, t.ask.path))
@@ -299,7 +282,11 @@ func (e *evidence) count(t *trip, why reason) {
 		a.matched.Add(1)
 		if bad {
 			a.matchedBad.Add(1)
-			e.note(a, t, why, client)
+			e.note(a, t, why, client, "")
+		}
+		if marked {
+			a.matchedMarked.Add(1)
+			e.note(a, t, why, client, t.made.event)
 		}
 		return
 	}
@@ -308,9 +295,13 @@ func (e *evidence) count(t *trip, why reason) {
 	if elsewhere {
 		a.failover.Add(1)
 	}
+	if marked {
+		a.marked.Add(1)
+		e.note(a, t, why, client, t.made.event)
+	}
 	if bad {
 		a.bad.Add(1)
-		e.note(a, t, why, client)
+		e.note(a, t, why, client, "")
 		return
 	}
 	if t.made.how == bySticky && !setBit(a.split.seen[:], client) {
@@ -339,12 +330,13 @@ func (t *trip) client() uint64 {
 	return hashAddr(t.ask.client, clientSeed)
 }
 
-// note keeps a bad event and wakes who waits for one.
-func (e *evidence) note(a *arm, t *trip, why reason, client uint64) {
+// note keeps a bad event and wakes who waits for one; event is that of a marked
+// answer.
+func (e *evidence) note(a *arm, t *trip, why reason, client uint64, event string) {
 	ev := BadEvent{
 		Version: a.version, Client: client, Status: t.rec.status, At: time.Now(), Matched: t.made.how == byMatch,
 		RequestID: strings.Clone(t.rec.requestID), Method: strings.Clone(t.ask.method),
-		Path: strings.Clone(t.ask.path[:min(len(t.ask.path), 256)]),
+		Path: strings.Clone(t.ask.path[:min(len(t.ask.path), 256)]), Event: event,
 	}
 	if why != reasonNone {
 		ev.Reason = why.String()

@@ -9,7 +9,7 @@ import (
 // read returns the counts of an arm. Bad events are counted after the request
 // they belong to, and read before.
 func (a *arm) read() VersionEvidence {
-	v := VersionEvidence{Version: a.version, Bad: a.bad.Load(), Failover: a.failover.Load(), MatchedBad: a.matchedBad.Load()}
+	v := VersionEvidence{Version: a.version, Bad: a.bad.Load(), Marked: a.marked.Load(), Failover: a.failover.Load(), MatchedBad: a.matchedBad.Load(), MatchedMarked: a.matchedMarked.Load()}
 	last := -1
 	latency := make([]uint32, len(a.latency))
 	for i := range a.latency {

@@ -15,6 +15,9 @@ func (x *exchange) relay() {
 	x.answered()
 	x.rec.answered = true
 	x.rec.status = x.res.Status
+	if x.res.Marked {
+		x.mark()
+	}
 	if x.res.Status == 101 {
 		x.tunnel()
 		return

@@ -53,6 +53,8 @@ type Traffic struct {
 type Counting struct {
 	Statuses []int    // 400 to 499 that count as failed
 	Exclude  []string // paths that are not counted, with all below them
+	// Events are those that count as bad in X-Weir-Event; none: all of them.
+	Events []string `json:",omitempty"`
 }
 
 // Pause holds new requests of an app back.

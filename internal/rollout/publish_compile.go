@@ -178,7 +178,7 @@ func (c *compiler) route(r platform.Route) router.Route {
 			one := c.destination(d, v, weights[i][n])
 			one.Split = c.apps[d.AppGUID].Split
 			if n := c.apps[d.AppGUID].Traffic.Counting; n != nil {
-				one.Counting = &router.Counting{Statuses: n.Statuses, Exclude: n.Exclude}
+				one.Counting = &router.Counting{Statuses: n.Statuses, Exclude: n.Exclude, Events: n.Events}
 			}
 			if !v.LeftAt.IsZero() {
 				one.LeftAt = v.LeftAt.Unix()

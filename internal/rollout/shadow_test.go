@@ -72,10 +72,10 @@ func TestSetShares_SaysWhatCountsAsEvidence(t *testing.T) {
 		defer b.router.mu.Unlock()
 		return b.router.routes[router.RouteKey{Host: "shop.apps.localhost"}].Destinations[0].Counting
 	}
-	opt := platform.SplitOptions{Keep: true, Counting: &platform.Counting{Statuses: []int{404}, Exclude: []string{"/health"}}}
+	opt := platform.SplitOptions{Keep: true, Counting: &platform.Counting{Statuses: []int{404}, Exclude: []string{"/health"}, Events: []string{"refund"}}}
 	_, err := b.e.SetShares(t.Context(), anna, app.GUID, map[string]int{v1.GUID: 90, v2.GUID: 10}, opt, nil)
 	b.must(err)
-	if c := counting(); c == nil || c.Statuses[0] != 404 || c.Exclude[0] != "/health" {
+	if c := counting(); c == nil || c.Statuses[0] != 404 || c.Exclude[0] != "/health" || c.Events[0] != "refund" {
 		t.Errorf("the router counts by %+v", c)
 	}
 	_, err = b.e.Promote(t.Context(), anna, app.GUID, v2.GUID, platform.SplitOptions{}, nil)

@@ -32,6 +32,7 @@ const (
 	// Only the router may set these: deleted on entry, whatever their
 	// spelling.
 	AppInstance
+	Event // X-Weir-Event, by which an app marks an answer
 	ForwardedFor
 	ForwardedHost
 	ForwardedProto
@@ -172,6 +173,8 @@ func ownedClass(folded []byte) Class {
 		return AppInstance
 	case "x-cf-process-instance":
 		return ProcessInstance
+	case "x-weir-event":
+		return Event
 	case "forwarded", "x-real-ip", "x-route-version", "x-request-start":
 		return Owned
 	}

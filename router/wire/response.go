@@ -17,6 +17,7 @@ type Response struct {
 	KeepAlive int
 	Cookies   bool // there is a Set-Cookie
 	HasDate   bool
+	Marked    bool // there is an X-Weir-Event, which is not sent on
 
 	connection, keepAlive bool
 	codings               uint8
@@ -58,7 +59,7 @@ func ParseResponse(b []byte, r *Response) (n int, v Verdict) {
 func (r *Response) reset() {
 	r.b, r.n, r.maxLine = nil, 0, MaxHead
 	r.Status, r.Minor, r.Phrase = 0, 0, Span{}
-	r.Length, r.Chunked, r.Close, r.KeepAlive, r.Cookies, r.HasDate = -1, false, false, -1, false, false
+	r.Length, r.Chunked, r.Close, r.KeepAlive, r.Cookies, r.HasDate, r.Marked = -1, false, false, -1, false, false, false
 	r.connection, r.keepAlive, r.codings = false, false, 0
 }
 
@@ -126,6 +127,8 @@ func (r *Response) field(b []byte, f *Field) bool {
 		})
 	case KeepAlive:
 		r.KeepAlive = keepAliveSeconds(value)
+	case Event:
+		r.Marked = true
 	case AppInstance, ForwardedFor, ForwardedHost, ForwardedProto, ProcessInstance, RequestID, Owned:
 		r.owned(b, f)
 	}

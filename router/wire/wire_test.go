@@ -192,7 +192,7 @@ func TestClassify_KnowsEverySpellingOfWhatTheRouterOwns(t *testing.T) {
 	for _, n := range []string{
 		"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded",
 		"Forwarded", "X-Real-Ip", "X-Cf-Applicationid", "X-Cf-Anything", "X-Vcap-Request-Id", "X-Shadow-Of", "X-Route-Version",
-		"X-Request-Start", "X-Request-Id", "X-Cf-App-Instance", "X-Forwarded-" + strings.Repeat("x", 100),
+		"X-Request-Start", "X-Request-Id", "X-Cf-App-Instance", "X-Weir-Event", "X-Forwarded-" + strings.Repeat("x", 100),
 	} {
 		for _, s := range []string{n, strings.ToUpper(n), strings.ToLower(n), strings.ReplaceAll(n, "-", "_"), strings.ReplaceAll(n, "-", "."), strings.Replace(n, "-", "_", 1)} {
 			if !isOwned(s) || !IsProtected([]byte(s)) {
@@ -200,7 +200,7 @@ func TestClassify_KnowsEverySpellingOfWhatTheRouterOwns(t *testing.T) {
 			}
 		}
 	}
-	for _, n := range []string{"Host", "X-Forward", "X-Custom", "From", "X-Cfx", "X-Requested-With", "Cookie", "X"} {
+	for _, n := range []string{"Host", "X-Forward", "X-Custom", "From", "X-Cfx", "X-Requested-With", "X-Weir-Events", "Cookie", "X"} {
 		if isOwned(n) {
 			t.Errorf("%s is the router's", n)
 		}
@@ -225,6 +225,20 @@ func TestParseResponse_RefusesEachMisbehaviour(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestParseResponse_KeepsTheMarkOfAnAnswerToItself(t *testing.T) {
+	var r Response
+	const head = "HTTP/1.1 200 OK\r\nx-weir-EVENT: checkout-failed\r\nX-Weir-Events: 1\r\nX_Weir_Event: a\r\nContent-Length: 0\r\n\r\n"
+	if _, v := ParseResponse([]byte(head), &r); v != Fast || !r.Marked || string(r.First(Event)) != "checkout-failed" {
+		t.Errorf("verdict %d, marked %v, %q", v, r.Marked, r.First(Event))
+	}
+	if got, want := string(r.AppendKept(nil)), "X-Weir-Events: 1\r\nX_Weir_Event: a\r\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if _, v := ParseResponse([]byte("HTTP/1.1 200 OK\r\n\r\n"), &r); v != Fast || r.Marked {
+		t.Errorf("verdict %d, marked %v", v, r.Marked)
 	}
 }
 
