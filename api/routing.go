@@ -242,7 +242,7 @@ func (a *API) changeDestinations(ctx context.Context, c call, req changeDestinat
 func parseDestinations(in []v3.DestinationInput) ([]platform.Destination, error) {
 	out := make([]platform.Destination, 0, len(in))
 	for i, d := range in {
-		one := platform.Destination{AppGUID: d.App.GUID, Weight: d.Weight}
+		one := platform.Destination{AppGUID: d.App.GUID, Weight: d.Weight, Mode: d.Mode, ShadowPercent: d.ShadowPercent}
 		if one.AppGUID == "" {
 			return nil, platform.Invalidf("destinations[%d]: app.guid must name an app", i)
 		}
@@ -286,6 +286,12 @@ func (a *API) updateDestination(ctx context.Context, c call, req updateDestinati
 	}
 	d, err := a.engine.UpdateDestination(ctx, c.actor(), req.GUID, req.Destination, func(d *platform.Destination) error {
 		set(&d.Protocol, b.Protocol)
+		if b.Mode != nil || b.ShadowPercent != nil {
+			mode, percent := d.Mode, 0
+			set(&mode, b.Mode)
+			set(&percent, b.ShadowPercent)
+			*d = d.WithMode(mode, percent)
+		}
 		if b.Weight.Set {
 			d.Weight = b.Weight.Value
 		}
@@ -302,11 +308,16 @@ func presentDestination(d platform.Destination) v3.Destination {
 	if protocol == "" {
 		protocol = "http1"
 	}
-	return v3.Destination{
+	out := v3.Destination{
 		GUID: d.GUID, App: v3.DestinationApp{GUID: d.AppGUID, Process: v3.DestinationProcess{Type: d.ProcessType}},
 		Weight: d.Weight, Port: port, Protocol: protocol,
 		CreatedAt: v3.At(d.CreatedAt), UpdatedAt: v3.At(d.UpdatedAt),
 	}
+	if d.IsShadow() {
+		none := 0
+		out.Weight, out.Mode, out.ShadowPercent = &none, d.Mode, d.ShadowPercent
+	}
+	return out
 }
 
 func presentDestinations(ds []platform.Destination) []v3.Destination {

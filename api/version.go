@@ -396,7 +396,7 @@ func (a *API) presentTraffic(ctx context.Context, c platform.Change, dry bool) (
 	ways := func(ds []platform.DestinationTraffic) []v3.RouteDestination {
 		all := []v3.RouteDestination{}
 		for _, d := range ds {
-			all = append(all, v3.RouteDestination{App: apps[d.AppGUID].Name, Process: d.ProcessType, Weight: d.Weight})
+			all = append(all, v3.RouteDestination{App: apps[d.AppGUID].Name, Process: d.ProcessType, Weight: d.Weight, Mode: d.Mode, ShadowPercent: d.ShadowPercent})
 		}
 		return all
 	}

@@ -20,13 +20,17 @@ func mapCommands() []*command {
 				"map-route web apps.localhost -n live",
 				"map-route web apps.localhost -n live --path /api",
 				"map-route web-v2 apps.localhost -n live --weight 5",
+				"map-route web-v3 apps.localhost -n live --shadow 7%",
 			},
 			about: "When it returns, the router sends requests there. Weights are shares: against another app of weight 95, " +
 				"--weight 5 gets 5 of 100 requests; an app without one counts as 100; 0 gets no new request.\n\n" +
+				"With --shadow the app's main version gets copies of that share of the requests that the route's other apps answer. " +
+				"Its answers reach nobody and are compared with theirs: weir shadow APP --report. Mapping it again without --shadow " +
+				"lets it answer, with another share changes that, and unmap-route ends it.\n\n" +
 				"-o json, table and the like choose the output; -o NAME=VALUE sets a route option, as with cf: weir update-route --help lists them.",
 			flags: append(addressFlags(), optionFlag(),
 				&cli.IntFlag{Name: "weight", Usage: "share of the route's requests, `NUMBER` from 0 to 1000"},
-				&cli.StringFlag{Name: "shadow", Hidden: true, Usage: "not supported"},
+				&cli.GenericFlag{Name: "shadow", Value: &percentFlag{}, Usage: "copies of `PERCENT` of the route's requests instead, of all without a number; its answers are compared"},
 				&cli.StringFlag{Name: "app-protocol", Usage: "`PROTOCOL` the app speaks: http1 or http2"},
 				&cli.StringFlag{Name: "process", Usage: "`TYPE` of the process", Value: "web"},
 			),
@@ -81,14 +85,15 @@ type mapping struct {
 	App     string `json:"app"`
 	Route   string `json:"route"`
 	Weight  *int   `json:"weight"` // null: none given, counts as 100
+	Shadow  int    `json:"shadowPercent"` // of the requests that it gets copies of; 0: it is no shadow
 	Changed bool   `json:"changed"`
 	Drained *bool  `json:"drained"` // no request is in flight any more; null but with --drain
 }
 
 func runMapRoute(ctx context.Context, c *call) error {
-	if c.has("shadow") {
-		return withHint(usagef("an app cannot be the shadow of another: what gets copies is a version of the app that answers"),
-			"weir push APP --version v2 --shadow 7%, or weir shadow APP:VERSION 7%")
+	shadow := c.shadowPercent()
+	if shadow > 0 && c.has("weight") {
+		return usagef("--shadow and --weight exclude each other: a shadow gets copies, and no share of the requests")
 	}
 	var weight *int
 	if c.has("weight") {
@@ -122,27 +127,39 @@ func runMapRoute(ctx context.Context, c *call) error {
 	}
 	c.out.banner("Mapping route %s to app %s in org %s / space %s as %s...", route.URL, app.Name, sp.Org.Name, sp.Name, s.user)
 	have, mapped := destination(route, app.GUID, c.String("process"))
-	change, changes := c.destinationUpdate(have, weight)
+	change, changes := c.destinationUpdate(have, weight, shadow)
 	switch {
 	case !mapped:
-		err = c.addDestination(ctx, s, route, app, weight)
+		err = c.addDestination(ctx, s, route, app, weight, shadow)
 	case changes:
 		_, err = s.UpdateDestination(ctx, route.GUID, have.GUID, change)
 	default:
-		return c.out.done("RouteMapping", mapping{App: app.Name, Route: route.URL, Weight: have.Weight},
+		return c.out.done("RouteMapping", mapping{App: app.Name, Route: route.URL, Weight: have.Weight, Shadow: have.ShadowPercent},
 			fmt.Sprintf("App '%s' is already mapped to route '%s'. Nothing has been updated.", app.Name, route.URL))
 	}
 	if err != nil {
 		return err
 	}
-	if weight == nil && mapped {
-		weight = have.Weight
+	done := mapping{App: app.Name, Route: route.URL, Weight: weight, Shadow: shadow, Changed: true}
+	switch {
+	case shadow > 0:
+		none := 0
+		done.Weight = &none
+		return c.out.done("RouteMapping", done, fmt.Sprintf("App '%s' gets copies of %d%% of the requests. weir shadow %s --report shows how its answers differ.", app.Name, shadow, app.Name))
+	case weight == nil && mapped && !isShadow(have):
+		done.Weight = have.Weight
 	}
-	return c.out.done("RouteMapping", mapping{App: app.Name, Route: route.URL, Weight: weight, Changed: true})
+	return c.out.done("RouteMapping", done)
 }
 
-func (c *call) addDestination(ctx context.Context, s *session, route v3.Route, app v3.App, weight *int) error {
+// isShadow reports whether a destination gets copies instead of requests.
+func isShadow(d v3.Destination) bool { return d.Mode == v3.ModeShadow }
+
+func (c *call) addDestination(ctx context.Context, s *session, route v3.Route, app v3.App, weight *int, shadow int) error {
 	d := v3.DestinationInput{App: v3.DestinationAppInput{GUID: app.GUID}, Weight: weight}
+	if shadow > 0 {
+		d.Mode, d.ShadowPercent = v3.ModeShadow, shadow
+	}
 	if p := c.String("process"); p != "web" {
 		d.App.Process = &v3.DestinationProcess{Type: p}
 	}
@@ -155,8 +172,16 @@ func (c *call) addDestination(ctx context.Context, s *session, route v3.Route, a
 
 // destinationUpdate returns what of a destination is to be otherwise, if
 // anything is.
-func (c *call) destinationUpdate(have v3.Destination, weight *int) (change v3.DestinationUpdate, changes bool) {
-	if weight != nil && weightOf(have) != *weight {
+func (c *call) destinationUpdate(have v3.Destination, weight *int, shadow int) (change v3.DestinationUpdate, changes bool) {
+	if shadow != have.ShadowPercent {
+		mode := v3.ModeLive
+		if shadow > 0 {
+			mode = v3.ModeShadow
+			change.ShadowPercent = &shadow
+		}
+		change.Mode, changes = &mode, true
+	}
+	if weight != nil && (isShadow(have) || weightOf(have) != *weight) {
 		change.Weight, changes = v3.NullOf(*weight), true
 	}
 	if p := c.String("app-protocol"); p != "" && p != have.Protocol {
@@ -317,8 +342,11 @@ func (s *session) setWeights(ctx context.Context, sp space, route v3.Route, weig
 		if err != nil {
 			return err
 		}
-		if _, ok := destination(route, app.GUID, "web"); !ok {
+		switch d, ok := destination(route, app.GUID, "web"); {
+		case !ok:
 			return notFound(fmt.Sprintf("weir map-route %s … --weight %d", name, n), "route %s does not lead to app '%s'", route.URL, name)
+		case isShadow(d):
+			return withHint(usagef("app '%s' is a shadow on route %s, which has no weight", name, route.URL), fmt.Sprintf("weir map-route %s … --weight %d lets it answer", name, n))
 		}
 		byGUID[app.GUID] = n
 	}
@@ -326,7 +354,7 @@ func (s *session) setWeights(ctx context.Context, sp space, route v3.Route, weig
 	for i, d := range route.Destinations {
 		all[i] = v3.DestinationInput{
 			App:    v3.DestinationAppInput{GUID: d.App.GUID, Process: &v3.DestinationProcess{Type: d.App.Process.Type}},
-			Weight: d.Weight, Port: &d.Port, Protocol: &d.Protocol,
+			Weight: d.Weight, Port: &d.Port, Protocol: &d.Protocol, Mode: d.Mode, ShadowPercent: d.ShadowPercent,
 		}
 		if n, ok := byGUID[d.App.GUID]; ok && d.App.Process.Type == "web" {
 			all[i].Weight = &n

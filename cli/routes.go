@@ -183,7 +183,7 @@ func (s *session) showRoute(ctx context.Context, r v3.Route) error {
 		}
 		var rows [][]string
 		for _, d := range v.Destinations {
-			rows = append(rows, []string{d.App, d.Process, d.Protocol, fmt.Sprint(d.Weight), percent(d.Share)})
+			rows = append(rows, []string{d.App, d.Process, d.Protocol, fmt.Sprint(d.Weight), d.share()})
 			if len(d.Versions) > 1 {
 				for _, v := range d.Versions {
 					rows = append(rows, []string{"  " + d.App + ":" + v.Version, "", "", fmt.Sprint(v.Weight), percent(v.Share)})

@@ -31,6 +31,7 @@ type destinationView struct {
 	Protocol string  `json:"protocol"`
 	Weight   int     `json:"weight"`
 	Share    float64 `json:"sharePercent"` // of the route's requests, were all healthy
+	Shadow   int     `json:"shadowPercent"` // of them that it gets copies of; it has no weight then
 	// Versions are those of the app, if there are several, that get some of it.
 	Versions []versionShare `json:"versions"`
 }
@@ -75,11 +76,11 @@ func (s *session) viewRoutes(ctx context.Context, routes []v3.Route) ([]routeVie
 		}
 		total := 0
 		for _, d := range r.Destinations {
-			total += weightOf(d)
+			total += weightOf(d) // 0 of a shadow
 		}
 		for _, d := range r.Destinations {
 			dv := destinationView{
-				App: names[d.App.GUID], AppGUID: d.App.GUID, Process: d.App.Process.Type, Protocol: d.Protocol, Weight: weightOf(d),
+				App: names[d.App.GUID], AppGUID: d.App.GUID, Process: d.App.Process.Type, Protocol: d.Protocol, Weight: weightOf(d), Shadow: d.ShadowPercent,
 			}
 			if total > 0 {
 				dv.Share = float64(dv.Weight) * 100 / float64(total)
@@ -95,7 +96,7 @@ func (s *session) viewRoutes(ctx context.Context, routes []v3.Route) ([]routeVie
 // split shares what a destination gets out among the versions of its app.
 func (d *destinationView) split(versions []v3.Version) {
 	d.Versions = []versionShare{}
-	if len(versions) < 2 || d.Process != "web" {
+	if len(versions) < 2 || d.Process != "web" || d.Shadow > 0 {
 		return
 	}
 	for _, v := range versions {
@@ -147,9 +148,15 @@ func (s *session) appNames(ctx context.Context, routes []v3.Route) (map[string]s
 
 // apps writes where a route leads, with shares where they differ.
 func (v routeView) apps() string {
-	even := true
+	even, first := true, -1
 	for _, d := range v.Destinations {
-		even = even && d.Weight == v.Destinations[0].Weight && d.Weight > 0
+		if d.Shadow > 0 {
+			continue
+		}
+		if first < 0 {
+			first = d.Weight
+		}
+		even = even && d.Weight == first && d.Weight > 0
 	}
 	var parts []string
 	for _, d := range v.Destinations {
@@ -157,12 +164,23 @@ func (v routeView) apps() string {
 		if d.Process != "web" {
 			text += " (" + d.Process + ")"
 		}
-		if !even {
+		switch {
+		case d.Shadow > 0:
+			text += fmt.Sprintf(" (copies of %d%%)", d.Shadow)
+		case !even:
 			text += " " + percent(d.Share)
 		}
 		parts = append(parts, text)
 	}
 	return strings.Join(parts, ", ")
+}
+
+// share writes what a destination gets of the requests.
+func (d destinationView) share() string {
+	if d.Shadow > 0 {
+		return fmt.Sprintf("copies of %d%%", d.Shadow)
+	}
+	return percent(d.Share)
 }
 
 func percent(f float64) string {

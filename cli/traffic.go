@@ -195,7 +195,10 @@ func waysOf(ways []v3.RouteDestination) []string {
 		if w.Process != "" && w.Process != "web" {
 			text += " (" + w.Process + ")"
 		}
-		if w.Weight != nil {
+		switch {
+		case w.Mode == v3.ModeShadow:
+			text += fmt.Sprintf(" shadow of %d%%", w.ShadowPercent)
+		case w.Weight != nil:
 			text += fmt.Sprintf(" weight %d", *w.Weight)
 		}
 		list = append(list, text)

@@ -103,6 +103,9 @@ func (d *destination) isLive() bool {
 func (r *route) onlyApp() (guid string) {
 	for i := range r.dests {
 		d := r.dests[i].src
+		if d.OfRoute {
+			continue
+		}
 		if guid != "" && d.AppGUID != guid {
 			return ""
 		}
@@ -386,7 +389,7 @@ func sameState(a *ruleSource, b *Route) bool {
 func sameDestination(a, b *Destination) bool {
 	return a.AppGUID == b.AppGUID && a.AppName == b.AppName && a.Process == b.Process &&
 		a.ProcessGUID == b.ProcessGUID && a.Weight == b.Weight && a.Protocol == b.Protocol &&
-		a.Version == b.Version && a.Label == b.Label && a.Split == b.Split && a.LeftAt == b.LeftAt && a.Shadow == b.Shadow && sameShadow(a.ShadowOptions, b.ShadowOptions) &&
+		a.Version == b.Version && a.Label == b.Label && a.Split == b.Split && a.LeftAt == b.LeftAt && a.Shadow == b.Shadow && a.OfRoute == b.OfRoute && sameShadow(a.ShadowOptions, b.ShadowOptions) &&
 		sameCounting(a.Counting, b.Counting) &&
 		slices.Equal(a.Match, b.Match) && slices.Equal(a.Backends, b.Backends)
 }

@@ -249,7 +249,7 @@ func (c *copied) appendHead(out []byte, p *pool, b *backend) []byte {
 		case isNamed(name, "Content-Length"), isNamed(name, "Transfer-Encoding"):
 			hasBody = true
 			continue
-		case isNamed(name, "X-Cf-Instanceid"), isNamed(name, "X-Cf-Instanceindex"), isNamed(name, "X-Route-Version"):
+		case isNamed(name, "X-Cf-Instanceid"), isNamed(name, "X-Cf-Instanceindex"), isNamed(name, "X-Cf-Applicationid"), isNamed(name, "X-Route-Version"):
 			continue
 		case c.strip && (isNamed(name, "Authorization") || isNamed(name, "Cookie")):
 			continue
@@ -257,7 +257,8 @@ func (c *copied) appendHead(out []byte, p *pool, b *backend) []byte {
 		out = append(append(out, line...), lineEnd...)
 	}
 	out = append(out, "X-Shadow: 1\r\n"...)
-	out = appendLine(out, "X-Shadow-Of", c.of.of)
+	out = appendLine(out, "X-Shadow-Of", c.main)
+	out = appendLine(out, "X-Cf-Applicationid", p.src.AppGUID)
 	out = appendLine(out, "X-Cf-Instanceid", b.guid)
 	out = appendLine(out, "X-Cf-Instanceindex", strconv.Itoa(b.index))
 	if p.src.Label != "" {

@@ -51,7 +51,6 @@ type original struct {
 	copies atomic.Int32
 	main   *pool
 	served *backend // of main, which answered
-	of     string   // the label of main
 	head   []byte   // as it was sent
 	body   []byte
 	answer answerParts
@@ -71,10 +70,11 @@ type copied struct {
 	of    *original
 	key   shadowKey
 	dest  *pool
-	noise int   // percent of copies for which main is asked twice
-	probe bool  // main is asked twice for this one
-	strip bool  // no credentials
-	since int64 // when it was queued, on the router's clock
+	main  string // whose requests it gets, in X-Shadow-Of
+	noise int    // percent of copies for which main is asked twice
+	probe bool   // main is asked twice for this one
+	strip bool   // no credentials
+	since int64  // when it was queued, on the router's clock
 }
 
 // release frees what the copy held.
@@ -126,7 +126,7 @@ func (x *exchange) endMirror() {
 // isSampled reports whether a request is one of those a shadow is to see.
 func (x *exchange) isSampled(d *destination) bool {
 	switch {
-	case d.src.AppGUID != x.dest.src.AppGUID, x.asked.upgrade != "":
+	case d.src.AppGUID != x.dest.src.AppGUID && !d.src.OfRoute, x.asked.upgrade != "":
 		return false
 	// What a shadow asks for on behalf of its copies must not be copied
 	// again, and a client may ask not to be.
@@ -296,7 +296,7 @@ func (m *mirror) giveUp(why drop) {
 func (m *mirror) copy() {
 	x := m.x
 	o := &original{
-		held: m.answer.held, main: x.dest.pool, served: x.b, of: x.dest.src.Label, answer: m.answer,
+		held: m.answer.held, main: x.dest.pool, served: x.b, answer: m.answer,
 		pair: ShadowPair{
 			Of: x.dest.src.Version, At: x.rec.start,
 			Method: strings.Clone(x.rec.method), Path: strings.Clone(x.ask.path), RequestID: strings.Clone(x.rec.requestID),
@@ -323,12 +323,23 @@ func (m *mirror) copy() {
 	}
 	o.copies.Store(int32(len(m.to)))
 	for _, d := range m.to {
-		c := &copied{of: o, key: d.shadowKey(), dest: d.pool}
+		c := &copied{of: o, key: d.shadowKey(), dest: d.pool, main: x.dest.src.Label}
+		if d.src.OfRoute {
+			c.main = x.dest.src.ref()
+		}
 		if s := d.src.ShadowOptions; s != nil {
 			c.noise, c.strip = s.Noise, s.StripAuth
 		}
 		x.r.shadows.submit(c)
 	}
+}
+
+// ref names an app, or one of its versions if it has several: "web:v2".
+func (d *Destination) ref() string {
+	if d.Label == "" {
+		return d.AppName
+	}
+	return d.AppName + ":" + d.Label
 }
 
 // field takes up a field of the answer, which may be a view.

@@ -89,8 +89,10 @@ type Destination struct {
 	// Zero: it has one, never had one, or was taken back.
 	LeftAt int64 `json:"left_at,omitempty"`
 	// Shadow is the percentage of requests copied here. Such a destination
-	// has no share of the traffic itself.
+	// has no share of the traffic itself. The requests are those that versions
+	// of the same app answer, or with OfRoute those that any app here does.
 	Shadow        int            `json:"shadow,omitempty"`
+	OfRoute       bool           `json:"of_route,omitempty"`
 	ShadowOptions *ShadowOptions `json:"shadow_options,omitempty"`
 	// Match are conditions under which a request comes here whatever the
 	// weights say, be it 0. Destinations are asked in order, and one of the

@@ -60,11 +60,16 @@ type Destination struct {
 	App  DestinationApp `json:"app"`
 	// Weight is the relative share of the route's requests, 0 … 1000; null
 	// counts as 100 (as 0 … 100 in Cloud Foundry, whose router ignores it).
-	Weight    *int   `json:"weight"`
-	Port      int    `json:"port"`
-	Protocol  string `json:"protocol"` // http1 or http2
-	CreatedAt Time   `json:"created_at"`
-	UpdatedAt Time   `json:"updated_at"`
+	Weight   *int   `json:"weight"`
+	Port     int    `json:"port"`
+	Protocol string `json:"protocol"` // http1 or http2
+	// Mode is "shadow" for one that gets copies of ShadowPercent of the
+	// requests and has weight 0, else left out. Both are weir's additions.
+	Mode          string `json:"mode,omitempty"`
+	ShadowPercent int    `json:"shadow_percent,omitempty"`
+
+	CreatedAt Time `json:"created_at"`
+	UpdatedAt Time `json:"updated_at"`
 }
 
 // DestinationApp names the process of a destination.
@@ -96,6 +101,11 @@ type DestinationInput struct {
 	Weight   *int                `json:"weight,omitempty"`
 	Port     *int                `json:"port,omitempty"`
 	Protocol *string             `json:"protocol,omitempty"`
+	// Mode is ModeLive or ModeShadow. Without it a new destination is live, and
+	// one that exists stays what it is. ShadowPercent is 100 if 0. Both are
+	// weir's additions.
+	Mode          string `json:"mode,omitempty"`
+	ShadowPercent int    `json:"shadow_percent,omitempty"`
 }
 
 // DestinationAppInput names a process; without Process it is web.
@@ -104,10 +114,13 @@ type DestinationAppInput struct {
 	Process *DestinationProcess `json:"process,omitempty"`
 }
 
-// DestinationUpdate changes one destination. Weight is weir's addition.
+// DestinationUpdate changes one destination. All but Protocol are weir's
+// additions.
 type DestinationUpdate struct {
-	Protocol *string   `json:"protocol,omitempty"`
-	Weight   Null[int] `json:"weight,omitzero"`
+	Protocol      *string   `json:"protocol,omitempty"`
+	Weight        Null[int] `json:"weight,omitzero"`
+	Mode          *string   `json:"mode,omitempty"` // ModeLive or ModeShadow
+	ShadowPercent *int      `json:"shadow_percent,omitempty"`
 }
 
 // RouteCreate asks for a new route.

@@ -180,9 +180,11 @@ type RouteChange struct {
 
 // RouteDestination is an app that a route leads to.
 type RouteDestination struct {
-	App     string `json:"app"`
-	Process string `json:"process"`
-	Weight  *int   `json:"weight"`
+	App           string `json:"app"`
+	Process       string `json:"process"`
+	Weight        *int   `json:"weight"`
+	Mode          string `json:"mode,omitempty"` // ModeShadow for a shadow
+	ShadowPercent int    `json:"shadow_percent,omitempty"`
 }
 
 // Promote makes a version the main one.

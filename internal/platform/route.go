@@ -59,7 +59,34 @@ type Destination struct {
 	// Weight is the relative share of the route's requests. Nil means
 	// DefaultWeight; 0 means no new request.
 	Weight *int
+	// Mode is ModeLive, which "" means too, or ModeShadow: then it gets no
+	// request, but copies of ShadowPercent of those that the route's live
+	// destinations answer, for the app's main version.
+	Mode          string
+	ShadowPercent int
 }
+
+// WithMode returns d as a live destination or a shadow. An empty mode and a
+// percentage of 0 leave it what it is. What becomes live has DefaultWeight, and
+// a shadow no weight.
+func (d Destination) WithMode(mode string, percent int) Destination {
+	if mode != "" {
+		d.Mode = mode
+	}
+	switch {
+	case percent != 0:
+		d.ShadowPercent = percent
+	case !d.IsShadow():
+		d.ShadowPercent = 0
+	}
+	if d.IsShadow() {
+		d.Weight = nil
+	}
+	return d
+}
+
+// IsShadow reports whether the destination gets copies instead of requests.
+func (d Destination) IsShadow() bool { return d.Mode == ModeShadow }
 
 // DefaultWeight is the weight of a destination that was given none.
 const DefaultWeight = 100
@@ -69,7 +96,10 @@ const MaxWeight = 1000
 
 // EffectiveWeight returns the weight used for choosing.
 func (d Destination) EffectiveWeight() int {
-	if d.Weight == nil {
+	switch {
+	case d.IsShadow():
+		return 0
+	case d.Weight == nil:
 		return DefaultWeight
 	}
 	return *d.Weight

@@ -309,4 +309,7 @@ type DestinationTraffic struct {
 	AppGUID, App, ProcessType, Protocol string
 	Port                                int
 	Weight                              *int
+	// Mode and ShadowPercent are those of a shadow; "" and 0 of others.
+	Mode          string `json:",omitempty"`
+	ShadowPercent int    `json:",omitempty"`
 }

@@ -268,7 +268,7 @@ func (c *conductor) isUnreached(ctx context.Context) (bool, error) {
 	if c.row.State != platform.RolloutBaking || c.p.Step[0].Requests+c.p.Step[1].Requests > 0 || c.p.Baked < c.plan.bake(c.row.Step) {
 		return false, nil
 	}
-	_, n, err := c.e.cfg.Store.Routes(ctx, store.Query{In: map[string][]string{"app_guids": {c.row.AppGUID}}, PerPage: 1})
+	_, n, err := c.e.cfg.Store.Routes(ctx, store.Query{In: map[string][]string{"live_app_guids": {c.row.AppGUID}}, PerPage: 1})
 	return n == 0, err
 }
 

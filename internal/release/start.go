@@ -328,7 +328,7 @@ func prune(ctx context.Context, tx *store.Tx, app string) error {
 
 // isSticky reports whether clients of the app stay with a version.
 func (e *Engine) isSticky(ctx context.Context, app string) (bool, error) {
-	routes, _, err := e.cfg.Store.Routes(ctx, store.Query{In: map[string][]string{"app_guids": {app}}})
+	routes, _, err := e.cfg.Store.Routes(ctx, store.Query{In: map[string][]string{"live_app_guids": {app}}})
 	for _, r := range routes {
 		if s := r.Options["sticky"]; s != "" && s != "off" {
 			return true, err

@@ -60,6 +60,10 @@ func completeDestination(d platform.Destination) (platform.Destination, error) {
 	if d.Port < 1024 || d.Port > 65535 {
 		return d, platform.Invalidf("port must be in the range 1024 to 65535")
 	}
+	d, err := completeMode(d)
+	if err != nil {
+		return d, err
+	}
 	return d, checkDestination(d)
 }
 
@@ -91,12 +95,15 @@ func (e *Engine) mapped(ctx context.Context, tx *store.Tx, who platform.Actor, t
 	if d.Weight != nil {
 		data["weight"] = *d.Weight
 	}
+	if d.IsShadow() {
+		data["mode"], data["shadow_percent"] = d.Mode, d.ShadowPercent
+	}
 	return e.event(ctx, tx, who, typ, appTarget(app), data)
 }
 
 // AddDestinations maps the route to more processes and returns all
 // destinations once the router sends requests there. One that exists already
-// is left as it is, but takes over a weight or protocol that was given.
+// is left as it is, but takes over a weight, a protocol or a mode that was given.
 func (e *Engine) AddDestinations(ctx context.Context, who platform.Actor, route string, dests []platform.Destination) ([]platform.Destination, error) {
 	var r platform.Route
 	var table uint64
@@ -128,10 +135,12 @@ func (e *Engine) addDestinations(ctx context.Context, tx *store.Tx, who platform
 	if len(r.Destinations)+len(given) > maxDestinations {
 		return platform.Invalidf("Routes can be mapped to at most %d destinations.", maxDestinations)
 	}
+	after := slices.Clone(r.Destinations)
 	for n, d := range given {
 		i := slices.IndexFunc(r.Destinations, func(old platform.Destination) bool { return sameDestination(d, old) })
 		if i < 0 {
 			d.Resource = platform.NewResource(time.Now().UTC())
+			after = append(after, d)
 			if err := tx.InsertDestination(ctx, d); err != nil {
 				return err
 			}
@@ -140,18 +149,14 @@ func (e *Engine) addDestinations(ctx context.Context, tx *store.Tx, who platform
 			}
 			continue
 		}
-		old := r.Destinations[i]
-		sameWeight := d.Weight == nil || old.Weight != nil && *old.Weight == *d.Weight
-		sameProtocol := dests[n].Protocol == "" || old.Protocol == d.Protocol
-		if sameWeight && sameProtocol {
+		old, err := updated(r.Destinations[i], dests[n])
+		if err != nil {
+			return err
+		}
+		if sameSettings(old, r.Destinations[i]) {
 			continue
 		}
-		if !sameWeight {
-			old.Weight = d.Weight
-		}
-		if !sameProtocol {
-			old.Protocol = d.Protocol
-		}
+		after[i] = old
 		if err := tx.UpdateDestination(ctx, old); err != nil {
 			return err
 		}
@@ -159,7 +164,27 @@ func (e *Engine) addDestinations(ctx context.Context, tx *store.Tx, who platform
 			return err
 		}
 	}
-	return nil
+	return e.checkShadows(ctx, tx, after)
+}
+
+// updated returns a destination with what was given of another like it.
+func updated(d, given platform.Destination) (platform.Destination, error) {
+	if given.Mode != "" || given.ShadowPercent != 0 {
+		d = d.WithMode(given.Mode, given.ShadowPercent)
+	}
+	if given.Weight != nil {
+		d.Weight = given.Weight
+	}
+	if given.Protocol != "" {
+		d.Protocol = given.Protocol
+	}
+	return completeDestination(d)
+}
+
+// sameSettings reports whether two destinations get the same.
+func sameSettings(a, b platform.Destination) bool {
+	return a.Protocol == b.Protocol && a.IsShadow() == b.IsShadow() && a.ShadowPercent == b.ShadowPercent &&
+		(a.Weight == nil) == (b.Weight == nil) && (a.Weight == nil || *a.Weight == *b.Weight)
 }
 
 // ReplaceDestinations makes dests all destinations of the route, weights
@@ -180,7 +205,9 @@ func (e *Engine) ReplaceDestinations(ctx context.Context, who platform.Actor, ro
 		for i := range given {
 			n := slices.IndexFunc(old, func(o platform.Destination) bool { return sameDestination(given[i], o) })
 			if n >= 0 {
-				given[i].Resource = old[n].Resource
+				if given[i], err = replaced(old[n], given[i], dests[i].Mode); err != nil {
+					return err
+				}
 				continue
 			}
 			given[i].Resource = platform.NewResource(time.Now().UTC())
@@ -195,6 +222,9 @@ func (e *Engine) ReplaceDestinations(ctx context.Context, who platform.Actor, ro
 			if err := e.mapped(ctx, tx, who, "audit.app.unmap-route", r, o); err != nil {
 				return err
 			}
+		}
+		if err := e.checkShadows(ctx, tx, given); err != nil {
+			return err
 		}
 		if err := tx.ReplaceDestinations(ctx, route, given); err != nil {
 			return err
@@ -220,7 +250,7 @@ func destination(r platform.Route, guid string) (platform.Destination, error) {
 	return r.Destinations[i], nil
 }
 
-// UpdateDestination lets change edit the protocol and the weight of a
+// UpdateDestination lets change edit the protocol, the weight and the mode of a
 // destination and returns once the router runs with them.
 func (e *Engine) UpdateDestination(ctx context.Context, who platform.Actor, route, dest string, change func(*platform.Destination) error) (d platform.Destination, err error) {
 	var table uint64
@@ -239,11 +269,8 @@ func (e *Engine) UpdateDestination(ctx context.Context, who platform.Actor, rout
 			return err
 		}
 		after := before
-		after.Protocol, after.Weight = d.Protocol, d.Weight
-		if after.Protocol == "" {
-			after.Protocol = router.ProtocolHTTP1
-		}
-		if err := checkDestination(after); err != nil {
+		after.Protocol, after.Weight, after.Mode, after.ShadowPercent = d.Protocol, d.Weight, d.Mode, d.ShadowPercent
+		if after, err = completeDestination(after); err != nil {
 			return err
 		}
 		if err := tx.UpdateDestination(ctx, after); err != nil {
@@ -253,6 +280,9 @@ func (e *Engine) UpdateDestination(ctx context.Context, who platform.Actor, rout
 			return err
 		}
 		if d, err = destination(r, dest); err != nil {
+			return err
+		}
+		if err := e.checkShadows(ctx, tx, r.Destinations); err != nil {
 			return err
 		}
 		if table, err = e.noteRoute(ctx, tx, who, "weight", was, r); err != nil {
@@ -319,14 +349,19 @@ func (e *Engine) noteRoute(ctx context.Context, tx *store.Tx, who platform.Actor
 		names[d.AppGUID] = app.Name
 		c.Apps = append(c.Apps, d.AppGUID)
 	}
-	var ways []string
+	var ways, copies []string
 	for _, d := range after.Destinations {
+		if d.IsShadow() {
+			copies = append(copies, fmt.Sprintf("; %s gets copies of %d %%", names[d.AppGUID], d.ShadowPercent))
+			continue
+		}
 		ways = append(ways, fmt.Sprintf("%s %d", names[d.AppGUID], d.EffectiveWeight()))
 	}
 	c.Text = fmt.Sprintf("Let route %s lead to %s", after.URL(), strings.Join(ways, ", "))
 	if len(ways) == 0 {
 		c.Text = fmt.Sprintf("Let route %s lead nowhere", after.URL())
 	}
+	c.Text += strings.Join(copies, "")
 	var err error
 	if c.Table, err = tx.NextTableNumber(ctx); err != nil {
 		return 0, err

@@ -85,7 +85,7 @@ func namesOf(ctx context.Context, tx *store.Tx, app platform.App) (n names, err 
 	if n.org, err = tx.Organization(ctx, n.space.OrganizationGUID); err != nil {
 		return n, err
 	}
-	routes, _, err := tx.Routes(ctx, store.Query{In: map[string][]string{"app_guids": {app.GUID}}})
+	routes, _, err := tx.Routes(ctx, store.Query{In: map[string][]string{"live_app_guids": {app.GUID}}})
 	for _, r := range routes {
 		n.uris = append(n.uris, r.URL())
 	}

@@ -38,7 +38,7 @@ func describe(ctx context.Context, tx *store.Tx, a platform.App) (platform.Manif
 	for _, p := range procs {
 		m.Processes = append(m.Processes, describeProcess(p))
 	}
-	routes, _, err := tx.Routes(ctx, of("app_guids"))
+	routes, _, err := tx.Routes(ctx, of("live_app_guids"))
 	if err != nil {
 		return m, err
 	}

@@ -159,7 +159,7 @@ func (e *Engine) applySettings(ctx context.Context, who platform.Actor, app plat
 }
 
 func (e *Engine) applyRoutes(ctx context.Context, who platform.Actor, app platform.App, m platform.ManifestApp) (note string, err error) {
-	routes, _, err := e.store.Routes(ctx, store.Query{In: map[string][]string{"app_guids": {app.GUID}}})
+	routes, _, err := e.store.Routes(ctx, store.Query{In: map[string][]string{"live_app_guids": {app.GUID}}})
 	if err != nil {
 		return "", err
 	}

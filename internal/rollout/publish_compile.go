@@ -72,6 +72,8 @@ type compiler struct {
 	// nobody gave a name, the main one first.
 	versions map[string][]platform.Version
 	sides    map[string]string // the version beside the main one that a deployment is
+	// mains are the main versions of the apps that routes have for a shadow.
+	mains map[string]platform.Version
 }
 
 // processKey names the instances of a process; version is empty for those of
@@ -82,7 +84,7 @@ type processKey struct{ app, typ, version string }
 func newCompiler(ctx context.Context, tx *store.Tx, routes map[string]platform.Route, all bool) (*compiler, error) {
 	c := &compiler{
 		apps: map[string]platform.App{}, processes: map[processKey]string{}, backends: map[processKey][]router.Backend{},
-		versions: map[string][]platform.Version{}, sides: map[string]string{},
+		versions: map[string][]platform.Version{}, sides: map[string]string{}, mains: map[string]platform.Version{},
 	}
 	apps := map[string]bool{}
 	for _, r := range routes {
@@ -104,6 +106,9 @@ func newCompiler(ctx context.Context, tx *store.Tx, routes map[string]platform.R
 		}
 	}
 	if err := c.readPinned(ctx, tx, routes); err != nil {
+		return nil, err
+	}
+	if err := c.readMains(ctx, tx, routes); err != nil {
 		return nil, err
 	}
 	for _, b := range c.backends {
@@ -167,8 +172,9 @@ func (c *compiler) route(r platform.Route) router.Route {
 		out.Options = maps.Clone(r.Options)
 	}
 	out.Hold, out.Maintenance = c.hold(r), c.maintenance(r)
-	weights := c.weights(r.Destinations)
-	for i, d := range r.Destinations {
+	live, shadows := liveAndShadows(r.Destinations)
+	weights := c.weights(live)
+	for i, d := range live {
 		versions := c.versionsFor(d)
 		if versions == nil {
 			out.Destinations = append(out.Destinations, c.destination(d, platform.Version{}, weights[i][0]))
@@ -191,6 +197,9 @@ func (c *compiler) route(r platform.Route) router.Route {
 			}
 			out.Destinations = append(out.Destinations, one)
 		}
+	}
+	for _, d := range shadows {
+		out.Destinations = append(out.Destinations, c.shadow(d))
 	}
 	return out
 }

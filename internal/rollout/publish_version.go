@@ -149,7 +149,8 @@ func (c *compiler) derived(r platform.Route) []entry {
 	}
 	var out []entry
 	taken := map[string]bool{}
-	for _, d := range r.Destinations {
+	live, _ := liveAndShadows(r.Destinations)
+	for _, d := range live {
 		for _, v := range c.versionsFor(d) {
 			if v.State == platform.AppStopped {
 				continue
@@ -185,7 +186,8 @@ func (c *compiler) direct(r platform.Route, host, path string, d platform.Destin
 func (c *compiler) services(r platform.Route) []entry {
 	host := strings.ToLower(r.DomainName)
 	var out []entry
-	for _, d := range r.Destinations {
+	live, _ := liveAndShadows(r.Destinations)
+	for _, d := range live {
 		versions := c.versionsFor(d)
 		name := c.apps[d.AppGUID].Name
 		if versions == nil || !isSegment(name) {

@@ -166,9 +166,13 @@ func (t *traffic) state() platform.TrafficState {
 	for _, r := range t.routes {
 		one := platform.RouteTraffic{GUID: r.GUID, URL: r.URL()}
 		for _, d := range r.Destinations {
-			one.Destinations = append(one.Destinations, platform.DestinationTraffic{
+			way := platform.DestinationTraffic{
 				AppGUID: d.AppGUID, App: names[d.AppGUID], ProcessType: d.ProcessType, Protocol: d.Protocol, Port: d.Port, Weight: d.Weight,
-			})
+			}
+			if d.IsShadow() {
+				way.Mode, way.ShadowPercent = d.Mode, d.ShadowPercent
+			}
+			one.Destinations = append(one.Destinations, way)
 		}
 		s.Routes = append(s.Routes, one)
 	}
@@ -417,6 +421,9 @@ func (t *traffic) makeMain(ctx context.Context, guid, how string) error {
 		rev, err = t.withPending(ctx, rev, *app, *v, *old)
 	}
 	if err != nil {
+		return err
+	}
+	if err := t.takeCopies(ctx, v, *old); err != nil {
 		return err
 	}
 	old.Main, old.Labelled = false, true                  // its number may come again

@@ -21,7 +21,8 @@ type SwapRequest struct {
 }
 
 // Swap exchanges two apps on their routes in one change of the route table and
-// returns once the router runs it. Swapping again is the way back.
+// returns once the router runs it. Swapping again is the way back. Where one of
+// them is the shadow of the other they exchange that as well.
 func (e *Engine) Swap(ctx context.Context, who platform.Actor, req SwapRequest) (platform.Change, error) {
 	req.Options.Why = "swap"
 	if req.A == req.B {
@@ -37,7 +38,7 @@ func (t *traffic) swap(ctx context.Context, req SwapRequest) error {
 	if a.SpaceGUID != b.SpaceGUID {
 		return platform.Invalidf("Apps in different spaces cannot be swapped")
 	}
-	found, _, err := t.tx.Routes(ctx, store.Query{In: map[string][]string{"app_guids": {req.A, req.B}}})
+	found, _, err := t.tx.Routes(ctx, store.Query{In: map[string][]string{"live_app_guids": {req.A, req.B}}})
 	if err != nil {
 		return err
 	}
@@ -57,7 +58,7 @@ func (t *traffic) swap(ctx context.Context, req SwapRequest) error {
 			other = b
 		}
 		gets := slices.ContainsFunc(found, func(r platform.Route) bool {
-			return slices.ContainsFunc(r.Destinations, func(d platform.Destination) bool { return d.AppGUID == other.GUID })
+			return slices.ContainsFunc(r.Destinations, func(d platform.Destination) bool { return d.AppGUID == other.GUID && !d.IsShadow() })
 		})
 		if !gets || req.Force {
 			continue
@@ -70,11 +71,13 @@ func (t *traffic) swap(ctx context.Context, req SwapRequest) error {
 	for n, r := range t.routes {
 		urls = append(urls, r.URL())
 		ds := slices.Clone(r.Destinations)
+		both := standsOn(r, req.A) && standsOn(r, req.B)
 		for i := range ds {
-			switch ds[i].AppGUID {
-			case req.A:
+			switch {
+			case ds[i].IsShadow() && !both: // it stays one of what answers there now
+			case ds[i].AppGUID == req.A:
 				ds[i].AppGUID = req.B
-			case req.B:
+			case ds[i].AppGUID == req.B:
 				ds[i].AppGUID = req.A
 			}
 		}
@@ -84,6 +87,11 @@ func (t *traffic) swap(ctx context.Context, req SwapRequest) error {
 	}
 	t.text = fmt.Sprintf("Swapped %s and %s on %s", a.Name, b.Name, strings.Join(urls, ", "))
 	return nil
+}
+
+// standsOn reports whether a route leads to an app, or copies to it.
+func standsOn(r platform.Route, app string) bool {
+	return slices.ContainsFunc(r.Destinations, func(d platform.Destination) bool { return d.AppGUID == app })
 }
 
 // checkAppReady refuses to put an app that cannot answer in the place of one

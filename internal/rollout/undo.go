@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -87,7 +88,7 @@ func (t *traffic) undo(ctx context.Context, app string, last undoing) error {
 // the net.
 func refuseFirstWay(last undoing) error {
 	for i, r := range last.Before.Routes {
-		if len(r.Destinations) == 0 && i < len(last.After.Routes) && len(last.After.Routes[i].Destinations) > 0 {
+		if !isAnswered(r) && i < len(last.After.Routes) && isAnswered(last.After.Routes[i]) {
 			return refuse(fmt.Sprintf("weir rollback %s goes back to what it ran before, weir unmap-route takes an app off a route", last.app), "the change to undo, table %d, gave route %s its first app", last.Table, r.URL)
 		}
 	}
@@ -114,6 +115,11 @@ func (t *traffic) refuseOlder(ctx context.Context, app string, last undoing) err
 	}
 	return refuse(fmt.Sprintf("weir rollback %[1]s goes back to what it ran before that; weir weight and weir rollback %[1]s --table NUMBER change where requests go", last.app),
 		"app %q got revision %d after the change to undo, table %d", last.app, all[0].RevisionVersion, last.Table)
+}
+
+// isAnswered reports whether a route leads to an app; copies are not enough.
+func isAnswered(r platform.RouteTraffic) bool {
+	return slices.ContainsFunc(r.Destinations, func(d platform.DestinationTraffic) bool { return d.Mode != platform.ModeShadow })
 }
 
 // ReturnTo gives the versions and routes that the newest change of an app's
@@ -279,7 +285,7 @@ func (t *traffic) hintShares(v platform.VersionTraffic) string {
 func sameWays(a, b []platform.DestinationTraffic) bool {
 	same := func(x, y platform.DestinationTraffic) bool {
 		return x.AppGUID == y.AppGUID && x.ProcessType == y.ProcessType && x.Port == y.Port && x.Protocol == y.Protocol &&
-			(x.Weight == nil) == (y.Weight == nil) && (x.Weight == nil || *x.Weight == *y.Weight)
+			x.Mode == y.Mode && x.ShadowPercent == y.ShadowPercent && (x.Weight == nil) == (y.Weight == nil) && (x.Weight == nil || *x.Weight == *y.Weight)
 	}
 	return len(a) == len(b) && !slices.ContainsFunc(a, func(x platform.DestinationTraffic) bool {
 		return !slices.ContainsFunc(b, func(y platform.DestinationTraffic) bool { return same(x, y) })
@@ -320,6 +326,7 @@ func (t *traffic) restoreRoute(ctx context.Context, n int, was platform.RouteTra
 		}
 		ds = append(ds, platform.Destination{
 			AppGUID: d.AppGUID, ProcessType: d.ProcessType, Port: d.Port, Protocol: d.Protocol, Weight: d.Weight,
+			Mode: cmp.Or(d.Mode, platform.ModeLive), ShadowPercent: d.ShadowPercent,
 		})
 	}
 	return t.lead(ctx, n, ds)

@@ -109,11 +109,11 @@ func (w *statusView) read(ctx context.Context, tx *store.Tx, apps []string) erro
 			w.sides[v.DeploymentGUID] = true
 		}
 	}
-	routes, _, err := tx.Routes(ctx, store.Query{In: byApp})
+	routes, _, err := tx.Routes(ctx, store.Query{In: map[string][]string{"live_app_guids": apps}})
 	for _, r := range routes {
 		seen := map[string]bool{}
 		for _, d := range r.Destinations {
-			if !seen[d.AppGUID] {
+			if !d.IsShadow() && !seen[d.AppGUID] {
 				seen[d.AppGUID] = true
 				w.routes[d.AppGUID] = append(w.routes[d.AppGUID], r)
 			}

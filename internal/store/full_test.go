@@ -98,8 +98,8 @@ func newFixture(guid func() string) fixture {
 		Route: platform.Route{
 			Resource: meta(13), Host: "shop", Path: "/api", Protocol: "http", Options: map[string]string{"loadbalancing": "round-robin"},
 			Destinations: []platform.Destination{
-				{Resource: meta(14), ProcessType: "web", Port: 8080, Protocol: "http1", Weight: &weight},
-				{Resource: meta(15), ProcessType: "web", Port: 9090, Protocol: "http2"},
+				{Resource: meta(14), ProcessType: "web", Port: 8080, Protocol: "http1", Weight: &weight, Mode: platform.ModeLive},
+				{Resource: meta(15), ProcessType: "web", Port: 9090, Protocol: "http2", Mode: platform.ModeLive},
 			},
 		},
 		ServiceInstance: platform.ServiceInstance{

@@ -31,6 +31,7 @@ var routes = &table[platform.Route]{
 		"space_guids":        is("t.space_guid"),
 		"organization_guids": within("t.space_guid", spacesOfOrg),
 		"app_guids":          within("t.guid", "SELECT d.route_guid FROM destinations d WHERE d.app_guid {in}"),
+		"live_app_guids":     within("t.guid", "SELECT d.route_guid FROM destinations d WHERE d.mode <> 'shadow' AND d.app_guid {in}"),
 		// No service instance is bound to a route yet.
 		"service_instance_guids": is("CAST(NULL AS TEXT)"),
 		"mapped":                 is("CASE WHEN EXISTS (SELECT 1 FROM destinations d WHERE d.route_guid = t.guid) THEN 'true' ELSE 'false' END"),
@@ -53,6 +54,8 @@ var destinations = &table[platform.Destination]{
 			column{name: "port", value: &d.Port},
 			column{name: "protocol", value: &d.Protocol},
 			column{name: "weight", value: &d.Weight},
+			column{name: "mode", value: &d.Mode},
+			column{name: "shadow_percent", value: &d.ShadowPercent},
 		)
 	},
 }
