@@ -41,7 +41,7 @@ var moves = []struct {
 	times int
 	make  func(r *rand.Rand, n int) action
 }{
-	{3, func(r *rand.Rand, n int) action { return push(r, n, "good") }},
+	{3, func(r *rand.Rand, n int) action { return instead(push(r, n, "good")) }},
 	{1, pushUnhealthy},
 	{2, pushInterrupted},
 	{2, func(r *rand.Rand, n int) action { return beside(push(r, n, "good", "--replace", "--no-traffic")) }},
@@ -97,8 +97,15 @@ func push(r *rand.Rand, n int, kind string, more ...string) action {
 	a := action{apps: []string{app}, push: fmt.Sprintf("%s/%d-%s", app, n, kind)}
 	a.commands = [][]string{append([]string{
 		"push", app, "-m", "64M", "--version", pick(r, labels), "--env", "LABEL=" + a.push,
-		"--env", "ERRORS=0", "-c", "./flaky", "-t", "60s", "--wait-timeout", "60s",
+		"--env", "ERRORS=0", "-c", "./flaky", "-t", "60s", "--wait-timeout", "20s",
 	}, more...)}
+	return a
+}
+
+// instead is a push that first takes away what has its label, if it may.
+func instead(a action) action {
+	c := a.commands[0]
+	a.commands = [][]string{{"kill", c[1], c[slices.Index(c, "--version")+1], "-y"}, c}
 	return a
 }
 
@@ -212,7 +219,7 @@ func scale(r *rand.Rand, _ int) action {
 func setEnv(r *rand.Rand, n int) action {
 	a := traffic(r, "set-env", "TURN", fmt.Sprint(n))
 	if r.IntN(2) == 0 {
-		a.commands[0] = append(a.commands[0], "--release", "--wait-timeout", "60s")
+		a.commands[0] = append(a.commands[0], "--release", "--wait-timeout", "20s")
 	}
 	return a
 }

@@ -115,7 +115,7 @@ func (w *walk) step(r *rand.Rand, chaos bool) {
 		a := choose(r, w.n)
 		actions.Go(func() { w.act(a) })
 	}
-	when, victim, which := time.Duration(r.IntN(2500))*time.Millisecond, pick(r, victims), r.Uint32()
+	when, victim, which := time.Duration(r.IntN(1500))*time.Millisecond, pick(r, victims), r.Uint32()
 	if chaos && victim != "" {
 		time.Sleep(when)
 		w.strike(victim, int(which>>1))
