@@ -24,7 +24,7 @@ func shadowCommands() []*command {
 		about: "A shadow gets a copy of each request, or of a share of them, and its answers reach nobody; they are compared with those " +
 			"of the main version. Only GET, HEAD and OPTIONS are copied unless --methods or --all-methods says otherwise. --report shows what differs: fields that " +
 			"differ more than the main version differs from itself are marked; noise is what differs between two of its own answers. --off makes it an ordinary version without requests. " +
-			"weir push APP --version v2 --shadow makes one from the start, and has the same flags for what is copied and compared.",
+			"weir map-route APP DOMAIN --shadow lets another app get the copies, whose report and settings are its main version's. weir push APP --version v2 --shadow makes one from the start, and has the same flags for what is copied and compared.",
 		flags: slices.Concat([]cli.Flag{
 			&cli.BoolFlag{Name: "report", Usage: "show what comparing the answers has found"},
 			&cli.BoolFlag{Name: "reset", Usage: "begin the report anew"},
@@ -45,7 +45,7 @@ func runShadow(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	v, err := f.shadow(label)
+	v, routes, err := s.shadowOf(ctx, &f, label)
 	if err != nil {
 		return err
 	}
@@ -64,6 +64,9 @@ func runShadow(ctx context.Context, c *call) error {
 		return c.showReport(f.ref(v), r)
 	}
 	u, err := c.shadowUpdate(v, share)
+	if err == nil && len(routes) > 0 {
+		u, err = c.ofRoutes(u, name, share, routes)
+	}
 	if err != nil {
 		return err
 	}
@@ -88,32 +91,6 @@ func runShadow(ctx context.Context, c *call) error {
 		p.blank()
 		p.line(fmt.Sprintf("table %d", split.Table))
 	})
-}
-
-// shadow finds the version that is meant: the one named, or else the only
-// shadow.
-func (f *fleet) shadow(label string) (v3.Version, error) {
-	if label != "" {
-		return f.find(label)
-	}
-	var found []v3.Version
-	for _, v := range f.versions {
-		if v.Mode == v3.ModeShadow {
-			found = append(found, v)
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return v3.Version{}, withHint(newFailure(exitNotFound, "no-shadow", f.app.Name+" has no shadow version", ""),
-			"weir push "+f.app.Name+" --version v2 --shadow starts one; weir shadow "+f.app.Name+":VERSION makes one of a version there is")
-	}
-	var refs []string
-	for _, v := range found {
-		refs = append(refs, f.ref(v))
-	}
-	return v3.Version{}, usagef("%s has more than one shadow: name one of %s", f.app.Name, strings.Join(refs, ", "))
 }
 
 // shadowUpdate is what the flags ask to be changed.
