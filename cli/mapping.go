@@ -84,7 +84,7 @@ func checkWeight(n int) error {
 type mapping struct {
 	App     string `json:"app"`
 	Route   string `json:"route"`
-	Weight  *int   `json:"weight"` // null: none given, counts as 100
+	Weight  *int   `json:"weight"`        // null: none given, counts as 100
 	Shadow  int    `json:"shadowPercent"` // of the requests that it gets copies of; 0: it is no shadow
 	Changed bool   `json:"changed"`
 	Drained *bool  `json:"drained"` // no request is in flight any more; null but with --drain

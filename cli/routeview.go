@@ -30,7 +30,7 @@ type destinationView struct {
 	Process  string  `json:"process"`
 	Protocol string  `json:"protocol"`
 	Weight   int     `json:"weight"`
-	Share    float64 `json:"sharePercent"` // of the route's requests, were all healthy
+	Share    float64 `json:"sharePercent"`  // of the route's requests, were all healthy
 	Shadow   int     `json:"shadowPercent"` // of them that it gets copies of; it has no weight then
 	// Versions are those of the app, if there are several, that get some of it.
 	Versions []versionShare `json:"versions"`
