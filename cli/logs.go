@@ -28,7 +28,8 @@ func logCommands() []*command {
 				"RTR (requests), API (changes), CELL (instances). With a VERSION only what its instances wrote.",
 			flags: []cli.Flag{
 				&cli.BoolFlag{Name: "recent", Usage: "show what there is and end"},
-				&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Usage: "begin this `NUMBER` of lines back (default 10, with --recent 100)"},
+				&cli.IntFlag{Name: "lines", Aliases: []string{"n", "tail"}, Usage: "begin this `NUMBER` of lines back (default 10, with --recent 100)"},
+				&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "accepted for kubectl's sake: without --recent it goes on anyway"},
 				&cli.StringFlag{Name: "source", Usage: "only lines of these sources, `LIST` such as APP,STG"},
 			},
 			run: runLogs,
@@ -59,6 +60,9 @@ func viewLine(l v3.LogLine) logLine {
 
 func runLogs(ctx context.Context, c *call) error {
 	lines := 10
+	if c.Bool("recent") && c.Bool("follow") {
+		return usagef("--recent and --follow exclude each other")
+	}
 	if c.Bool("recent") {
 		lines = 100
 	}

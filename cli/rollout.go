@@ -30,6 +30,7 @@ var elsewhereActions = map[string]string{
 	"cancel":   "did you mean weir rollout abort?",
 	"stop":     "did you mean weir rollout pause, or abort?",
 	"undo":     "weir undo APP",
+	"restart":  "weir restart APP",
 	"rollback": "weir rollout abort APP, or weir rollback APP once it is done",
 }
 

@@ -19,7 +19,7 @@ func scaleCommands() []*command {
 		about: "New limits need new instances; they take over before the old ones stop. " +
 			"Without flags it shows the app.",
 		flags: append([]cli.Flag{
-			&cli.IntFlag{Name: "instances", Aliases: []string{"i"}, Usage: "`NUMBER` of instances"},
+			&cli.IntFlag{Name: "instances", Aliases: []string{"i", "replicas"}, Usage: "`NUMBER` of instances"},
 			&cli.StringFlag{Name: "memory", Aliases: []string{"m"}, Usage: "memory limit of an instance, `SIZE` such as 256M"},
 			&cli.StringFlag{Name: "disk", Aliases: []string{"k"}, Usage: "disk limit of an instance, `SIZE`"},
 			&cli.StringFlag{Name: "process", Usage: "`TYPE` of the process", Value: "web"},

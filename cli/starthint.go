@@ -30,6 +30,8 @@ func startHint(app, why string) string {
 		return "there is no such program: see the start command in weir app " + app + "; " + logs
 	case strings.Contains(why, "did not listen on its port"):
 		return "it must listen on the port in PORT, on all addresses; if it needs more time, push with -t 2m; " + logs
+	case strings.Contains(why, "did not answer its health check") && strings.Contains(why, " answered "):
+		return "weir set-health-check " + app + " http --endpoint PATH asks for another path; " + logs
 	case strings.Contains(why, "did not answer its health check"):
 		return "if it needs more time, push with -t 2m; " + logs
 	}

@@ -13,6 +13,7 @@ func TestStartHint_SaysWhatToDoAboutTheReason(t *testing.T) {
 		"the app crashed 3 times in a row: exited with status 127":                         "there is no such program",
 		"the app did not listen on its port (PORT=8080) within 2s; it listens on 3000":     "-t 2m",
 		"the app did not answer its health check within 5s: it answers 500":                "-t 2m",
+		"the app did not answer its health check within 1m0s: GET /nope answered 404":      "weir set-health-check hello http --endpoint PATH",
 		"the app crashed 3 times in a row: exited with status 3 (instance 0 of process x)": "weir logs hello",
 	} {
 		got := startHint("hello", why)

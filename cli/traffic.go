@@ -23,7 +23,7 @@ func trafficCommands() []*command {
 				"swap web-blue web-green --route live.apps.localhost --dry-run",
 			},
 			about: "Requests for the one go to the other from one moment to the next. Swapping again is the way back. An app " +
-				"without an instance that is ready is refused. --warm asks the app that is to get the live route first, under its " +
+				"without an instance that is ready is refused. APP is the one that is live, and --warm asks OTHER_APP first, under its " +
 				"own address, and refuses if an answer is another.",
 			flags: append([]cli.Flag{
 				&cli.StringSliceFlag{Name: "route", Usage: "only this route, `HOST.DOMAIN/PATH`; may be repeated"},

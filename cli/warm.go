@@ -79,7 +79,7 @@ func (c *call) warmUp(ctx context.Context, s *session, app v3.App, list []warmRe
 	defer hc.CloseIdleConnections()
 	for _, w := range list {
 		address := strings.TrimRight(routeURL(scheme, port, routes[own].URL), "/") + w.path
-		c.out.step("Warming up %s", address)
+		c.out.step("Warming up %s at %s", app.Name, address)
 		for range max(1, web.Instances) {
 			status, err := ask(ctx, hc, address)
 			if err != nil {
