@@ -97,13 +97,13 @@ func TestWeights_ShareHoldsInEveryHundredRequests(t *testing.T) {
 	s.must("restart", "web-v2")
 	check("after a restart", 30)
 	s.crash("web-v2")
-	s.eventually(30*time.Second, "the crash to be noticed", func() error {
+	s.eventually(time.Minute, "the crash to be noticed", func() error {
 		if out := s.must("events", "web-v2"); !strings.Contains(out, "status 3") {
 			return fmt.Errorf("events say nothing of status 3:\n%s", out)
 		}
 		return nil
 	})
-	s.eventually(30*time.Second, "web-v2 to be back", func() error {
+	s.eventually(time.Minute, "web-v2 to be back", func() error {
 		if _, body, err := s.get("live.apps.localhost", "/"); err != nil || !strings.Contains(body, "web-v2") {
 			return fmt.Errorf("it answers %q (%v)", body, err)
 		}

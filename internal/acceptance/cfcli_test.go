@@ -191,7 +191,7 @@ func (cf *cfCLI) push(name, dir string) (appGUID string) {
 	if restarted.State != "STARTED" {
 		t.Errorf("a restarted app is %s", restarted.State)
 	}
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for _, p := range cf.processes(app) {
 		for {
 			stats := cf.stats(p.GUID)

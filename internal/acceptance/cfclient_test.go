@@ -66,7 +66,7 @@ func TestGoCfclient_DrivesAnAppThroughItsLife(t *testing.T) {
 		i := slices.IndexFunc(procs, func(p *resource.Process) bool { return p.Type == "web" })
 		_, err = cf.Processes.Scale(ctx, procs[i].GUID, resource.NewProcessScale().WithInstances(2))
 		must(t, "scaling", err)
-		s.eventually(30*time.Second, "two running instances", func() error {
+		s.eventually(time.Minute, "two running instances", func() error {
 			stats, err := cf.Processes.GetStats(ctx, procs[i].GUID)
 			if err != nil {
 				return err
@@ -122,7 +122,7 @@ func TestGoCfclient_DrivesAnAppThroughItsLife(t *testing.T) {
 			Revision:      &resource.DeploymentRevision{GUID: revisions[0].GUID},
 		})
 		must(t, "creating a deployment", err)
-		s.eventually(30*time.Second, "the deployment to finish", func() error {
+		s.eventually(time.Minute, "the deployment to finish", func() error {
 			d, err := cf.Deployments.Get(ctx, d.GUID)
 			if err != nil {
 				return err
@@ -163,7 +163,7 @@ func (s *server) cfclient(t *testing.T) *client.Client {
 // answers waits until the router answers GET / on host with the status.
 func (s *server) answers(host string, status int) {
 	s.t.Helper()
-	s.eventually(30*time.Second, fmt.Sprintf("%s to answer %d", host, status), func() error {
+	s.eventually(time.Minute, fmt.Sprintf("%s to answer %d", host, status), func() error {
 		got, body, err := s.get(host, "/")
 		if err == nil && got != status {
 			err = fmt.Errorf("it answers %d: %s", got, body)

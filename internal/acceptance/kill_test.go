@@ -46,7 +46,7 @@ func killRounds(t *testing.T, victim string, rounds int) {
 		s.kill9(victim)
 		a := <-acked
 		s.eventually(time.Minute, "the API to be back", s.ping)
-		s.eventually(30*time.Second, "the apps to be right again", func() error { return a.holds(s) })
+		s.eventually(time.Minute, "the apps to be right again", func() error { return a.holds(s) })
 		roundSent, roundFailed, why := l.stop()
 		sent, failed = sent+roundSent, failed+roundFailed
 		if bound := allowedFailures(victim); roundFailed > bound {
@@ -184,7 +184,7 @@ func (s *server) appInits(app string) map[string]int {
 // temporary file is.
 func (s *server) nothingLeft() {
 	s.t.Helper()
-	s.eventually(30*time.Second, "nothing to be left", func() error {
+	s.eventually(time.Minute, "nothing to be left", func() error {
 		// Each run of the droplet store works in a directory of its own below
 		// tmp: the present one's may be there, and must be empty.
 		for _, pattern := range []string{"instances/*", "staging/*", "uploads/*", "droplets/tmp/*/*"} {
@@ -221,7 +221,7 @@ func TestRestart_EverythingComesBack(t *testing.T) {
 
 	check := func(after string) {
 		t.Helper()
-		s.eventually(30*time.Second, "web to run after "+after, func() error { return s.running("web", 2) })
+		s.eventually(time.Minute, "web to run after "+after, func() error { return s.running("web", 2) })
 		s.answers("web.apps.localhost", 200)
 		if status, _, err := s.get("other.apps.localhost", "/healthz"); err != nil || status != 200 {
 			t.Errorf("after %s the second route answers %d (%v)", after, status, err)
@@ -270,7 +270,7 @@ func TestStop_AskedTwiceLeavesNothing(t *testing.T) {
 		t.Fatalf("instances: %v", inits)
 	}
 	must(t, "interrupting", s.cmd.Process.Signal(os.Interrupt))
-	s.eventually(30*time.Second, "the stop to begin", func() error {
+	s.eventually(time.Minute, "the stop to begin", func() error {
 		if !strings.Contains(s.log(), "msg=stopping") {
 			return errors.New("the log does not say so")
 		}
@@ -293,7 +293,7 @@ func TestCrash_SaysWhyAndComesBack(t *testing.T) {
 	s := start(t)
 	s.mustIn(filepath.Join(repo(t), "examples/hello-go"), "push", "web", "-m", "64M")
 	s.crash("web")
-	s.eventually(30*time.Second, "the crash to be told and mended", func() error {
+	s.eventually(time.Minute, "the crash to be told and mended", func() error {
 		if out := s.must("events", "web"); !strings.Contains(out, "status 3") {
 			return fmt.Errorf("events say nothing of status 3:\n%s", out)
 		}

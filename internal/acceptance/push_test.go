@@ -122,7 +122,7 @@ func TestPush_OverARunningAppDropsNothing(t *testing.T) {
 	for range 2 {
 		s.must("curl", "--fail", "-X", "POST", "/v3/apps/"+s.guid("web")+"/actions/restart")
 	}
-	s.eventually(30*time.Second, "the restarted instances", func() error { return s.running("web", 3) })
+	s.eventually(time.Minute, "the restarted instances", func() error { return s.running("web", 3) })
 	s.must("scale", "web", "-i", "1")
 	sent, failed, why := l.stop()
 	t.Logf("%d requests, %d failed", sent, failed)

@@ -26,7 +26,7 @@ func TestRelease_StickyClientsStay(t *testing.T) {
 	jars := make([]*http.Client, clients)
 	for i := range jars {
 		jar, _ := cookiejar.New(nil)
-		jars[i] = &http.Client{Transport: shared, Jar: jar, Timeout: 20 * time.Second}
+		jars[i] = &http.Client{Transport: shared, Jar: jar, Timeout: time.Minute}
 	}
 	round := func() []string {
 		got := make([]string, clients)
@@ -64,7 +64,7 @@ func TestRelease_StickyClientsStay(t *testing.T) {
 
 // G6: what takes long survives a deployment.
 func TestRelease_LongRequestsSurviveADeployment(t *testing.T) {
-	n, hold := 30, 6*time.Second
+	n, hold := 30, 15*time.Second // in which all have to begin
 	if long() {
 		n, hold = 200, time.Minute
 	}
@@ -90,7 +90,7 @@ func TestRelease_LongRequestsSurviveADeployment(t *testing.T) {
 			}
 		})
 	}
-	s.eventually(30*time.Second, "all of them to be with the app", func() error {
+	s.eventually(time.Minute, "all of them to be with the app", func() error {
 		if _, held, err := s.get("web.apps.localhost", "/held"); held != fmt.Sprint(n) {
 			return fmt.Errorf("it holds %s (%v)", held, err)
 		}

@@ -226,7 +226,7 @@ func TestRelease_HealthyVersionsAreLeftAlone(t *testing.T) {
 		label := fmt.Sprintf("v%d", i+2)
 		r := s.roll("web", label, map[string]string{"ERRORS": "0.01"}, plan)
 		for step := 1; step <= 3; step++ {
-			s.eventually(30*time.Second, "the step", func() error {
+			s.eventually(time.Minute, "the step", func() error {
 				if r = s.rolled("/v3/rollouts/" + r.GUID); r.Over || r.Step == step && r.State == "baking" {
 					return nil
 				}
@@ -262,7 +262,7 @@ func TestRelease_HealthyVersionsAreLeftAlone(t *testing.T) {
 func (s *server) counted(r rolled) (n int) {
 	s.t.Helper()
 	since := time.Now()
-	s.eventually(30*time.Second, "the count to stand still", func() error {
+	s.eventually(time.Minute, "the count to stand still", func() error {
 		was := n
 		if n = s.rolled("/v3/rollouts/" + r.GUID).Usage.Candidate.Requests; n != was {
 			since = time.Now()
@@ -288,7 +288,7 @@ func TestRelease_LateRegressionsAreFound(t *testing.T) {
 	for i := range late {
 		label := fmt.Sprintf("late%d", i)
 		r := s.roll("web", label, map[string]string{"ERRORS": "0.01"}, onlyStep(50, 0, onlyErrors))
-		s.eventually(30*time.Second, "the step", func() error {
+		s.eventually(time.Minute, "the step", func() error {
 			if r = s.rolled("/v3/rollouts/" + r.GUID); r.State != "baking" {
 				return fmt.Errorf("it is %s", r.State)
 			}

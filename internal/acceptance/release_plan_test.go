@@ -64,7 +64,7 @@ func TestRelease_RingsGatesProbesAndHooks(t *testing.T) {
 		"steps":[{"ring":"staff","bake":"1s","gate":"approve","probe":"/held"},{"weight":50,"bake":"1s","gate":"%[1]s/gate"},{"weight":100}],
 		"min-requests":0,"warmup":"0s","hooks":{"before-start":"%[1]s","before-step":"%[1]s","after-step":"%[1]s","on-done":"%[1]s","on-rollback":"%[1]s"}}`, o.URL)
 	r := s.roll("web", "v2", nil, plan)
-	s.eventually(30*time.Second, "the ring to be passed", func() error {
+	s.eventually(time.Minute, "the ring to be passed", func() error {
 		if r = s.rolled("/v3/rollouts/" + r.GUID); r.State != "waiting" {
 			return fmt.Errorf("it is %s: %s", r.State, r.Reason)
 		}
@@ -86,7 +86,7 @@ func TestRelease_RingsGatesProbesAndHooks(t *testing.T) {
 		t.Errorf("after the rollout: %v", got)
 	}
 	want := []string{"after-step", "after-step", "before-start", "before-step", "before-step", "on-done"}
-	s.eventually(30*time.Second, "the hooks", func() error {
+	s.eventually(time.Minute, "the hooks", func() error {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		if got := slices.Sorted(slices.Values(o.told)); !slices.Equal(got, want) {

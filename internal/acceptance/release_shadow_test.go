@@ -138,7 +138,7 @@ func TestRelease_ShadowCostsTheMainVersionNothing(t *testing.T) {
 	if resp, err := http.Get(v2); err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("v2 does not answer at %q: %v", v2, err)
 	}
-	direct := &http.Client{Timeout: 20 * time.Second}
+	direct := &http.Client{Timeout: time.Minute}
 	var asking sync.WaitGroup
 	beside := func() {
 		asking.Go(func() {

@@ -43,7 +43,7 @@ func (s *server) sockets(host string, n int) (all []*held) {
 	client := s.client(true)
 	client.Timeout = 0
 	for range n {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		c, _, err := websocket.Dial(ctx, "ws://"+host+"/ws", &websocket.DialOptions{HTTPClient: client})
 		cancel()
 		if err != nil {
@@ -91,7 +91,7 @@ func (s *server) open(all []*held) (n int) {
 	for i, h := range all {
 		before[i] = h.heard.Load()
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		n = 0
 		silent := 0
 		for i, h := range all {

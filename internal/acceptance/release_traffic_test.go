@@ -32,7 +32,7 @@ func TestRelease_SharesAreExact(t *testing.T) {
 	check("after kill -9 of the router")
 	s.stop()
 	s.restart()
-	s.eventually(30*time.Second, "both versions to be back", func() error {
+	s.eventually(time.Minute, "both versions to be back", func() error {
 		for _, v := range []string{"v1", "v2"} {
 			if status, body, err := s.get(v+".web.apps.localhost", "/"); err != nil || status != 200 || body != v {
 				return fmt.Errorf("%s answers %d %s (%v)", v, status, body, err)

@@ -42,7 +42,7 @@ func TestReload_FailsNoRequestAndKeepsTheAccessLog(t *testing.T) {
 			t.Error("the app was restarted")
 		}
 	}
-	s.eventually(30*time.Second, "every request to be in the access log", func() error {
+	s.eventually(time.Minute, "every request to be in the access log", func() error {
 		return s.logged(file, int(sent))
 	})
 	if r := s.weir("", "reload", "--data", filepath.Join(s.dir, "elsewhere")); r.code == 0 || !strings.Contains(r.stderr, "no weir runs on the data directory") {

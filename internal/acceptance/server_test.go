@@ -219,7 +219,7 @@ func (s *server) killKeeper() {
 func (s *server) child(name string) int {
 	s.t.Helper()
 	var pid int
-	s.eventually(30*time.Second, "the "+name+" to run", func() error {
+	s.eventually(time.Minute, "the "+name+" to run", func() error {
 		for _, p := range processes(s.t, s.data()) {
 			if len(p.args) > 1 && p.args[1] == name {
 				pid = p.pid
@@ -358,7 +358,7 @@ func (s *server) client2() *http.Client {
 func (s *server) client(keepAlive bool) *http.Client {
 	addr := s.http // a restart, meanwhile, finds the same
 	return &http.Client{
-		Timeout: 20 * time.Second,
+		Timeout: time.Minute,
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 				return (&net.Dialer{}).DialContext(ctx, network, addr)

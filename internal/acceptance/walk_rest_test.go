@@ -117,7 +117,7 @@ func (w *walk) read(v any, path string) error {
 			return err
 		}
 		req.Header.Set("Authorization", w.token)
-		resp, err := (&http.Client{Timeout: 30 * time.Second}).Do(req)
+		resp, err := (&http.Client{Timeout: time.Minute}).Do(req)
 		if err != nil {
 			return err
 		}
