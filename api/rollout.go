@@ -27,6 +27,7 @@ func rolloutRoutes() []route {
 		{post, "/v3/rollouts/:guid/actions/abort", auth.Write, handle((*API).abortRollout)},
 
 		{post, "/v3/rollouts/:guid/actions/report", auth.Write, handle((*API).reportToRollout)},
+		{post, "/v3/apps/:guid/actions/report_events", auth.Write, handle((*API).reportToApp)},
 
 		{get, "/v3/apps/:guid/rollouts", auth.Read, handle((*API).listAppRollouts)},
 		{post, "/v3/apps/:guid/rollouts", auth.Write, handle((*API).createRollout)},
@@ -143,10 +144,37 @@ type rolloutReport struct {
 }
 
 func (a *API) reportToRollout(ctx context.Context, c call, req rolloutReport) (reply, error) {
-	if _, err := a.releases.Report(ctx, req.GUID, req.Body.Stable, req.Body.Candidate); err != nil {
+	b := &req.Body
+	r := release.Report{Versions: b.Versions, Event: b.Event, Reason: b.Reason}
+	if len(r.Versions) == 0 {
+		row, err := a.store.Rollout(ctx, req.GUID)
+		if err != nil {
+			return reply{}, err
+		}
+		r.Versions = map[string]uint64{row.FromGUID: b.Stable, row.ToGUID: b.Candidate}
+	}
+	if _, err := a.releases.Report(ctx, c.actor(), req.GUID, r); err != nil {
 		return reply{}, err
 	}
 	return a.rolloutNow(ctx, c, req.GUID, http.StatusOK)
+}
+
+type appReport struct {
+	GUID string         `path:"guid"`
+	Body v3.EventReport `body:"json"`
+}
+
+// reportToApp is for those who cannot know which rollout is on its way.
+func (a *API) reportToApp(ctx context.Context, c call, req appReport) (reply, error) {
+	if _, err := a.store.App(ctx, req.GUID); err != nil {
+		return reply{}, err
+	}
+	b := &req.Body
+	row, err := a.releases.ReportToApp(ctx, c.actor(), req.GUID, release.Report{Versions: b.Versions, Event: b.Event, Reason: b.Reason})
+	if err != nil {
+		return reply{}, err
+	}
+	return a.rolloutNow(ctx, c, row.GUID, http.StatusOK)
 }
 
 type rolloutGUID struct {
@@ -178,11 +206,10 @@ func (a *API) replayRollout(ctx context.Context, _ call, req rolloutGUID) (reply
 	}
 	out := v3.RolloutReplay{
 		Entries: r.Entries, Bytes: r.Bytes, Same: r.Same, Rejected: r.Verdict.Rejected,
-		Evidence: map[string]v3.RolloutEvidence{}, Curve: []v3.RolloutPoint{},
+		Evidence: presentFigures(r.Evidence), Curve: []v3.RolloutPoint{},
 	}
 	for _, p := range r.Curve {
 		out.Curve = append(out.Curve, v3.RolloutPoint{Stable: p.Stable, Candidate: p.Candidate, Evidence: presentFigures(p.Evidence)})
-		out.Evidence = presentFigures(p.Evidence)
 	}
 	return ok(out), nil
 }
@@ -257,7 +284,7 @@ func (u urls) rollout(s release.Status) v3.Rollout {
 		Since: v3.At(r.Since), Table: r.Table, BakedSeconds: p.Baked.Seconds(), Missing: orEmptyList(s.Missing),
 		StepUsage: v3.RolloutUsages{Stable: presentUsage(p.Step[0]), Candidate: presentUsage(p.Step[1])},
 		Usage:     v3.RolloutUsages{Stable: presentUsage(p.All[0]), Candidate: presentUsage(p.All[1])},
-		Evidence:  presentFigures(s.Figures), CouldSee: s.CouldSee, FirstBad: []v3.RolloutBadRequest{},
+		Evidence:  presentFigures(s.Figures), CouldSee: s.CouldSee, FirstBad: []v3.RolloutBadRequest{}, Reports: []v3.RolloutReported{},
 		Explanation: presentExplanation(&s), KeptUntil: v3.At(p.KeptUntil), Plan: json.RawMessage(r.Plan), CreatedBy: r.CreatedBy.Name,
 		Relationships: v3.Relationships{"app": v3.To(r.AppGUID)},
 		Links:         v3.Links{"self": u.link(self), "app": u.link("/v3/apps/" + r.AppGUID)},
@@ -274,8 +301,12 @@ func (u urls) rollout(s release.Status) v3.Rollout {
 			label = r.ToLabel
 		}
 		out.FirstBad = append(out.FirstBad, v3.RolloutBadRequest{
-			Version: label, RequestID: b.RequestID, Method: b.Method, Path: strings.ToValidUTF8(b.Path, "?"), Status: b.Status, Reason: b.Reason, At: v3.At(b.At),
+			Version: label, RequestID: b.RequestID, Method: b.Method, Path: strings.ToValidUTF8(b.Path, "?"), Status: b.Status, Reason: b.Reason,
+			Event: strings.ToValidUTF8(b.Event, "?"), At: v3.At(b.At),
 		})
+	}
+	for _, p := range p.Reports {
+		out.Reports = append(out.Reports, v3.RolloutReported{At: v3.At(p.At), By: p.By, Event: p.Event, Reason: p.Reason, Stable: p.Stable, Candidate: p.Candidate})
 	}
 	return out
 }
@@ -291,7 +322,7 @@ func presentExplanation(s *release.Status) v3.RolloutExplanation {
 
 func presentUsage(u release.Usage) v3.RolloutUsage {
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	return v3.RolloutUsage{Requests: u.Requests, Bad: u.Bad, BadRate: u.BadRate(), Clients: u.Clients, P50: ms(u.Quantile(0.5)), P95: ms(u.Quantile(0.95))}
+	return v3.RolloutUsage{Requests: u.Requests, Bad: u.Bad, BadRate: u.BadRate(), Custom: u.Custom, Clients: u.Clients, P50: ms(u.Quantile(0.5)), P95: ms(u.Quantile(0.95))}
 }
 
 func presentFigures(f release.Figures) map[string]v3.RolloutEvidence {

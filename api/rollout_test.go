@@ -160,6 +160,51 @@ func TestRollouts_PauseAndAbort(t *testing.T) {
 	}
 }
 
+// A monitor cannot know which rollout is on its way; whoever does may say it.
+func TestRollouts_TakeReportsOfBadEvents(t *testing.T) {
+	f := newFixture(t)
+	app, _ := f.started("shop")
+	report := "/v3/apps/" + app.GUID + "/actions/report_events"
+	if a := f.wants(422, "POST", report, `{"versions":{"v1":1}}`); !strings.Contains(string(a.body), v3.TitleRefused) || !strings.Contains(string(a.body), "no rollout on its way") {
+		t.Errorf("without a rollout: %s", a.body)
+	}
+	f.wants(404, "POST", "/v3/apps/nope/actions/report_events", `{"versions":{"v1":1}}`)
+	made := f.wants(201, "POST", "/v3/apps/"+app.GUID+"/rollouts",
+		`{"label":"v2","droplet":{"guid":"`+f.droplet(app.GUID, "second")+`"},"plan":{"steps":[{"weight":10}],"warmup":0,"judge":{"custom":["refund"]}}}`).guid(t)
+	self := "/v3/rollouts/" + made
+	var r v3.Rollout
+	f.eventually("the first step", func() bool {
+		f.get(self, &r)
+		return r.State == "baking"
+	})
+	for body, want := range map[string]string{
+		`{"versions":{"v2":1}}`:                                   "without a name",
+		`{"versions":{"v2":3},"event":"refund"}`:                  "how many events v1 had",
+		`{"versions":{"v3":1},"event":"refund"}`:                  "has no part in rollout r-1",
+		`{"versions":{"v2":1,"v1":10000000},"event":"refund"}`:    "at most 100000 events",
+		`{"versions":{"v2":-1},"event":"refund"}`:                 "",
+		`{"event":"refund"}`:                                      "no event",
+		`{"versions":{"v2":1},"event":"refund","severity":"bad"}`: "",
+	} {
+		if a := f.do("POST", report, body); a.status != 422 && a.status != 400 || !strings.Contains(string(a.body), want) {
+			t.Errorf("%s: %d %s", body, a.status, a.body)
+		}
+	}
+	f.wants(200, "POST", report, `{"versions":{"v2":1},"event":"refund","reason":"from the till"}`)
+	f.wants(200, "POST", self+"/actions/report", `{"versions":{"v2":0,"v1":4},"event":"refund"}`)
+	f.wants(200, "POST", self+"/actions/report", `{"stable":5,"candidate":0,"event":"refund"}`)
+	f.get(self, &r)
+	if s, c := r.Usage.Stable.Custom, r.Usage.Candidate.Custom; s != 9 || c != 1 || len(r.Reports) != 3 {
+		t.Fatalf("counted are %d and %d: %+v", s, c, r.Reports)
+	}
+	if p := r.Reports[0]; p.Candidate != 1 || p.Stable != 0 || p.Event != "refund" || p.Reason != "from the till" || p.By == "" {
+		t.Errorf("the first report is %+v", p)
+	}
+	f.wants(200, "POST", self+"/actions/abort", `{}`)
+	f.get(self+"?wait=30", &r)
+	f.wants(422, "POST", self+"/actions/report", `{"versions":{"v2":1},"event":"refund"}`)
+}
+
 func TestRollouts_FreezesAndSimulation(t *testing.T) {
 	f := newFixture(t)
 	app, _ := f.started("shop")

@@ -10,7 +10,7 @@ import (
 // none.
 func versionWords(word, flag string) string {
 	switch {
-	case word == "VERSION", word == "FROM", word == "TO", flag == "from", flag == "to":
+	case word == "VERSION", word == "VERSION=COUNT", word == "FROM", word == "TO", flag == "from", flag == "to":
 		return "label"
 	case word == "APP:VERSION", word == "APP:VERSION=WEIGHT":
 		return "ref"
@@ -18,11 +18,17 @@ func versionWords(word, flag string) string {
 	return ""
 }
 
-// firstArgument returns the first positional argument among args.
-func firstArgument(t flagTable, args []string) string {
+// appArgument returns the positional argument among args that names the app:
+// the first, or that behind an action.
+func appArgument(cmd *command, t flagTable, args []string) string {
+	isAction := strings.HasPrefix(cmd.args, "ACTION ")
 	for i := 0; i < len(args); i++ {
 		a := args[i]
 		if !strings.HasPrefix(a, "-") || a == "-" {
+			if isAction {
+				isAction = false
+				continue
+			}
 			return a
 		}
 		name, _, hasValue := strings.Cut(strings.TrimLeft(a, "-"), "=")

@@ -123,7 +123,7 @@ func (c *call) completions(ctx context.Context, before []string, word string) []
 		kind = "APP:VERSION" // stop web:v2
 	}
 	if list := versionWords(kind, ""); list != "" {
-		return matching(c.versionValues(ctx, list, firstArgument(table, line.args)), word)
+		return matching(c.versionValues(ctx, list, appArgument(line.cmd, table, line.args)), word)
 	}
 	return matching(c.argumentValues(ctx, kind), word)
 }
@@ -131,7 +131,7 @@ func (c *call) completions(ctx context.Context, before []string, word string) []
 // valuesOf returns what may be the value of a flag of a command line.
 func (c *call) valuesOf(ctx context.Context, line commandLine, table flagTable, flag string) []string {
 	if list := versionWords("", flag); list != "" {
-		return c.versionValues(ctx, list, firstArgument(table, line.args))
+		return c.versionValues(ctx, list, appArgument(line.cmd, table, line.args))
 	}
 	return c.flagValues(ctx, line.cmd, flag)
 }

@@ -20,6 +20,7 @@ var rolloutActions = map[string]func(c *call, ctx context.Context, r *rolloutCal
 	"list": (*call).rolloutList, "status": (*call).rolloutStatus, "watch": (*call).rolloutWatch, "why": (*call).rolloutWhy, "history": (*call).rolloutHistory,
 	"replay": (*call).rolloutReplay, "simulate": (*call).rolloutSimulate,
 	"pause": (*call).rolloutAct, "resume": (*call).rolloutAct, "promote": (*call).rolloutAct, "abort": (*call).rolloutAct,
+	"report": (*call).rolloutReport,
 }
 
 // elsewhereActions says what to type for actions that others have.
@@ -36,25 +37,29 @@ var elsewhereActions = map[string]string{
 
 func rolloutCommands() []*command {
 	return []*command{{
-		name: "rollout", args: "ACTION APP", category: catVersions,
+		name: "rollout", args: "ACTION APP [VERSION=COUNT...]", category: catVersions,
 		usage: "look at and steer the way of a new version to all requests",
 		examples: []string{
 			"rollout watch web", "rollout why web", "rollout pause web --reason \"wait for Dana\"",
 			"rollout promote web               # the next step; --full: all of them", "rollout list web",
 			"rollout abort web", "rollout history web --number 31", "rollout replay web",
-			"rollout simulate web --step 5% --error 5x",
+			"rollout simulate web --step 5% --error 5x", "rollout report web v2=3 v1=57 --event refund",
 		},
-		about: "ACTION is one of list, status, watch, why, history, replay, simulate, pause, resume, promote, abort. They mean the " +
+		about: "ACTION is one of list, status, watch, why, history, replay, simulate, pause, resume, promote, abort, report. They mean the " +
 			"rollout that is on its way or, if there is none, the newest one; --number names another of those that list shows.\n\n" +
 			"A step goes on when its bake time has passed while somebody looked, the usage it asks for was seen, the judge has " +
 			"not rejected the new version, its gate is open and no freeze forbids it. Too little traffic never counts as consent: " +
 			"the rollout then pauses and says what is missing. promote leaves out what the step still waits for, but neither the " +
 			"judge nor a freeze. abort takes all requests back at once.\n\n" +
 			"why says what happened, with counts, the first failed requests, their lines of the log and what can be done. replay tells a new judge everything the rollout's was told and says " +
-			"whether it comes to the same, bit by bit. simulate says after how many requests a regression would be caught.",
+			"whether it comes to the same, bit by bit. simulate says after how many requests a regression would be caught.\n\n" +
+			"report tells the judge of bad events that no status shows, such as orders that were paid back: how many each version had since the last report, " +
+			"or a version alone for a single event as it happens (weir rollout report web v2). An app tells of its own by an answer with X-Weir-Event: NAME, which no client sees. " +
+			"The plan says which count: judge: {custom: {events: [refund]}}; without, all do.",
 		flags: []cli.Flag{
 			&cli.IntFlag{Name: "number", Usage: "the rollout with this `NUMBER`: 31 for r-31"},
 			&cli.StringFlag{Name: "reason", Usage: "`TEXT` for the record"},
+			&cli.StringFlag{Name: "event", Usage: "report: `NAME` of what happened, such as refund"},
 			&cli.BoolFlag{Name: "full", Usage: "promote: leave out all steps that are left"},
 			&cli.StringFlag{Name: "step", Usage: "simulate: `SHARE` of the new version", Value: "5%"},
 			&cli.StringFlag{Name: "error", Usage: "simulate: `RATIO` of failures, such as 5x", Value: "5x"},
@@ -72,8 +77,9 @@ type rolloutCall struct {
 	app    v3.App
 	action string
 	r      v3.Rollout
-	// simulation is what simulate is asked about.
+	// simulation is what simulate is asked about, report what report tells.
 	simulation v3.RolloutSimulate
+	report     v3.EventReport
 }
 
 func runRollout(ctx context.Context, c *call) error {
@@ -89,11 +95,17 @@ func runRollout(ctx context.Context, c *call) error {
 		return withHint(usagef("there is no action %q", action), hint)
 	}
 	r := &rolloutCall{action: action}
-	if action == "simulate" {
-		var err error
-		if r.simulation, err = c.simulation(); err != nil {
-			return err
-		}
+	var err error
+	switch {
+	case action == "simulate":
+		r.simulation, err = c.simulation()
+	case action == "report":
+		r.report, err = c.report()
+	case len(c.args) > 2:
+		err = usagef("weir rollout %s takes an app, nothing else (got %q)", action, c.args[2])
+	}
+	if err != nil {
+		return err
 	}
 	s, sp, err := c.open(ctx)
 	if err != nil {
@@ -200,13 +212,14 @@ func (c *call) rolloutReplay(ctx context.Context, r *rolloutCall) error {
 	if got.Entries == 0 && !got.Same { // it never had a judge
 		return notFound("weir rollout status "+r.app.Name, "rollout r-%d did not begin: there is nothing to replay", r.r.Number)
 	}
-	v := rolloutReplay{Entries: got.Entries, Bytes: got.Bytes, Same: got.Same, Rejected: got.Rejected, Curve: got.Curve}
+	v := rolloutReplay{Entries: got.Entries, Bytes: got.Bytes, Same: got.Same, Rejected: got.Rejected, Evidence: evidences(got.Evidence), Curve: got.Curve}
 	if err := c.out.print("RolloutReplay", map[string]any{"replay": v}, nil, func(p *page) {
 		same := "the same, bit by bit"
 		if !v.Same {
 			same = "something else"
 		}
 		p.line(fmt.Sprintf("r-%d: %d entries (%d bytes) told to a new judge come to %s", r.r.Number, v.Entries, v.Bytes, same))
+		drawEvidence(p, v.Evidence)
 	}); err != nil {
 		return err
 	}

@@ -47,6 +47,7 @@ type rolloutView struct {
 	Evidence  map[string]evidence `json:"evidence"` // by stream: errors, latency, custom
 	CouldSee  float64             `json:"couldSee"` // factor of errors that would have been seen; 0: none
 	FirstBad  []rolloutBadRequest `json:"firstBad"`
+	Reports   []rolloutReported   `json:"reports"`   // the newest
 	Log       map[string][]string `json:"log"`       // of why: lines that belong to a request, by its id
 	Processes []rolloutProcess    `json:"processes"` // of why: those without requests that do not all run
 }
@@ -63,6 +64,7 @@ type rolloutProcess struct {
 type rolloutUsage struct {
 	Requests uint64  `json:"requests"`
 	Bad      uint64  `json:"bad"`
+	Custom   uint64  `json:"custom"` // marked answers and reported events
 	Clients  uint64  `json:"clients"`
 	P50      float64 `json:"p50Ms"`
 	P95      float64 `json:"p95Ms"`
@@ -75,14 +77,26 @@ type evidence struct {
 	P        float64 `json:"p"`
 }
 
-// rolloutBadRequest is one of the first requests that failed.
+// rolloutBadRequest is one of the first requests that failed or, with Event,
+// whose answer the version marked.
 type rolloutBadRequest struct {
 	Version   string    `json:"version"`
 	RequestID string    `json:"requestId"`
 	Method    string    `json:"method"`
 	Path      string    `json:"path"`
 	Status    int       `json:"status"`
+	Event     string    `json:"event"`
 	At        time.Time `json:"at"`
+}
+
+// rolloutReported is a report of bad events.
+type rolloutReported struct {
+	At        time.Time `json:"at"`
+	By        string    `json:"by"`
+	Event     string    `json:"event"`
+	Reason    string    `json:"reason"`
+	Stable    uint64    `json:"stable"`
+	Candidate uint64    `json:"candidate"`
 }
 
 // rolloutEvent is one transition.
@@ -98,11 +112,12 @@ type rolloutEvent struct {
 
 // rolloutReplay is what a replay came to.
 type rolloutReplay struct {
-	Entries  int               `json:"entries"`
-	Bytes    int               `json:"bytes"`
-	Same     bool              `json:"same"`
-	Rejected bool              `json:"rejected"`
-	Curve    []v3.RolloutPoint `json:"curve"`
+	Entries  int                 `json:"entries"`
+	Bytes    int                 `json:"bytes"`
+	Same     bool                `json:"same"`
+	Rejected bool                `json:"rejected"`
+	Evidence map[string]evidence `json:"evidence"` // by stream, as it ended
+	Curve    []v3.RolloutPoint   `json:"curve"`
 }
 
 // rolloutSimulation says how soon a regression would be caught.
@@ -118,25 +133,42 @@ type rolloutSimulation struct {
 
 func viewRollout(app string, r v3.Rollout) rolloutView {
 	usage := func(u v3.RolloutUsage) rolloutUsage {
-		return rolloutUsage{Requests: u.Requests, Bad: u.Bad, Clients: u.Clients, P50: u.P50, P95: u.P95}
+		return rolloutUsage{Requests: u.Requests, Bad: u.Bad, Custom: u.Custom, Clients: u.Clients, P50: u.P50, P95: u.P95}
 	}
 	v := rolloutView{
 		rolloutRow: rowOf(r), App: app, Share: r.Share, Judged: r.Judged, Why: r.Why,
 		Decided: r.Explanation.DecidedAt.Time, Switch: r.Explanation.SwitchSeconds, Table: r.Table,
 		Baked: r.BakedSeconds, Bake: r.BakeSeconds, Missing: append([]string{}, r.Missing...),
 		Stable: usage(r.StepUsage.Stable), Candidate: usage(r.StepUsage.Candidate),
-		Evidence: map[string]evidence{}, CouldSee: r.CouldSee, FirstBad: []rolloutBadRequest{}, Log: map[string][]string{},
+		Evidence: evidences(r.Evidence), CouldSee: r.CouldSee, FirstBad: []rolloutBadRequest{}, Log: map[string][]string{},
+		Reports:   []rolloutReported{},
 		Processes: []rolloutProcess{},
-	}
-	for stream, e := range r.Evidence {
-		v.Evidence[stream] = evidence(e)
 	}
 	for _, b := range r.FirstBad {
 		v.FirstBad = append(v.FirstBad, rolloutBadRequest{
-			Version: b.Version, RequestID: b.RequestID, Method: b.Method, Path: b.Path, Status: b.Status, At: b.At.Time,
+			Version: b.Version, RequestID: b.RequestID, Method: b.Method, Path: b.Path, Status: b.Status, Event: b.Event, At: b.At.Time,
 		})
 	}
+	for _, p := range r.Reports {
+		v.Reports = append(v.Reports, rolloutReported{At: p.At.Time, By: p.By, Event: p.Event, Reason: p.Reason, Stable: p.Stable, Candidate: p.Candidate})
+	}
 	return v
+}
+
+func evidences(of map[string]v3.RolloutEvidence) map[string]evidence {
+	all := map[string]evidence{}
+	for stream, e := range of {
+		all[stream] = evidence(e)
+	}
+	return all
+}
+
+func drawEvidence(p *page, of map[string]evidence) {
+	for _, stream := range []string{"errors", "latency", "custom"} {
+		if e, ok := of[stream]; ok {
+			p.line(fmt.Sprintf("evidence  %s %.2f of %.0f", stream, e.Evidence, e.Limit))
+		}
+	}
 }
 
 // showRollout prints a rollout.
@@ -165,11 +197,10 @@ func (v rolloutView) draw(p *page) {
 	p.table("", []string{"version", "requests", "failed", "err%", "clients", "p50", "p95"}, [][]string{row(v.From, v.Stable), row(v.To, v.Candidate)})
 	p.blank()
 	p.line(fmt.Sprintf("baked     %s of %s", clock(v.Baked), clock(v.Bake)))
-	for _, stream := range []string{"errors", "latency", "custom"} {
-		if e, ok := v.Evidence[stream]; ok {
-			p.line(fmt.Sprintf("evidence  %s %.2f of %.0f", stream, e.Evidence, e.Limit))
-		}
+	if v.Stable.Custom+v.Candidate.Custom > 0 {
+		p.line(fmt.Sprintf("custom    %s %d, %s %d: marked answers and reported events", v.From, v.Stable.Custom, v.To, v.Candidate.Custom))
 	}
+	drawEvidence(p, v.Evidence)
 	if len(v.Missing) > 0 {
 		p.line("missing   " + strings.Join(v.Missing, ", "))
 	}

@@ -37,10 +37,17 @@ func (c *call) rolloutWhy(ctx context.Context, r *rolloutCall) error {
 		pair("reason", x.Reason)
 		pair("meaning", x.Meaning)
 		for _, f := range failed {
-			pair("failed", fmt.Sprintf("%s %s %s at %s, request-id %s", f.Method, f.Path, f.outcome(), f.At.Local().Format(time.TimeOnly), f.RequestID))
+			what := "failed"
+			if f.Event != "" {
+				what = "marked"
+			}
+			pair(what, fmt.Sprintf("%s %s %s at %s, request-id %s", f.Method, f.Path, f.outcome(), f.At.Local().Format(time.TimeOnly), f.RequestID))
 			for _, line := range f.lines {
 				pair("", line)
 			}
+		}
+		for _, rep := range v.Reports {
+			pair("reported", rep.text(v.From, v.To))
 		}
 		pair("state", state)
 		for _, f := range v.Processes {
@@ -135,13 +142,29 @@ type failedRequest struct {
 }
 
 func (f *failedRequest) outcome() string {
+	if f.Event != "" {
+		return fmt.Sprintf("%d %s", f.Status, f.Event)
+	}
 	if f.Reason != "" {
 		return strings.TrimSpace(fmt.Sprintf("%d %s", f.Status, f.Reason))
 	}
 	return strconv.Itoa(f.Status)
 }
 
-// failed returns the first requests that the new version failed. A line of
+// text says what was reported: "3 of v2 and 57 of v1: refund, by dana at 12:03:04".
+func (r *rolloutReported) text(from, to string) string {
+	text := fmt.Sprintf("%d of %s and %d of %s", r.Candidate, to, r.Stable, from)
+	if r.Event != "" {
+		text += ": " + r.Event
+	}
+	text += fmt.Sprintf(", by %s at %s", r.By, r.At.Local().Format(time.TimeOnly))
+	if r.Reason != "" {
+		text += ": " + r.Reason
+	}
+	return text
+}
+
+// failed returns the first requests that the new version failed, or marked. A line of
 // the log is shown once.
 func (r *rolloutCall) failed(ctx context.Context) []failedRequest {
 	var all []failedRequest

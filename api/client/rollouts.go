@@ -47,6 +47,13 @@ func (c *Client) ActOnRollout(ctx context.Context, guid, action string, a v3.Rol
 	return out, err
 }
 
+// ReportToRollout tells the judge of a rollout of bad events.
+func (c *Client) ReportToRollout(ctx context.Context, guid string, r v3.EventReport) (v3.Rollout, error) {
+	var out v3.Rollout
+	_, err := c.do(ctx, http.MethodPost, "/v3/rollouts/"+guid+"/actions/report", r, &out)
+	return out, err
+}
+
 // RolloutEvents reads what happened in a rollout.
 func (c *Client) RolloutEvents(ctx context.Context, guid string) ([]v3.RolloutEvent, error) {
 	var h v3.RolloutHistory

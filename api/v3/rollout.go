@@ -52,6 +52,8 @@ type Rollout struct {
 	// the step's requests would have shown with 90 % probability; 0: none.
 	CouldSee float64             `json:"could_see"`
 	FirstBad []RolloutBadRequest `json:"first_bad"`
+	// Reports are the newest of the bad events that somebody reported.
+	Reports []RolloutReported `json:"reports"`
 	// KeptUntil is how long the version that lost runs on without requests.
 	KeptUntil     Time            `json:"kept_until"`
 	Plan          json.RawMessage `json:"plan"`
@@ -89,9 +91,12 @@ type RolloutUsage struct {
 	Requests uint64  `json:"requests"`
 	Bad      uint64  `json:"bad"`
 	BadRate  float64 `json:"bad_rate"` // 0 … 1
-	Clients  uint64  `json:"clients"`
-	P50      float64 `json:"p50_ms"`
-	P95      float64 `json:"p95_ms"`
+	// Custom are answers that the version marked as bad events, and events that
+	// were reported of it.
+	Custom  uint64  `json:"custom"`
+	Clients uint64  `json:"clients"`
+	P50     float64 `json:"p50_ms"`
+	P95     float64 `json:"p95_ms"`
 }
 
 // RolloutEvidence is what one stream says against the candidate: 1 is nothing,
@@ -102,7 +107,8 @@ type RolloutEvidence struct {
 	P        float64 `json:"p"`
 }
 
-// RolloutBadRequest is one of the first requests that failed.
+// RolloutBadRequest is one of the first requests that failed or, with Event,
+// whose answer the version marked.
 type RolloutBadRequest struct {
 	Version   string `json:"version"` // label
 	RequestID string `json:"request_id"`
@@ -110,7 +116,18 @@ type RolloutBadRequest struct {
 	Path      string `json:"path"`
 	Status    int    `json:"status"`
 	Reason    string `json:"reason"`
+	Event     string `json:"event"` // "": it failed
 	At        Time   `json:"at"`
+}
+
+// RolloutReported is a report of bad events.
+type RolloutReported struct {
+	At        Time   `json:"at"`
+	By        string `json:"by"`
+	Event     string `json:"event"`
+	Reason    string `json:"reason"`
+	Stable    uint64 `json:"stable"`
+	Candidate uint64 `json:"candidate"`
 }
 
 // RolloutCreate asks for a rollout of a version. Mode and weight of the
@@ -132,10 +149,22 @@ type RolloutAction struct {
 	Step   int    `json:"step,omitempty"` // promote: only if it is still at this step; 0: any
 }
 
-// RolloutReport tells of bad events of another kind than failed requests.
+// EventReport tells of bad events of another kind than failed requests.
+type EventReport struct {
+	// Versions are how many there were of the requests to each version, by its
+	// label or GUID. A single event may name its version alone; counts need both.
+	Versions map[string]uint64 `json:"versions,omitempty"`
+	Event    string            `json:"event,omitempty"`  // what they are: "refund"
+	Reason   string            `json:"reason,omitempty"` // for the record
+}
+
+// RolloutReport is an EventReport to a known rollout.
 type RolloutReport struct {
-	Stable    uint64 `json:"stable"`    // of requests to the version before
-	Candidate uint64 `json:"candidate"` // of requests to the new one
+	EventReport
+	// Stable and Candidate are the counts if Versions is left out: of the version
+	// before, and of the new one.
+	Stable    uint64 `json:"stable,omitempty"`
+	Candidate uint64 `json:"candidate,omitempty"`
 }
 
 // RolloutEvent is one transition of a rollout.

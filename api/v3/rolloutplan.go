@@ -31,6 +31,7 @@ const RolloutPlanExample = `applications:
     judge:
       error: {alpha: 0.005, tolerate: 0%}          # wrong once in 200 rollouts
       latency: {alpha: 0.003, tolerate: 10%, slack: 5ms}
+      custom: {alpha: 0.002, tolerate: 0%, events: [checkout-failed]} # X-Weir-Event
       detect: 5            # times as many failures
       count-4xx: [404]     # count as failures, too; otherwise no 4xx does
       exclude-paths: [/health]                     # and below: not counted

@@ -3,8 +3,6 @@ package release
 import (
 	"fmt"
 	"math"
-
-	"weir/internal/judge"
 )
 
 // When the candidate has all requests, no others are left to compare with; and
@@ -34,8 +32,6 @@ func (w *world) collapse() string {
 		return ""
 	case w.plan.Steps[w.r.Step].Weight < 100 && !w.plan.isRing(w.r.Step):
 		return ""
-	case alpha == 0:
-		alpha = judge.New(judge.Config{}).Config().ErrorAlpha
 	}
 	may, known := collapseUnknown, stable.Requests >= collapseKnown
 	if known {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"weir/internal/judge"
 	"weir/internal/platform"
 	"weir/internal/store"
 )
@@ -93,25 +92,6 @@ func (e *Engine) dequeue(ctx context.Context, who platform.Actor, row platform.R
 	}
 	row.State, row.Reason, row.Since = platform.RolloutAborted, why, e.cfg.Now().UTC()
 	return row, e.cfg.Store.Tx(ctx, func(tx *store.Tx) error { return e.transition(ctx, tx, who, row, why, nil) })
-}
-
-// Report tells the judge of bad events of another kind than failed requests,
-// such as orders that could not be paid: how many there were of the candidate's
-// requests and of the stable version's, those sent to a version on purpose
-// left out.
-func (e *Engine) Report(ctx context.Context, guid string, stable, candidate uint64) (platform.Rollout, error) {
-	return e.command(ctx, guid, func(_ context.Context, c *conductor) error {
-		n := len(c.p.Splits)
-		if n == 0 {
-			return platform.Invalidf("rollout r-%d is %s: there is nothing to judge now", c.row.Number, c.row.State)
-		}
-		b := judge.Batch{Share: c.p.Splits[n-1].Share, Stable: judge.Counts{Custom: stable}, Candidate: judge.Counts{Custom: candidate}}
-		c.judge.Add(&b)
-		c.record, c.dirty = judge.AppendBatch(c.record, &b), true
-		c.p.Custom[0] += stable
-		c.p.Custom[1] += candidate
-		return nil
-	})
 }
 
 // command has the conductor do something and returns the rollout afterwards.

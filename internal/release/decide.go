@@ -222,7 +222,7 @@ func (w *world) rejection() string {
 			w.r.FromLabel, short(s.Quantile(0.5)), short(s.Quantile(0.95)), s.Requests, end)
 	}
 	if w.verdict.Cause == judge.Custom {
-		return fmt.Sprintf("custom: %d bad events of %s were reported and %d of %s%s", w.p.Custom[1], w.r.ToLabel, w.p.Custom[0], w.r.FromLabel, end)
+		return "custom: " + marked(w.r, w.p) + end
 	}
 	return fmt.Sprintf("%s: %s%s", w.verdict.Cause, compared(w.r, c, s), end)
 }

@@ -407,25 +407,6 @@ func TestRollout_AShadowThatDiffersWaitsForAPerson(t *testing.T) {
 	g.until(row.GUID, platform.RolloutDone)
 }
 
-func TestRollout_WhatOthersReportCounts(t *testing.T) {
-	g := newStage(t)
-	e, _ := g.engine()
-	row := g.start(e, strings.Replace(quick, "20s", "10h", 1))
-	g.until(row.GUID, platform.RolloutBaking)
-	for range 10 {
-		if _, err := e.Report(t.Context(), row.GUID, 1, 2); err != nil {
-			break // it is over
-		}
-	}
-	row = g.until(row.GUID, platform.RolloutRolledBack)
-	if !strings.HasPrefix(row.Reason, "custom: ") {
-		t.Errorf("it was taken back for %q", row.Reason)
-	}
-	if r, err := e.Replay(t.Context(), row.GUID); err != nil || !r.Same {
-		t.Errorf("replay: %v, the same: %v", err, r.Same)
-	}
-}
-
 // A platform that is stopped while it starts has not failed.
 func TestEngine_EndsWellWhenItIsStoppedAtItsStart(t *testing.T) {
 	g := newStage(t)

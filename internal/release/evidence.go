@@ -8,7 +8,7 @@ import (
 )
 
 // firstBadKept is how many of the first failed requests of each version are
-// remembered.
+// remembered, and how many of the first marked ones.
 const firstBadKept = 5
 
 // absorb tells the judge what the router has counted since the last time.
@@ -64,7 +64,11 @@ func (c *conductor) batch(s *Split, counted *router.SplitEvidence) (b judge.Batc
 		}
 		news = true
 		if c.sticky && !bad.Matched {
-			b.BadClients = append(b.BadClients, judge.BadClient{Client: bad.Client, Candidate: isCandidate})
+			clients := &b.BadClients
+			if bad.Event != "" {
+				clients = &b.MarkedClients
+			}
+			*clients = append(*clients, judge.BadClient{Client: bad.Client, Candidate: isCandidate})
 		}
 		c.noteBad(bad, isCandidate)
 	}
@@ -74,7 +78,7 @@ func (c *conductor) batch(s *Split, counted *router.SplitEvidence) (b judge.Batc
 // count reads the counters of one version; 0 is the stable one.
 func (c *conductor) count(s *Split, which int, v *router.VersionEvidence, out *judge.Counts) bool {
 	read := &s.Read[which]
-	if v.Requests < read.Requests || v.Bad < read.Bad || v.Matched < read.Matched {
+	if v.Requests < read.Requests || v.Bad < read.Bad || v.Marked < read.Marked || v.Matched < read.Matched {
 		*read = Counters{} // counted anew
 	}
 	if s.Step == c.row.Step {
@@ -83,10 +87,10 @@ func (c *conductor) count(s *Split, which int, v *router.VersionEvidence, out *j
 		c.p.All[which].Clients = max(c.p.All[which].Clients, u.Clients)
 	}
 	ring := which == 1 && c.countRing(s, v)
-	if v.Requests == read.Requests && v.Bad == read.Bad {
+	if v.Requests == read.Requests && v.Bad == read.Bad && v.Marked == read.Marked {
 		return ring
 	}
-	out.Requests, out.Bad = v.Requests-read.Requests, v.Bad-read.Bad
+	out.Requests, out.Bad, out.Marked = v.Requests-read.Requests, v.Bad-read.Bad, v.Marked-read.Marked
 	for i, n := range v.Latency {
 		if i < len(read.Latency) {
 			n -= read.Latency[i]
@@ -95,7 +99,7 @@ func (c *conductor) count(s *Split, which int, v *router.VersionEvidence, out *j
 			out.Latency[i] = n
 		}
 	}
-	*read = Counters{Requests: v.Requests, Bad: v.Bad, Matched: read.Matched, MatchedBad: read.MatchedBad, Latency: slices.Clone(v.Latency)}
+	read.Requests, read.Bad, read.Marked, read.Latency = v.Requests, v.Bad, v.Marked, slices.Clone(v.Latency)
 	c.p.All[which].Latency = slices.Clone(c.p.All[which].Latency)
 	c.p.All[which].add(out)
 	if s.Step == c.row.Step {
@@ -109,23 +113,25 @@ func (c *conductor) count(s *Split, which int, v *router.VersionEvidence, out *j
 // Nothing can be compared with them; in the step of a ring they are all there is.
 func (c *conductor) countRing(s *Split, v *router.VersionEvidence) bool {
 	read := &s.Read[1]
-	n, bad := v.Matched-read.Matched, v.MatchedBad-read.MatchedBad
-	if n == 0 && bad == 0 {
+	n, bad, marked := v.Matched-read.Matched, v.MatchedBad-read.MatchedBad, v.MatchedMarked-read.MatchedMarked
+	if n == 0 && bad == 0 && marked == 0 {
 		return false
 	}
-	read.Matched, read.MatchedBad = v.Matched, v.MatchedBad
+	read.Matched, read.MatchedBad, read.MatchedMarked = v.Matched, v.MatchedBad, v.MatchedMarked
 	if s.Step == c.row.Step && c.plan.isRing(s.Step) {
 		c.p.Step[1].Requests += n
 		c.p.Step[1].Bad += bad
+		c.p.Step[1].Custom += marked
 	}
 	return true
 }
 
-// noteBad remembers the first requests that failed.
+// noteBad remembers the first requests that failed, and the first that were
+// marked.
 func (c *conductor) noteBad(bad router.BadEvent, isCandidate bool) {
 	n := 0
 	for _, b := range c.p.FirstBad {
-		if b.Candidate == isCandidate {
+		if b.Candidate == isCandidate && (b.Event == "") == (bad.Event == "") {
 			n++
 		}
 	}
@@ -133,7 +139,8 @@ func (c *conductor) noteBad(bad router.BadEvent, isCandidate bool) {
 		return
 	}
 	c.p.FirstBad = append(slices.Clone(c.p.FirstBad), BadRequest{
-		Candidate: isCandidate, RequestID: bad.RequestID, Method: bad.Method, Path: bad.Path, Status: bad.Status, Reason: bad.Reason, At: bad.At,
+		Candidate: isCandidate, RequestID: bad.RequestID, Method: bad.Method, Path: bad.Path, Status: bad.Status, Reason: bad.Reason,
+		Event: bad.Event, At: bad.At,
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"weir/internal/judge"
 	"weir/internal/platform"
 )
 
@@ -41,6 +42,9 @@ func (s *Status) Explain() Explanation {
 		x.Reason = strings.TrimPrefix(x.Reason, x.What+": ")
 		if e := s.Progress.Ending; e != nil && e.Cand.Requests > 0 {
 			x.Reason += "; " + compared(row, &e.Cand, &e.Stable)
+			if e.Cand.Custom+e.Stable.Custom > 0 {
+				x.Reason += "; " + marked(row, &s.Progress)
+			}
 		}
 		x.Advice = "if it is wrong all the same, roll back"
 	case platform.RolloutRolledBack, platform.RolloutRollingBack:
@@ -111,9 +115,10 @@ const busyWait = 20 * time.Millisecond
 // advice says where to look.
 func (s *Status) advice() string {
 	first, same := BadRequest{}, true
+	custom := s.Progress.Ending != nil && s.Progress.Ending.Stream == judge.Custom.String()
 	for _, b := range s.Progress.FirstBad {
 		switch {
-		case !b.Candidate:
+		case !b.Candidate || (b.Event != "") != custom:
 		case first.Method == "":
 			first = b
 		case b.Method != first.Method || b.Path != first.Path:
@@ -127,12 +132,28 @@ func (s *Status) advice() string {
 			s.Row.ToLabel, busyWait)
 	case e != nil && e.Stream == "latency":
 		return fmt.Sprintf("see what takes %s longer, or allow it in the plan: judge: {latency: {tolerate: 20%%}}", s.Row.ToLabel)
+	case custom && first.Method != "":
+		return fmt.Sprintf("look at %s %s first, whose answer %s marked as %s: mend it and push again", first.Method, first.Path, s.Row.ToLabel, first.Event)
+	case custom:
+		return "ask who reported the events what they saw"
 	case first.Method != "" && same:
 		return fmt.Sprintf("look at %s %s first: mend it and push again", first.Method, first.Path)
 	case first.Method != "":
 		return fmt.Sprintf("look at the requests that failed, %s %s the first of them: mend it and push again", first.Method, first.Path)
 	}
 	return "the log of the app says what its instances said last"
+}
+
+// marked puts the bad events of both versions beside each other that only the
+// app or somebody else knew of.
+func marked(row *platform.Rollout, p *Progress) string {
+	s, c := &p.All[0], &p.All[1]
+	if p.Custom == [2]uint64{} {
+		return fmt.Sprintf("%s marked %d of %d answers (%s), %s %d of %d (%s)", row.ToLabel, c.Custom, c.Requests, percent(c.CustomRate()),
+			row.FromLabel, s.Custom, s.Requests, percent(s.CustomRate()))
+	}
+	return fmt.Sprintf("%s had %d bad events in %d requests, %s %d in %d (%d and %d of them were reported)", row.ToLabel, c.Custom, c.Requests,
+		row.FromLabel, s.Custom, s.Requests, p.Custom[1], p.Custom[0])
 }
 
 // compared puts the counts of both versions beside each other.

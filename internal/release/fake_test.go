@@ -36,6 +36,7 @@ type stage struct {
 	perLook  int
 	inRing   int                      // requests a look that match rules send to the candidate
 	rates    map[string]float64       // of failure, by label
+	marks    map[string]float64       // of marked answers, by label
 	slower   map[string]time.Duration // by label: how much longer each request takes
 	cold     map[string]int           // by label: how many more requests take a second longer
 	history  []int                    // weights of the candidate, in order
@@ -493,6 +494,7 @@ func (g *stage) send() {
 				Method: "GET", Path: "/cart", Status: 500, At: g.now,
 			})
 		}
+		g.mark(&v, c)
 	}
 }
 

@@ -117,7 +117,7 @@ type Match struct {
 type JudgePlan struct {
 	Error   StreamPlan `json:"error,omitzero"`
 	Latency StreamPlan `json:"latency,omitzero"`
-	Custom  StreamPlan `json:"custom,omitzero"`
+	Custom  CustomPlan `json:"custom,omitzero"`
 	// Detect is the regression that MinRequests auto wants to see: 5 is five
 	// times as many failures. Default 5.
 	Detect float64 `json:"detect,omitempty"`
@@ -130,10 +130,10 @@ type JudgePlan struct {
 
 // counting returns what counts as evidence, nil for everything.
 func (j *JudgePlan) counting() *platform.Counting {
-	if len(j.Count4xx)+len(j.ExcludePaths) == 0 {
+	if len(j.Count4xx)+len(j.ExcludePaths)+len(j.Custom.Events) == 0 {
 		return nil
 	}
-	return &platform.Counting{Statuses: j.Count4xx, Exclude: j.ExcludePaths}
+	return &platform.Counting{Statuses: j.Count4xx, Exclude: j.ExcludePaths, Events: j.Custom.Events}
 }
 
 // StreamPlan says how strict the judge is about one thing.
@@ -258,6 +258,8 @@ func shape(t reflect.Type) string {
 	switch t {
 	case reflect.TypeFor[Step]():
 		return "a step such as " + step
+	case reflect.TypeFor[CustomPlan]():
+		return "a block such as {alpha: 0.002, events: [checkout-failed]}"
 	case reflect.TypeFor[[]Step]():
 		return "a list of steps such as [" + step + "]"
 	case reflect.TypeFor[Match]():
@@ -294,16 +296,12 @@ func readPlan(text string) (p Plan, err error) {
 // JudgeConfig returns what the judge of a rollout is made with. instances is
 // how many of the candidate there are.
 func (p *Plan) JudgeConfig(sticky bool, instances int) judge.Config {
-	alpha := func(s StreamPlan) float64 {
-		if s.Off {
-			return -1
-		}
-		return s.Alpha
-	}
+	alpha, _ := p.Judge.alphas()
 	c := judge.Config{
-		ErrorAlpha: alpha(p.Judge.Error), LatencyAlpha: alpha(p.Judge.Latency), CustomAlpha: alpha(p.Judge.Custom),
+		ErrorAlpha: alpha[judge.Errors], LatencyAlpha: alpha[judge.Slowness], CustomAlpha: alpha[judge.Custom],
 		ErrorTolerance: float64(p.Judge.Error.Tolerate) / 100, LatencyTolerance: float64(p.Judge.Latency.Tolerate) / 100,
-		Warmup: int64(*p.WarmupRequests * max(instances, 1)), Sticky: sticky,
+		CustomTolerance: float64(p.Judge.Custom.Tolerate) / 100,
+		Warmup:          int64(*p.WarmupRequests * max(instances, 1)), Sticky: sticky,
 	}
 	if c.Warmup == 0 {
 		c.Warmup = -1

@@ -236,13 +236,19 @@ func (p *Plan) check() error {
 
 // check refuses a judge that would reject everything, or nothing.
 func (j *JudgePlan) check() error {
-	for name, s := range map[string]StreamPlan{"error": j.Error, "latency": j.Latency, "custom": j.Custom} {
+	for name, s := range map[string]StreamPlan{"error": j.Error, "latency": j.Latency, "custom": j.Custom.StreamPlan} {
 		switch {
 		case s.Alpha < 0 || s.Alpha >= 1:
 			return platform.Invalidf("judge: alpha of %s is a probability such as 0.005 (got %v)", name, s.Alpha)
 		case s.Tolerate < 0:
 			return platform.Invalidf("judge: tolerate of %s is not negative", name)
 		}
+	}
+	if err := j.checkAlphas(); err != nil {
+		return err
+	}
+	if err := j.Custom.check(); err != nil {
+		return err
 	}
 	for _, status := range j.Count4xx {
 		if status < 400 || status > 499 {

@@ -58,8 +58,9 @@ type Progress struct {
 	DifferentFine bool     `json:"different_fine,omitempty"`
 
 	// Custom are the bad events that were reported, of the stable version and of
-	// the candidate.
-	Custom [2]uint64 `json:"custom"`
+	// the candidate; Reports are the newest of the reports.
+	Custom  [2]uint64  `json:"custom"`
+	Reports []Reported `json:"reports,omitempty"`
 
 	// Newest is when the youngest instance began to run, of the stable version
 	// and of the candidate, and Cooled how often in this step one of them was
@@ -98,8 +99,11 @@ type Progress struct {
 
 // Usage counts requests of one version.
 type Usage struct {
-	Requests  uint64 `json:"requests"`
-	Bad       uint64 `json:"bad"`
+	Requests uint64 `json:"requests"`
+	Bad      uint64 `json:"bad"`
+	// Custom are answers that the version marked as bad events, and events that
+	// were reported of it.
+	Custom    uint64 `json:"custom,omitempty"`
 	Clients   uint64 `json:"clients,omitempty"`
 	Endpoints []byte `json:"endpoints,omitempty"` // bits
 	// Latency of the version's requests, zeros at the end left out.
@@ -109,6 +113,7 @@ type Usage struct {
 func (u *Usage) add(c *judge.Counts) {
 	u.Requests += c.Requests
 	u.Bad += c.Bad
+	u.Custom += c.Marked + c.Custom
 	for i, n := range c.Latency {
 		if n == 0 {
 			continue
@@ -135,6 +140,14 @@ func (u *Usage) BadRate() float64 {
 	return float64(u.Bad) / float64(u.Requests)
 }
 
+// CustomRate returns the share of requests that were bad events.
+func (u *Usage) CustomRate() float64 {
+	if u.Requests == 0 {
+		return 0
+	}
+	return float64(u.Custom) / float64(u.Requests)
+}
+
 // Split is a set of shares that the rollout has published.
 type Split struct {
 	Number uint64  `json:"number"`
@@ -149,13 +162,16 @@ type Split struct {
 type Counters struct {
 	Requests uint64   `json:"requests"`
 	Bad      uint64   `json:"bad"`
+	Marked   uint64   `json:"marked,omitempty"`
 	Latency  []uint32 `json:"latency,omitempty"`
 	// Matched are those that a rule sent to the version.
-	Matched    uint64 `json:"matched,omitempty"`
-	MatchedBad uint64 `json:"matched_bad,omitempty"`
+	Matched       uint64 `json:"matched,omitempty"`
+	MatchedBad    uint64 `json:"matched_bad,omitempty"`
+	MatchedMarked uint64 `json:"matched_marked,omitempty"`
 }
 
-// BadRequest is one of the first requests that failed.
+// BadRequest is one of the first requests that failed or, with Event, whose
+// answer the version marked.
 type BadRequest struct {
 	Candidate bool      `json:"candidate"`
 	RequestID string    `json:"request_id"`
@@ -163,7 +179,18 @@ type BadRequest struct {
 	Path      string    `json:"path"`
 	Status    int       `json:"status"`
 	Reason    string    `json:"reason,omitempty"`
+	Event     string    `json:"event,omitempty"`
 	At        time.Time `json:"at"`
+}
+
+// Reported is a report of bad events.
+type Reported struct {
+	At        time.Time `json:"at"`
+	By        string    `json:"by"`
+	Event     string    `json:"event,omitempty"`
+	Reason    string    `json:"reason,omitempty"`
+	Stable    uint64    `json:"stable"`
+	Candidate uint64    `json:"candidate"`
 }
 
 // Ending is what was known when a rollout was decided.

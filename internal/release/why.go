@@ -93,6 +93,8 @@ type Replayed struct {
 	// Same says that it came to the same, bit by bit.
 	Same    bool
 	Verdict judge.Verdict
+	// Evidence are the verdict's findings.
+	Evidence Figures
 	// Curve is the evidence as it grew, thinned out.
 	Curve []CurvePoint
 }
@@ -129,20 +131,20 @@ func (e *Engine) Replay(ctx context.Context, guid string) (out Replayed, err err
 		record.Write(p.Data)
 	}
 	out.Bytes = record.Len()
-	last := CurvePoint{}
+	last := [2]judge.Totals{}
 	j, err := judge.Replay(kept.Config(), record.Bytes(), func(_ int, j *judge.Judge) {
 		out.Entries++
 		s, c := j.Totals()
-		if s.Requests == last.Stable && c.Requests == last.Candidate {
+		if last == [...]judge.Totals{s, c} {
 			return
 		}
-		last = CurvePoint{Stable: s.Requests, Candidate: c.Requests, Evidence: figures(j.Verdict())}
-		out.Curve = append(out.Curve, last)
+		last = [...]judge.Totals{s, c}
+		out.Curve = append(out.Curve, CurvePoint{Stable: s.Requests, Candidate: c.Requests, Evidence: figures(j.Verdict())})
 	})
 	if err != nil {
 		return out, err
 	}
-	out.Same, out.Verdict = j.Equal(&kept), j.Verdict()
+	out.Same, out.Verdict, out.Evidence = j.Equal(&kept), j.Verdict(), figures(j.Verdict())
 	out.Curve = thin(out.Curve)
 	return out, nil
 }

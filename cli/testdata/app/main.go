@@ -26,6 +26,9 @@ func main() {
 		time.Sleep(d)
 	}
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if event := os.Getenv("EVENT"); event != "" {
+			w.Header().Set("X-Weir-Event", event)
+		}
 		fmt.Fprintf(w, "answer=%s index=%s version=%s path=%s\n",
 			os.Getenv("ANSWER"), os.Getenv("CF_INSTANCE_INDEX"), os.Getenv("VERSION"), r.URL.Path)
 	})
