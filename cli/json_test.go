@@ -254,7 +254,7 @@ func startJSON(t *testing.T) *jsonServer {
 			<-ended
 		}
 	})
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if b, err := os.ReadFile(filepath.Join(data, "server.json")); err == nil && len(b) > 0 {
 			break
 		}

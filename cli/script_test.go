@@ -228,7 +228,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	re, err := regexp.Compile(args[0])
 	ts.Check(err)
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		err := ts.Exec(args[1], args[2:]...)
 		if out := ts.ReadFile("stdout") + ts.ReadFile("stderr"); re.MatchString(out) {
 			return
@@ -239,7 +239,7 @@ func until(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// httpGet asks the router until the answer is as wanted, for at most half a
+// httpGet asks the router until the answer is as wanted, for at most a
 // minute. Negated, the first answer must not be so.
 func httpGet(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 {
@@ -253,7 +253,7 @@ func httpGet(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 	}
 	host, path, _ := strings.Cut(args[0], "/")
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		status, body, err := ask(addr, host, "/"+path)
 		match := err == nil && fmt.Sprint(status) == args[1] && re.MatchString(body)
 		switch {
