@@ -71,7 +71,7 @@ func runAssign(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if t.DryRun {
+	if t.DryRun || !viewTraffic(t).Changed {
 		return c.showTraffic(t, name)
 	}
 	return c.showTraffic(t, name, fmt.Sprintf("Changed main version to %s %s", name, v.Label))

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"weir/internal/platform"
 	"weir/internal/store"
@@ -206,7 +207,7 @@ func name(is bool, s string) string {
 }
 
 func healthText(h platform.HealthCheck) string {
-	text := h.Type + h.Endpoint
+	text := strings.TrimSpace(h.Type + " " + h.Endpoint)
 	for _, f := range []struct {
 		name string
 		n    int
