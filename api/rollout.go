@@ -132,7 +132,11 @@ func (a *API) promoteRollout(ctx context.Context, c call, req rolloutAction) (re
 }
 
 func (a *API) abortRollout(ctx context.Context, c call, req rolloutAction) (reply, error) {
-	if _, err := a.releases.Abort(ctx, c.actor(), req.GUID, req.Body.Reason); err != nil {
+	abort := a.releases.Abort
+	if req.Body.Now {
+		abort = a.releases.AbortNow
+	}
+	if _, err := abort(ctx, c.actor(), req.GUID, req.Body.Reason); err != nil {
 		return reply{}, err
 	}
 	return a.rolloutNow(ctx, c, req.GUID, http.StatusOK)
@@ -281,7 +285,7 @@ func (u urls) rollout(s release.Status) v3.Rollout {
 		Resource: resource(r.Resource), Number: r.Number,
 		From: v3.VersionName{GUID: r.FromGUID, Label: r.FromLabel}, To: v3.VersionName{GUID: r.ToGUID, Label: r.ToLabel},
 		State: string(r.State), Over: r.State.IsOver(), Steps: len(s.Plan.Steps), Reason: r.Reason, Why: s.Why(),
-		Since: v3.At(r.Since), Table: r.Table, BakedSeconds: p.Baked.Seconds(), Missing: orEmptyList(s.Missing),
+		Returning: s.IsGoingBack(), Since: v3.At(r.Since), Table: r.Table, BakedSeconds: p.Baked.Seconds(), Missing: orEmptyList(s.Missing),
 		StepUsage: v3.RolloutUsages{Stable: presentUsage(p.Step[0]), Candidate: presentUsage(p.Step[1])},
 		Usage:     v3.RolloutUsages{Stable: presentUsage(p.All[0]), Candidate: presentUsage(p.All[1])},
 		Evidence:  presentFigures(s.Figures), CouldSee: s.CouldSee, FirstBad: []v3.RolloutBadRequest{}, Reports: []v3.RolloutReported{},

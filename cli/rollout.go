@@ -50,7 +50,8 @@ func rolloutCommands() []*command {
 			"A step goes on when its bake time has passed while somebody looked, the usage it asks for was seen, the judge has " +
 			"not rejected the new version, its gate is open and no freeze forbids it. Too little traffic never counts as consent: " +
 			"the rollout then pauses and says what is missing. promote leaves out what the step still waits for, but neither the " +
-			"judge nor a freeze. abort takes all requests back at once.\n\n" +
+			"judge nor a freeze. abort takes all requests back at once; those that the version before has no instances for, as scale-with-weight " +
+			"may have it, follow as these get ready, unless --now does not wait for them.\n\n" +
 			"why says what happened, with counts, the first failed requests, their lines of the log and what can be done. replay tells a new judge everything the rollout's was told and says " +
 			"whether it comes to the same, bit by bit. simulate says after how many requests a regression would be caught.\n\n" +
 			"report tells the judge of bad events that no status shows, such as orders that were paid back: how many each version had since the last report, " +
@@ -61,6 +62,7 @@ func rolloutCommands() []*command {
 			&cli.StringFlag{Name: "reason", Usage: "`TEXT` for the record"},
 			&cli.StringFlag{Name: "event", Usage: "report: `NAME` of what happened, such as refund"},
 			&cli.BoolFlag{Name: "full", Usage: "promote: leave out all steps that are left"},
+			&cli.BoolFlag{Name: "now", Usage: "abort: wait for no instances of the version before"},
 			&cli.StringFlag{Name: "step", Usage: "simulate: `SHARE` of the new version", Value: "5%"},
 			&cli.StringFlag{Name: "error", Usage: "simulate: `RATIO` of failures, such as 5x", Value: "5x"},
 			&cli.StringFlag{Name: "rate", Usage: "simulate: `SHARE` of requests that fail today; default: what the last rollout saw"},
@@ -275,12 +277,15 @@ func (c *call) rolloutAct(ctx context.Context, r *rolloutCall) error {
 		return refusedf("weir rollback "+r.app.Name+" takes it back", "rollout r-%d is through: %s is the main version", r.r.Number, r.r.To.Label)
 	}
 	idle := r.nothingToDo()
-	got, err := r.ActOnRollout(ctx, r.r.GUID, r.action, v3.RolloutAction{Reason: c.String("reason"), Full: c.Bool("full"), Step: r.r.Step})
+	got, err := r.ActOnRollout(ctx, r.r.GUID, r.action, v3.RolloutAction{Reason: c.String("reason"), Full: c.Bool("full"), Step: r.r.Step, Now: c.Bool("now")})
 	if err != nil {
 		return err
 	}
 	if idle != "" {
 		c.out.step("Rollout r-%d %s: nothing has been changed", r.r.Number, idle)
+	}
+	if got.Returning {
+		c.out.step("%s: weir rollout watch %s waits for it, --now does not", got.Explanation.What, r.app.Name)
 	}
 	return c.showRollout(r.app.Name, got)
 }

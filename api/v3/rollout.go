@@ -32,9 +32,12 @@ type Rollout struct {
 	Share string `json:"share"` // what the step gives the candidate: "5%"
 	// Judged says that both versions get requests in this step, drawn by lot, so
 	// that the judge compares them.
-	Judged bool   `json:"judged"`
-	Reason string `json:"reason"` // why it is as it is, in a sentence
-	Why    string `json:"why"`    // the whole explanation in one go
+	Judged bool `json:"judged"`
+	// Returning says that requests are on their way back to the version before, as
+	// its instances get ready; Share is what the candidate still has.
+	Returning bool   `json:"returning"`
+	Reason    string `json:"reason"` // why it is as it is, in a sentence
+	Why       string `json:"why"`    // the whole explanation in one go
 	// Explanation says in parts why it stands where it does.
 	Explanation RolloutExplanation `json:"explanation"`
 	Since       Time               `json:"since"` // when State was entered
@@ -147,6 +150,7 @@ type RolloutAction struct {
 	Reason string `json:"reason,omitempty"`
 	Full   bool   `json:"full,omitempty"` // promote: leave out all steps that are left
 	Step   int    `json:"step,omitempty"` // promote: only if it is still at this step; 0: any
+	Now    bool   `json:"now,omitempty"`  // abort: wait for no instances
 }
 
 // EventReport tells of bad events of another kind than failed requests.

@@ -39,7 +39,7 @@ const RolloutPlanExample = `applications:
     on-silence: extend     # promote, rollback
     keep-old: 1h           # without requests, to go back to at once
     keep-bad: 1h           # to look at
-    scale-with-weight: false
+    scale-with-weight: false                       # instances by share, of both
     concurrency: supersede # another rollout; queue, refuse
     freeze: ["Fri 16:00-Mon 08:00 Europe/Berlin"]
     hooks:                 # are told by POST; nobody waits for them

@@ -35,7 +35,10 @@ type Version struct {
 	ShadowPercent int
 	// Instances is the wanted number of web instances.
 	Instances int
-	State     AppState // STOPPED: kept, but nothing of it runs
+	// Reduced is how many of those are enough while a rollout has taken a part of
+	// the main version's requests. 0: all of them.
+	Reduced int
+	State   AppState // STOPPED: kept, but nothing of it runs
 	// Match sends the requests that fulfil one of these here, whatever the
 	// weights say.
 	Match []Match

@@ -59,9 +59,19 @@ func (e *Engine) PromoteFrom(ctx context.Context, who platform.Actor, guid strin
 	})
 }
 
-// Abort takes all requests from the candidate. A rollout that is over stays
-// as it is.
+// Abort takes all requests from the candidate. If the stable version has fewer
+// instances than they need they follow as it gets those again; the rollout is
+// rolling-back meanwhile. A rollout that is over stays as it is.
 func (e *Engine) Abort(ctx context.Context, who platform.Actor, guid, why string) (platform.Rollout, error) {
+	return e.abort(ctx, who, guid, why, inOrder)
+}
+
+// AbortNow is Abort that waits for no instances.
+func (e *Engine) AbortNow(ctx context.Context, who platform.Actor, guid, why string) (platform.Rollout, error) {
+	return e.abort(ctx, who, guid, why, atOnce)
+}
+
+func (e *Engine) abort(ctx context.Context, who platform.Actor, guid, why string, h haste) (platform.Rollout, error) {
 	row, err := e.cfg.Store.Rollout(ctx, guid)
 	if err != nil || row.State.IsOver() {
 		return row, err
@@ -76,10 +86,17 @@ func (e *Engine) Abort(ctx context.Context, who platform.Actor, guid, why string
 		if c.row.State == platform.RolloutFinishing {
 			return refuse("weir rollback "+c.e.appName(ctx, c.row.AppGUID)+" goes back", "rollout r-%d is through: %s is the main version", c.row.Number, c.row.ToLabel)
 		}
+		d := decision{verb: rollBack, step: c.row.Step, haste: h, reason: why}
 		if c.row.State == platform.RolloutRollingBack {
-			return nil
+			if h != atOnce || !c.p.isGoingBack() {
+				return nil
+			}
+			d.reason = c.row.Reason
 		}
-		return c.goBack(ctx, who, decision{verb: rollBack, step: c.row.Step, reason: why}, platform.RolloutAborted)
+		if h == inOrder && c.judge.Verdict().Rejected {
+			d.haste = (&world{p: &c.p}).howSoon()
+		}
+		return c.goBack(ctx, who, d, platform.RolloutAborted)
 	})
 }
 

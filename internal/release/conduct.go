@@ -42,6 +42,7 @@ type conductor struct {
 	foreseeing bool             // it is being worked out what could be seen
 
 	compared time.Time // when what is compared was looked at
+	hurry    bool      // the next look does not wait
 	// versions are those that were just looked at; nil: look again. A way back
 	// takes half the time with them.
 	versions []platform.VersionStatus
@@ -171,6 +172,10 @@ func (c *conductor) pace(ctx context.Context) {
 
 // listen waits for bad requests, commands, or a moment to pass.
 func (c *conductor) listen(ctx context.Context) error {
+	if c.hurry {
+		c.hurry = false
+		return nil
+	}
 	if len(c.p.Splits) == 0 {
 		c.wait(ctx, min(c.e.cfg.Poll, 100*time.Millisecond))
 		return nil
@@ -246,7 +251,7 @@ func (c *conductor) look(ctx context.Context) (*world, error) {
 		case v.GUID == c.row.ToGUID:
 			w.candidate, candidate = &versions[i], v.Share()
 		case v.GUID == c.row.FromGUID:
-			stable = v.Share()
+			w.stable, stable = &versions[i], v.Share()
 		}
 		if v.Main && v.GUID != c.row.FromGUID && !c.isEnding() {
 			w.moved = fmt.Sprintf("somebody made %s the main version meanwhile", v.Label)
@@ -300,14 +305,25 @@ func (c *conductor) carryOut(ctx context.Context, who platform.Actor, w *world, 
 	case enter:
 		return c.enter(ctx, who, d.state, d.step, d.reason)
 	case scale:
-		if _, err := c.e.cfg.Versions.ScaleVersion(ctx, who, c.row.ToGUID, w.need(d.step)); err != nil {
-			return err
+		if need := w.need(d.step); w.candidate.Instances < need {
+			if _, err := c.e.cfg.Versions.ScaleVersion(ctx, who, c.row.ToGUID, need); err != nil {
+				return err
+			}
+		}
+		if r := w.regrow(d.step); r.verb == resize {
+			if err := c.resize(ctx, who, r, true); err != nil {
+				return err
+			}
 		}
 		return c.enter(ctx, who, platform.RolloutScaling, d.step, d.reason)
 	case shift:
 		return c.shift(ctx, who, d)
 	case promote:
 		return c.promote(ctx, who, d)
+	case resize:
+		return c.resize(ctx, who, d, false)
+	case giveBack:
+		return c.giveBack(ctx, who, d)
 	case rollBack:
 		return c.goBack(ctx, who, d, platform.RolloutRolledBack)
 	case pause:

@@ -18,17 +18,23 @@ const (
 	scale                // start instances for Step, then enter scaling
 	shift                // publish the shares of Step and let the candidate warm up
 	promote              // make the candidate the main version
+	resize               // have the stable version run with Instances; 0: with all
+	giveBack             // publish a greater weight of the stable version on the way back
 	rollBack             // take all requests from the candidate
 	pause                // leave everything as it is until somebody says how it goes on
 )
 
 // decision is what to do next about a rollout, and why.
 type decision struct {
-	verb   verb
-	state  platform.RolloutState // for enter
-	step   int                   // for enter, scale and shift
-	reason string
-	stream string // the evidence that decided, if any did
+	verb  verb
+	state platform.RolloutState // for enter
+	step  int                   // for enter, scale and shift
+	// instances are for resize, weight of the stable version is for giveBack and
+	// resize, haste for rollBack.
+	instances, weight int
+	haste             haste
+	reason            string
+	stream            string // the evidence that decided, if any did
 	// differs says that the answers of a shadow are the reason.
 	differs bool
 }
@@ -44,6 +50,7 @@ type world struct {
 	unreached bool
 	// candidate is nil if there is no such version any more.
 	candidate *platform.VersionStatus
+	stable    *platform.VersionStatus // nil if it is not known
 	verdict   judge.Verdict
 	// stopped says that the app was, all its versions with it.
 	stopped bool
@@ -79,6 +86,9 @@ func decide(w *world) decision {
 	if d := w.guard(); d.verb != stay {
 		return d
 	}
+	if d := w.capacity(); d.verb != stay {
+		return d
+	}
 	if w.hasTraffic() && w.candidate.Ready == 0 && w.r.State != platform.RolloutPaused {
 		return decision{reason: fmt.Sprintf("waits until an instance of %s is ready again%s", w.r.ToLabel, because(w.candidate))}
 	}
@@ -94,7 +104,7 @@ func decide(w *world) decision {
 	case platform.RolloutProbing:
 		return w.afterProbes()
 	case platform.RolloutScaling:
-		if w.isReady(w.need(w.r.Step)) {
+		if w.isReady(w.need(w.r.Step)) && w.hasRegrown(w.r.Step) {
 			return w.begin(w.r.Step)
 		}
 		return w.timeOut("the instances for this step were not ready after %s", pause)
@@ -109,7 +119,7 @@ func decide(w *world) decision {
 	case platform.RolloutFinishing:
 		return decision{verb: enter, state: platform.RolloutDone, step: w.r.Step, reason: w.r.Reason}
 	case platform.RolloutRollingBack:
-		return decision{verb: enter, state: w.ending(), step: w.r.Step, reason: w.r.Reason}
+		return w.goingBack()
 	}
 	return decision{}
 }
@@ -149,28 +159,14 @@ func (w *world) guard() decision {
 		return decision{}
 	}
 	isPaused := w.r.State == platform.RolloutPaused
-	back := func(format string, args ...any) decision {
-		return decision{verb: rollBack, step: w.r.Step, reason: fmt.Sprintf(format, args...)}
+	if why := w.broken(); why != "" {
+		return decision{verb: rollBack, step: w.r.Step, haste: atOnce, reason: why}
 	}
-	c := w.candidate
-	switch {
-	case c == nil:
-		return back("version %s was taken away", w.r.ToLabel)
-	case w.stopped:
-		return back("the app was stopped")
-	case c.LastExit != nil && c.LastExit.OOM && c.LastExit.At.After(w.r.CreatedAt):
-		return back("an instance of %s ran out of memory: %s", w.r.ToLabel, c.LastExit.Reason)
-	case c.Crashes >= crashLoop:
-		return back("an instance of %s crashed %d times in a row%s", w.r.ToLabel, c.Crashes, because(c))
-	case w.hasTraffic() && c.Ready == 0 && !w.mayReturn():
-		return back("no instance of %s is ready%s", w.r.ToLabel, because(c))
-	case w.p.ProbeFailed >= probeLimit:
-		return back("probes of %s failed %d times in a row: %s", w.r.ToLabel, w.p.ProbeFailed, w.p.ProbeText)
-	case w.p.GateClosed:
-		return back("the gate said no: %s", w.p.GateText)
+	if w.p.GateClosed {
+		return decision{verb: rollBack, step: w.r.Step, reason: "the gate said no: " + w.p.GateText}
 	}
 	if w.verdict.Rejected && !w.p.Overruled && w.plan.OnFail != "report" {
-		d := decision{verb: rollBack, step: w.r.Step, stream: w.verdict.Cause.String(), reason: w.rejection()}
+		d := decision{verb: rollBack, step: w.r.Step, haste: w.howSoon(), stream: w.verdict.Cause.String(), reason: w.rejection()}
 		if w.plan.OnFail == "pause" {
 			if isPaused {
 				return decision{}
@@ -180,7 +176,7 @@ func (w *world) guard() decision {
 		return d
 	}
 	if text := w.collapse(); text != "" && !w.p.Overruled {
-		return back("%s", text)
+		return decision{verb: rollBack, step: w.r.Step, haste: w.howSoon(), reason: text}
 	}
 	switch {
 	case isPaused:
@@ -193,6 +189,26 @@ func (w *world) guard() decision {
 		return decision{verb: pause, step: w.r.Step, reason: "the platform was killed within a minute of the step's beginning, which the new version may have caused"}
 	}
 	return decision{}
+}
+
+// broken says why the candidate cannot be left any request; "" if it can.
+func (w *world) broken() string {
+	c := w.candidate
+	switch {
+	case c == nil:
+		return fmt.Sprintf("version %s was taken away", w.r.ToLabel)
+	case w.stopped:
+		return "the app was stopped"
+	case c.LastExit != nil && c.LastExit.OOM && c.LastExit.At.After(w.r.CreatedAt):
+		return fmt.Sprintf("an instance of %s ran out of memory: %s", w.r.ToLabel, c.LastExit.Reason)
+	case c.Crashes >= crashLoop:
+		return fmt.Sprintf("an instance of %s crashed %d times in a row%s", w.r.ToLabel, c.Crashes, because(c))
+	case (w.hasTraffic() || w.p.isGoingBack()) && c.Ready == 0 && !w.mayReturn():
+		return fmt.Sprintf("no instance of %s is ready%s", w.r.ToLabel, because(c))
+	case w.p.ProbeFailed >= probeLimit:
+		return fmt.Sprintf("probes of %s failed %d times in a row: %s", w.r.ToLabel, w.p.ProbeFailed, w.p.ProbeText)
+	}
+	return ""
 }
 
 // mayReturn reports whether the candidate's instances went with the platform and
@@ -282,6 +298,9 @@ func (w *world) afterProbes() decision {
 func (w *world) begin(step int) decision {
 	if need := w.need(step); w.candidate.Ready < need {
 		return decision{verb: scale, step: step, reason: fmt.Sprintf("starting instances for step %d: %d of %d", step+1, w.candidate.Ready, need)}
+	}
+	if d := w.regrow(step); d.verb != stay {
+		return decision{verb: scale, step: step, reason: d.reason}
 	}
 	if step == len(w.plan.Steps)-1 && w.plan.bake(step) == 0 && w.plan.Steps[step].Gate == "" {
 		return w.finish("all steps are passed")

@@ -24,6 +24,7 @@ type Versions interface {
 	SetShares(ctx context.Context, who platform.Actor, app string, shares map[string]int, opt platform.SplitOptions, also func(tx *store.Tx, split, table uint64) error) (platform.Change, error)
 	Promote(ctx context.Context, who platform.Actor, app, version string, opt platform.SplitOptions, also func(tx *store.Tx, split, table uint64) error) (platform.Change, error)
 	ScaleVersion(ctx context.Context, who platform.Actor, version string, instances int) (platform.Version, error)
+	ReduceVersion(ctx context.Context, who platform.Actor, version string, instances int, also func(*store.Tx) error) (platform.Version, error)
 	DeleteVersion(ctx context.Context, who platform.Actor, version string, force bool) (platform.Version, error)
 }
 

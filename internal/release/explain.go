@@ -48,6 +48,11 @@ func (s *Status) Explain() Explanation {
 		}
 		x.Advice = "if it is wrong all the same, roll back"
 	case platform.RolloutRolledBack, platform.RolloutRollingBack:
+		if s.Progress.isGoingBack() {
+			x.What = fmt.Sprintf("%s is being taken back, with %s of the requests until %s has its instances again", row.ToLabel, s.StepText(), row.FromLabel)
+			x.Meaning = s.meaning()
+			break
+		}
 		x.What = row.ToLabel + " was taken back " + s.whenEnded()
 		x.Meaning, x.Advice = s.meaning(), s.advice()
 	case platform.RolloutAborted, platform.RolloutSuperseded:

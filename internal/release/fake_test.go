@@ -56,6 +56,11 @@ type stage struct {
 	checked  []string // versions that were to give way to one that was checked
 	looked   int      // how often a conductor looked at the versions
 
+	// sizes are what the stable version was reduced to, in order; with regrowing
+	// instances that it is given again do not get ready.
+	sizes     []int
+	regrowing bool
+
 	// A change of shares meets the test before and after it is committed,
 	// unless these are nil: it sends, and waits until it may go on.
 	before, after chan struct{}
@@ -337,6 +342,9 @@ func (g *stage) Promote(ctx context.Context, _ platform.Actor, _, version string
 	return g.change(ctx, also, func() error {
 		for i := range g.versions {
 			v := &g.versions[i]
+			if v.Main && v.Reduced > 0 { // it runs on with what it has
+				v.Instances, v.Reduced = v.Reduced, 0
+			}
 			v.Main, v.Weight = v.GUID == version, 0
 			if v.Main {
 				v.Weight = 100
@@ -381,6 +389,24 @@ func (g *stage) ScaleVersion(_ context.Context, _ platform.Actor, version string
 	if !g.scaling {
 		v.Ready = instances
 	}
+	return v.Version, nil
+}
+
+func (g *stage) ReduceVersion(ctx context.Context, _ platform.Actor, version string, n int, also func(*store.Tx) error) (platform.Version, error) {
+	if err := g.store.Tx(ctx, func(tx *store.Tx) error { return also(tx) }); err != nil {
+		return platform.Version{}, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	v := g.find(byGUID(version))
+	v.Reduced, v.Wanted = n, v.Instances
+	if n > 0 {
+		v.Wanted = min(n, v.Instances)
+	}
+	if v.Ready = min(v.Ready, v.Wanted); !g.regrowing {
+		v.Ready = v.Wanted
+	}
+	g.sizes = append(g.sizes, n)
 	return v.Version, nil
 }
 

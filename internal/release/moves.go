@@ -152,18 +152,40 @@ func (c *conductor) ending(at time.Time, stream string) *Ending {
 	return &Ending{At: at, Stream: stream, Verdict: figures(c.judge.Verdict()), Stable: c.p.All[0], Cand: c.p.All[1]}
 }
 
-// goBack takes all requests from the candidate; end is the state the rollout
-// is in afterwards.
-func (c *conductor) goBack(ctx context.Context, who platform.Actor, d decision, end platform.RolloutState) error {
-	decided := c.e.cfg.Now()
+// goBack takes all requests from the candidate, in as much haste as was decided;
+// end is the state the rollout is in afterwards.
+func (c *conductor) goBack(ctx context.Context, who platform.Actor, d decision, end platform.RolloutState) (err error) {
+	var lacking *platform.VersionStatus
+	if d.haste != atOnce && !c.p.StepBegan.IsZero() {
+		if lacking, err = c.lacking(ctx); err != nil {
+			return err
+		}
+	}
+	if lacking != nil {
+		err = c.turnBack(ctx, who, d, end, lacking)
+	} else {
+		err = c.returnAll(ctx, who, d, end)
+	}
+	c.hurry = err == nil
+	return err
+}
+
+// returnAll takes all requests from the candidate at once.
+func (c *conductor) returnAll(ctx context.Context, who platform.Actor, d decision, end platform.RolloutState) error {
+	decided, goesOn := c.e.cfg.Now(), c.p.isGoingBack()
+	if goesOn {
+		decided = c.p.Back.Began
+	} else {
+		defer c.tellHook(hookOnRollback, d.reason)
+	}
 	edit := func(row *platform.Rollout, p *Progress, _ uint64) {
 		row.State, row.Reason, row.Since = platform.RolloutRollingBack, d.reason, c.e.cfg.Now().UTC()
-		p.Before = end
 		p.keep(row.ToGUID, row.Since.Add(c.plan.KeepBad.Duration))
-		p.Ending = c.ending(decided, d.stream)
-		p.Splits = nil
+		p.Back, p.Splits = Back{}, nil
+		if !goesOn {
+			p.Before, p.Ending = end, c.ending(decided, d.stream)
+		}
 	}
-	defer c.tellHook(hookOnRollback, d.reason)
 	if c.p.StepBegan.IsZero() {
 		return c.write(ctx, func(tx *store.Tx, row platform.Rollout) error {
 			return c.e.transition(ctx, tx, who, row, d.reason, nil)
@@ -187,8 +209,10 @@ func (c *conductor) goBack(ctx context.Context, who platform.Actor, d decision, 
 		confirmed = err == nil
 		return err
 	}, edit)
-	if confirmed {
-		c.p.Ending.Took, c.dirty = c.e.cfg.Now().Sub(decided), true
+	if confirmed && c.p.Ending != nil {
+		ending := *c.p.Ending
+		ending.Took = c.e.cfg.Now().Sub(decided)
+		c.p.Ending, c.dirty = &ending, true
 	}
 	return err
 }

@@ -63,8 +63,9 @@ type Plan struct {
 	// Hotfix is a reason to go faster: bake times are a tenth, freezes do not
 	// count. The judge stays as strict as ever.
 	Hotfix string `json:"hotfix,omitempty"`
-	// ScaleWithWeight starts as many instances of the candidate as its share
-	// needs, step by step, instead of all at once.
+	// ScaleWithWeight lets both versions have as many instances as their shares
+	// need: those of the candidate are started before a step, those of the stable
+	// version go after one. See capacity.go for the way back.
 	ScaleWithWeight bool `json:"scale-with-weight,omitempty"`
 	// CountProbes lets probes count for MinRequests.
 	CountProbes bool `json:"count-probes,omitempty"`

@@ -91,6 +91,13 @@ type Progress struct {
 	Weight int `json:"weight,omitempty"`
 	// Instances is how many the candidate should have in the end.
 	Instances int `json:"instances,omitempty"`
+	// Sized is the weight, out of 1000, that the stable version was left instances
+	// for; 0: it has all. Regrown says that it was given some again for the step to
+	// come.
+	Sized   int  `json:"sized,omitempty"`
+	Regrown bool `json:"regrown,omitempty"`
+	// Back is how far requests are on their way back, if that takes time.
+	Back Back `json:"back,omitzero"`
 	// Ending is what the judge knew when the rollout was decided.
 	Ending *Ending `json:"ending,omitempty"`
 	// Request is how to start a rollout that is queued.
@@ -247,7 +254,7 @@ func (p *Progress) beginStep(now time.Time) {
 	p.Skip, p.GateOpen, p.GateClosed, p.GateText, p.GateSilent = false, false, false, "", time.Time{}
 	p.Step = [2]Usage{}
 	p.Probed, p.ProbeFailed, p.ProbeText = 0, 0, ""
-	p.Cooled = [2]int{}
+	p.Cooled, p.Regrown = [2]int{}, false
 	p.Compared, p.Different, p.DifferentTold, p.DifferentFine = 0, nil, false, false
 	p.Auto, p.AutoBase, p.CouldSee, p.CouldBase = 0, 0, 0, 0
 }

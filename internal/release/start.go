@@ -65,6 +65,11 @@ func (e *Engine) Start(ctx context.Context, who platform.Actor, req Request) (pl
 			return platform.Rollout{}, err
 		}
 	}
+	if later, err := e.isGoingBack(ctx, active); err != nil {
+		return platform.Rollout{}, err
+	} else if later {
+		return e.queue(ctx, who, req)
+	}
 	return e.begin(ctx, who, req, platform.Rollout{})
 }
 
@@ -176,6 +181,24 @@ func (e *Engine) supersede(ctx context.Context, who platform.Actor, old platform
 		return errNotRunning
 	}
 	return err
+}
+
+// isGoingBack reports whether one of the rollouts that gave way has requests that
+// wait for instances to return to.
+func (e *Engine) isGoingBack(ctx context.Context, all []platform.Rollout) (bool, error) {
+	for _, r := range all {
+		row, err := e.cfg.Store.Rollout(ctx, r.GUID)
+		if err != nil {
+			return false, err
+		}
+		if row.State != platform.RolloutRollingBack {
+			continue
+		}
+		if p, err := readProgress(row.Progress); err != nil || p.isGoingBack() {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 // queue writes down a rollout that begins when the others are over.

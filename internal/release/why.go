@@ -252,8 +252,18 @@ func (e *Engine) RemoveFreeze(ctx context.Context, guid string) error {
 	return e.cfg.Store.DeleteFreeze(ctx, guid)
 }
 
-// StepText says what the step gives the candidate: "5%".
-func (s *Status) StepText() string { return s.Plan.stepText(s.Row.Step) }
+// IsGoingBack reports whether requests return to the version before as its
+// instances get ready.
+func (s *Status) IsGoingBack() bool { return s.Progress.isGoingBack() }
+
+// StepText says what the step gives the candidate, or what that still has on the
+// way back: "5%".
+func (s *Status) StepText() string {
+	if b := s.Progress.Back; s.Progress.isGoingBack() {
+		return Percent(float64(whole-b.Stable) / 10).String()
+	}
+	return s.Plan.stepText(s.Row.Step)
+}
 
 // IsJudged reports whether the step gives requests to both versions by lot, so
 // that they can be compared.

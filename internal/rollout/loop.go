@@ -235,6 +235,9 @@ func (l *loop) load(ctx context.Context, tx *store.Tx) (*world, error) {
 	if w.processes, _, err = tx.Processes(ctx, byApp); err != nil {
 		return nil, err
 	}
+	if err := reduceWeb(ctx, tx, w.processes); err != nil {
+		return nil, err
+	}
 	if w.instances, _, err = tx.Instances(ctx, byApp); err != nil {
 		return nil, err
 	}

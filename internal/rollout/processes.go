@@ -355,11 +355,15 @@ func (e *Engine) InstanceStates(ctx context.Context, processes []platform.Proces
 	out := map[string][]InstanceStats{}
 	for chunk := range slices.Chunk(processes, 500) {
 		err := e.store.View(ctx, func(tx *store.Tx) error {
-			v, err := newStatsView(ctx, tx, chunk)
+			wanted := slices.Clone(chunk)
+			if err := reduceWeb(ctx, tx, wanted); err != nil {
+				return err
+			}
+			v, err := newStatsView(ctx, tx, wanted)
 			if err != nil {
 				return err
 			}
-			for _, p := range chunk {
+			for _, p := range wanted {
 				out[p.GUID] = v.process(p)
 			}
 			return nil

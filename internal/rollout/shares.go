@@ -416,6 +416,7 @@ func (t *traffic) makeMain(ctx context.Context, guid, how string) error {
 	if err := checkNotMoving(ctx, t.tx, *app); err != nil {
 		return err
 	}
+	old.Instances, old.Reduced = enough(*old), 0 // it runs on with what it has
 	rev, err := t.tx.Revision(ctx, v.RevisionGUID)
 	if err == nil && how != verbRollback && how != verbUndo {
 		rev, err = t.withPending(ctx, rev, *app, *v, *old)

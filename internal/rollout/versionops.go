@@ -55,7 +55,7 @@ func (e *Engine) editVersion(ctx context.Context, who platform.Actor, guid, even
 		if err := edit(tx, app, &v); err != nil {
 			return err
 		}
-		was.Instances, was.State = v.Instances, v.State
+		was.Instances, was.Reduced, was.State = v.Instances, v.Reduced, v.State
 		if err := e.versionEvent(ctx, tx, who, event, app, was); err != nil {
 			return err
 		}
@@ -74,7 +74,7 @@ func (e *Engine) editVersion(ctx context.Context, who platform.Actor, guid, even
 
 func (e *Engine) versionEvent(ctx context.Context, tx *store.Tx, who platform.Actor, event string, app platform.App, v platform.Version) error {
 	return e.event(ctx, tx, who, event, appTarget(app), map[string]any{
-		"version": v.Label, "version_guid": v.GUID, "instances": v.Instances, "state": string(v.State),
+		"version": v.Label, "version_guid": v.GUID, "instances": enough(v), "state": string(v.State),
 	})
 }
 

@@ -123,7 +123,7 @@ func (w *statusView) read(ctx context.Context, tx *store.Tx, apps []string) erro
 }
 
 func (w *statusView) status(v platform.Version) platform.VersionStatus {
-	s := platform.VersionStatus{Version: v, Wanted: v.Instances}
+	s := platform.VersionStatus{Version: v, Wanted: enough(v)}
 	if w.apps[v.AppGUID].State != platform.AppStarted {
 		s.State = platform.AppStopped
 	}

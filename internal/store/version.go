@@ -38,6 +38,7 @@ var versions = &table[platform.Version]{
 			column{name: "shadow", value: asJSON{&v.Shadow}},
 			column{name: "left_at", value: stamp{&v.LeftAt}},
 			column{name: "made_beside", value: asJSON{&v.MadeBeside}},
+			column{name: "reduced", value: &v.Reduced},
 			column{value: &v.Labelled, expr: "t.label <> ''"},
 			column{value: &v.Label, expr: versionLabel},
 			column{value: &v.DeploymentGUID, expr: versionDeployment},
