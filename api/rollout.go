@@ -25,6 +25,7 @@ func rolloutRoutes() []route {
 		{post, "/v3/rollouts/:guid/actions/resume", auth.Write, handle((*API).resumeRollout)},
 		{post, "/v3/rollouts/:guid/actions/promote", auth.Write, handle((*API).promoteRollout)},
 		{post, "/v3/rollouts/:guid/actions/abort", auth.Write, handle((*API).abortRollout)},
+		{post, "/v3/rollouts/:guid/actions/retry", auth.Write, handle((*API).retryRollout)},
 
 		{post, "/v3/rollouts/:guid/actions/report", auth.Write, handle((*API).reportToRollout)},
 		{post, "/v3/apps/:guid/actions/report_events", auth.Write, handle((*API).reportToApp)},
@@ -140,6 +141,14 @@ func (a *API) abortRollout(ctx context.Context, c call, req rolloutAction) (repl
 		return reply{}, err
 	}
 	return a.rolloutNow(ctx, c, req.GUID, http.StatusOK)
+}
+
+func (a *API) retryRollout(ctx context.Context, c call, req rolloutGUID) (reply, error) {
+	row, err := a.releases.Retry(ctx, c.actor(), req.GUID)
+	if err != nil {
+		return reply{}, err
+	}
+	return a.rolloutNow(ctx, c, row.GUID, http.StatusCreated)
 }
 
 type rolloutReport struct {
@@ -293,7 +302,7 @@ func (u urls) rollout(s release.Status) v3.Rollout {
 		Relationships: v3.Relationships{"app": v3.To(r.AppGUID)},
 		Links:         v3.Links{"self": u.link(self), "app": u.link("/v3/apps/" + r.AppGUID)},
 	}
-	for _, action := range []string{"pause", "resume", "promote", "abort"} {
+	for _, action := range []string{"pause", "resume", "promote", "abort", "retry"} {
 		out.Links[action] = u.linkWith(http.MethodPost, self+"/actions/"+action)
 	}
 	if !p.StepBegan.IsZero() && r.Step < len(s.Plan.Steps) {

@@ -100,7 +100,7 @@ var elsewhere = map[string]string{
 	"info":           "weir app APP, or weir version",
 	"probe":          "weir push APP --steps 10,100 --probe PATH",
 	"replay":         "did you mean weir rollout replay?",
-	"retry":          "weir push APP again; weir rollout why APP shows why it ended",
+	"retry":          "weir rollout retry APP brings its version once more; weir push APP pushes again",
 	"revision":       "weir revisions APP lists them, weir diff APP 14 15 compares two",
 	"rm":             "did you mean weir delete?",
 	"remove":         "did you mean weir delete?",

@@ -20,13 +20,12 @@ var rolloutActions = map[string]func(c *call, ctx context.Context, r *rolloutCal
 	"list": (*call).rolloutList, "status": (*call).rolloutStatus, "watch": (*call).rolloutWatch, "why": (*call).rolloutWhy, "history": (*call).rolloutHistory,
 	"replay": (*call).rolloutReplay, "simulate": (*call).rolloutSimulate,
 	"pause": (*call).rolloutAct, "resume": (*call).rolloutAct, "promote": (*call).rolloutAct, "abort": (*call).rolloutAct,
-	"report": (*call).rolloutReport,
+	"retry": (*call).rolloutRetry, "report": (*call).rolloutReport,
 }
 
 // elsewhereActions says what to type for actions that others have.
 var elsewhereActions = map[string]string{
 	"start":    "weir push APP --version v2 --steps 5,25,100 starts one",
-	"retry":    "weir push APP once more, with the same flags; weir rollout why APP shows why it ended",
 	"continue": "did you mean weir rollout promote?",
 	"cancel":   "did you mean weir rollout abort?",
 	"stop":     "did you mean weir rollout pause, or abort?",
@@ -42,16 +41,17 @@ func rolloutCommands() []*command {
 		examples: []string{
 			"rollout watch web", "rollout why web", "rollout pause web --reason \"wait for Dana\"",
 			"rollout promote web               # the next step; --full: all of them", "rollout list web",
-			"rollout abort web", "rollout history web --number 31", "rollout replay web",
+			"rollout abort web", "rollout retry web", "rollout history web --number 31", "rollout replay web",
 			"rollout simulate web --step 5% --error 5x", "rollout report web v2=3 v1=57 --event refund",
 		},
-		about: "ACTION is one of list, status, watch, why, history, replay, simulate, pause, resume, promote, abort, report. They mean the " +
+		about: "ACTION is one of list, status, watch, why, history, replay, simulate, pause, resume, promote, abort, retry, report. They mean the " +
 			"rollout that is on its way or, if there is none, the newest one; --number names another of those that list shows.\n\n" +
 			"A step goes on when its bake time has passed while somebody looked, the usage it asks for was seen, the judge has " +
 			"not rejected the new version, its gate is open and no freeze forbids it. Too little traffic never counts as consent: " +
 			"the rollout then pauses and says what is missing. promote leaves out what the step still waits for, but neither the " +
 			"judge nor a freeze. abort takes all requests back at once; those that the version before has no instances for, as scale-with-weight " +
-			"may have it, follow as these get ready, unless --now does not wait for them.\n\n" +
+			"may have it, follow as these get ready, unless --now does not wait for them. retry begins a rollout that was taken back, " +
+			"aborted or paused once more, with the same version, as long as that is kept, and the same plan: for when the fault was elsewhere.\n\n" +
 			"why says what happened, with counts, the first failed requests, their lines of the log and what can be done. replay tells a new judge everything the rollout's was told and says " +
 			"whether it comes to the same, bit by bit. simulate says after how many requests a regression would be caught.\n\n" +
 			"report tells the judge of bad events that no status shows, such as orders that were paid back: how many each version had since the last report, " +
@@ -287,6 +287,16 @@ func (c *call) rolloutAct(ctx context.Context, r *rolloutCall) error {
 	if got.Returning {
 		c.out.step("%s: weir rollout watch %s waits for it, --now does not", got.Explanation.What, r.app.Name)
 	}
+	return c.showRollout(r.app.Name, got)
+}
+
+// rolloutRetry begins a rollout once more.
+func (c *call) rolloutRetry(ctx context.Context, r *rolloutCall) error {
+	got, err := r.ActOnRollout(ctx, r.r.GUID, r.action, v3.RolloutAction{})
+	if err != nil {
+		return err
+	}
+	c.out.step("Rollout r-%d: %s is to replace %s, as in r-%d; weir rollout watch %s follows it", got.Number, got.To.Label, got.From.Label, r.r.Number, r.app.Name)
 	return c.showRollout(r.app.Name, got)
 }
 

@@ -40,7 +40,8 @@ func (c *Client) Rollout(ctx context.Context, guid string, wait int) (v3.Rollout
 	return r, err
 }
 
-// ActOnRollout pauses, resumes, promotes or aborts a rollout.
+// ActOnRollout pauses, resumes, promotes or aborts a rollout, or retries it, which
+// returns the new one.
 func (c *Client) ActOnRollout(ctx context.Context, guid, action string, a v3.RolloutAction) (v3.Rollout, error) {
 	var out v3.Rollout
 	_, err := c.do(ctx, http.MethodPost, "/v3/rollouts/"+guid+"/actions/"+action, a, &out)

@@ -262,6 +262,12 @@ func (g *stage) weights() (v1, v2 int) {
 }
 
 func (g *stage) StartVersion(ctx context.Context, _ platform.Actor, req platform.VersionRequest, also func(*store.Tx, platform.Version) error) (platform.Version, error) {
+	if req.VersionGUID != "" {
+		g.mu.Lock()
+		v := *g.find(byGUID(req.VersionGUID))
+		g.mu.Unlock()
+		return v.Version, g.store.Tx(ctx, func(tx *store.Tx) error { return also(tx, v.Version) })
+	}
 	v := platform.Version{
 		Resource: platform.NewResource(g.clock()), AppGUID: req.AppGUID, Label: req.Label, Labelled: true, Mode: platform.ModeLive,
 		Instances: *req.Instances, State: platform.AppStarted, DeploymentGUID: platform.NewGUID(),

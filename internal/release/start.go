@@ -33,6 +33,11 @@ type Request struct {
 	Config platform.ConfigChange `json:"config,omitzero"`
 	// Metadata is the candidate's.
 	Metadata platform.Metadata `json:"metadata,omitzero"`
+	// Retried is the number of the rollout that this is once more. Owned says that
+	// the version was made for that one: it is taken away afterwards as it would
+	// have been.
+	Retried int  `json:"retried,omitempty"`
+	Owned   bool `json:"owned,omitempty"`
 }
 
 // Start begins a rollout and returns once that is written down.
@@ -273,12 +278,13 @@ func (e *Engine) begin(ctx context.Context, who platform.Actor, req Request, que
 		return platform.Rollout{}, err
 	}
 	p := Progress{Instances: req.Instances}
-	p.Taken = req.VersionGUID != ""
+	isThere := req.VersionGUID != ""
+	p.Taken = isThere && !req.Owned
 	for _, v := range versions {
 		if v.Main {
 			p.Weight = v.Weight
 		}
-		if v.Main && !p.Taken || v.GUID == req.VersionGUID {
+		if v.Main && !isThere || v.GUID == req.VersionGUID {
 			p.Instances = cmp.Or(p.Instances, v.Instances)
 		}
 	}
@@ -311,8 +317,14 @@ func (e *Engine) begin(ctx context.Context, who platform.Actor, req Request, que
 			return err
 		}
 		text := fmt.Sprintf("starting %s of %s", instances(first), v.Label)
-		if p.Taken {
+		if isThere {
 			text = v.Label + " is there already"
+			if err := keepOn(ctx, tx, row); err != nil {
+				return err
+			}
+		}
+		if req.Retried > 0 {
+			text = fmt.Sprintf("rollout r-%d once more: %s", req.Retried, text)
 		}
 		if req.Plan.Hotfix != "" {
 			text += ", as a hotfix: " + req.Plan.Hotfix
@@ -322,6 +334,7 @@ func (e *Engine) begin(ctx context.Context, who platform.Actor, req Request, que
 	if err != nil {
 		return platform.Rollout{}, err
 	}
+	e.kept.forget(req.VersionGUID)
 	e.cfg.Line(row.AppGUID, fmt.Sprintf("Rollout r-%d: %s is to replace %s", row.Number, row.ToLabel, row.FromLabel))
 	return row, e.conduct(row, false)
 }
