@@ -137,8 +137,10 @@ func (k *Keeper) serveStart(ctx context.Context, req runner.Request, enc *json.E
 		err = fmt.Errorf("got %q in place of %q", run.Op, runner.OpRun)
 	}
 	if err != nil {
+		// As a rule the controller is being replaced: the next one asks again.
 		k.table.forget(inst)
-		return runner.Reply{}, fmt.Errorf("the start was given up: %w", err)
+		k.log.Info("start given up", "instance", req.Spec.GUID, "err", err)
+		return runner.Reply{}, &platform.Error{Kind: platform.KindUnavailable, Msg: "the start was given up", Err: err}
 	}
 	status, err := k.table.start(ctx, inst, req.Spec, run.Env)
 	return runner.Reply{Status: &status}, err

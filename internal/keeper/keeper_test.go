@@ -2,6 +2,7 @@ package keeper_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -112,6 +113,32 @@ func instanceSpec(data, guid, script string) runner.Spec {
 func makeTree(t *testing.T, data string) {
 	t.Helper()
 	must(t, os.MkdirAll(filepath.Join(data, "tree", "app"), 0o755))
+}
+
+// A controller that is replaced in the middle of a start is nothing that
+// anybody has to look after.
+func TestKeeper_ForgetsAStartThatIsGivenUp(t *testing.T) {
+	data := dataDir(t)
+	makeTree(t, data)
+	k := start(t, keeperConfig{Data: data})
+	conn, err := net.Dial("unix", filepath.Join(data, "run", "keeper.sock"))
+	must(t, err)
+	spec := instanceSpec(data, "given-up", "sleep 1000")
+	must(t, json.NewEncoder(conn).Encode(runner.Request{Op: runner.OpStart, Spec: &spec}))
+	var reply runner.Reply
+	must(t, json.NewDecoder(conn).Decode(&reply))
+	must(t, conn.Close())
+	log := func() string {
+		b, err := os.ReadFile(filepath.Join(data, "keeper.log"))
+		must(t, err)
+		return string(b)
+	}
+	eventually(t, "the log to say so", func() bool { return strings.Contains(log(), "given up") })
+	if strings.Contains(log(), "level=ERROR") {
+		t.Errorf("somebody is asked to act:\n%s", log())
+	}
+	k.stop()
+	assertNothingLeft(t, data)
 }
 
 func TestKeeper_KilledAndStartedAgainAdoptsEverything(t *testing.T) {
