@@ -88,7 +88,7 @@ func runApps(ctx context.Context, c *call) error {
 		return err
 	}
 	for _, r := range routes {
-		for _, guid := range appsOf(r) {
+		for _, guid := range answering(r) {
 			if item := byGUID[guid]; item != nil {
 				item.Routes = append(item.Routes, r.URL)
 			}

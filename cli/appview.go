@@ -22,6 +22,7 @@ type appView struct {
 	Org         string           `json:"org"`
 	Space       string           `json:"space"`
 	Routes      []string         `json:"routes"`
+	ShadowOf    []string         `json:"shadowOf"` // routes of whose requests it gets copies
 	URLs        []string         `json:"urls"`
 	Stack       string           `json:"stack"`
 	Droplet     string           `json:"droplet"` // GUID of the current one; "" for none
@@ -95,7 +96,8 @@ func (s *session) view(ctx context.Context, sp space, guid string) (appView, err
 	g.Go(func() (err error) { app, err = s.App(gctx, guid); return err })
 	g.Go(func() (err error) { procs, err = s.Processes(gctx, guid); return err })
 	g.Go(func() (err error) {
-		if routes, err = s.AppRoutes(gctx, guid); err == nil && len(routes) > 0 {
+		routes, err = s.AppRoutes(gctx, guid)
+		if routes, v.ShadowOf = answeredBy(routes, guid); err == nil && len(routes) > 0 {
 			v.URLs = s.appURLs(gctx, routes)
 		}
 		return err
@@ -238,7 +240,7 @@ func (v appView) draw(p *page) {
 		uploaded = v.Uploaded.Local().Format("Mon 02 Jan 15:04:05 MST 2006")
 	}
 	p.pairs(append([]string{
-		"name", v.Name, "requested state", v.State, "routes", strings.Join(v.Routes, ", "),
+		"name", v.Name, "requested state", v.State, "routes", v.routeText(),
 		"last uploaded", uploaded, "stack", v.Stack, "buildpacks", v.buildpackNames(),
 	}, v.held()...)...)
 	if d := v.Deployment; d != nil {

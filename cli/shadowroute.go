@@ -66,3 +66,36 @@ func (c *call) ofRoutes(u v3.VersionUpdate, name, share string, routes []v3.Rout
 	}
 	return u, nil
 }
+
+// answering returns the GUIDs of the apps that answer on a route, each once.
+func answering(r v3.Route) (guids []string) {
+	for _, d := range r.Destinations {
+		if !isShadow(d) && !slices.Contains(guids, d.App.GUID) {
+			guids = append(guids, d.App.GUID)
+		}
+	}
+	return guids
+}
+
+// answeredBy parts the routes of an app: those on which it answers, and the
+// addresses of those it only gets copies of.
+func answeredBy(all []v3.Route, app string) (routes []v3.Route, shadowOf []string) {
+	shadowOf = []string{}
+	for _, r := range all {
+		if slices.Contains(answering(r), app) {
+			routes = append(routes, r)
+		} else {
+			shadowOf = append(shadowOf, r.URL)
+		}
+	}
+	return routes, shadowOf
+}
+
+// routeText lists the routes of an app in a line.
+func (v *appView) routeText() string {
+	list := slices.Clone(v.Routes)
+	for _, url := range v.ShadowOf {
+		list = append(list, url+" (copies)")
+	}
+	return strings.Join(list, ", ")
+}
