@@ -225,9 +225,7 @@ func TestCrash_IsTakenOutRecordedAndStartedAgain(t *testing.T) {
 		return i[1].GUID != victim.GUID && isServing(i[1]), nil
 	})
 	b.awaitBackends("shop.apps.localhost", "shop/0", "shop/1")
-	if _, ok := b.router.published()[victim.GUID]; ok {
-		t.Error("the dead one is still in the table")
-	}
+	b.eventually("the dead one to be out of the table", func() bool { _, ok := b.router.published()[victim.GUID]; return !ok })
 	now := b.instances(app)[1]
 	if now.Crashes != 1 || now.LastExit == nil || now.LastExit.Code != 9 {
 		t.Errorf("the row says %d crashes, last %+v", now.Crashes, now.LastExit)
