@@ -33,7 +33,7 @@ type rig struct {
 	ended  chan error
 
 	mu     sync.Mutex
-	lines  []logged
+	lines  []string // as they were written; see nthRecord
 	number uint64
 	table  map[RouteKey]Route
 }
@@ -195,7 +195,7 @@ func (g *rig) keepLines(lines []AccessLine) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, line := range lines {
-		g.lines = append(g.lines, readLine(g.t, string(line.Line)))
+		g.lines = append(g.lines, string(line.Line))
 	}
 }
 
@@ -212,7 +212,7 @@ func (g *rig) nthRecord(n int) logged {
 		if len(g.lines) < n {
 			return false
 		}
-		l = g.lines[n-1]
+		l = readLine(g.t, g.lines[n-1])
 		return true
 	})
 	return l
